@@ -1,0 +1,100 @@
+#include "core/memory.h"
+
+#include <cstdlib>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "core/error.h"
+
+namespace wt {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+
+// Sizes are rounded up so that nearly equal shapes (a shorter last segment) share blocks: to a multiple of an eighth of
+// the size's power of two, so at most an eighth is wasted.
+std::size_t block_size(std::size_t bytes) {
+  if (bytes <= 512) return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const std::size_t step = (std::size_t{1} << (63 - __builtin_clzll(bytes))) / 8;
+  return (bytes + step - 1) / step * step;
+}
+
+struct Pool {
+  std::mutex mutex;
+  MemoryUse use;
+  std::unordered_map<std::size_t, std::vector<void*>> free_blocks;
+
+  void release() {
+    for (auto& [size, blocks] : free_blocks) {
+      for (void* block : blocks) std::free(block);
+    }
+    free_blocks.clear();
+  }
+};
+
+Pool& pool() {
+  static Pool* const instance = new Pool;  // never destroyed: tensors with static lifetime may outlive it
+  return *instance;
+}
+
+}  // namespace
+
+void* allocate(const Stream& stream, std::size_t bytes) {
+  WT_CHECK(stream.device().is_cpu(), "no allocator for device ", stream.device());
+  const std::size_t size = block_size(bytes == 0 ? 1 : bytes);
+  Pool& p = pool();
+  const std::lock_guard lock(p.mutex);
+  void* block = nullptr;
+#ifndef WAVETAPE_NO_POOL
+  if (auto& blocks = p.free_blocks[size]; !blocks.empty()) {
+    block = blocks.back();
+    blocks.pop_back();
+  }
+#endif
+  if (block == nullptr) {
+    block = std::aligned_alloc(kAlignment, size);
+    if (block == nullptr) {
+      p.release();
+      block = std::aligned_alloc(kAlignment, size);
+    }
+    WT_CHECK(block != nullptr, "out of memory: asked for ", size, " bytes with ", p.use.current,
+             " bytes of tensors in use; use a smaller batch, shorter segments or recompute");
+  }
+  p.use.current += size;
+  if (p.use.current > p.use.peak) p.use.peak = p.use.current;
+  return block;
+}
+
+void deallocate(const Stream&, void* pointer, std::size_t bytes) noexcept {
+  if (pointer == nullptr) return;
+  const std::size_t size = block_size(bytes == 0 ? 1 : bytes);
+  Pool& p = pool();
+  const std::lock_guard lock(p.mutex);
+  p.use.current -= size;
+#ifdef WAVETAPE_NO_POOL
+  std::free(pointer);
+#else
+  p.free_blocks[size].push_back(pointer);
+#endif
+}
+
+MemoryUse memory_use(Device) {
+  Pool& p = pool();
+  const std::lock_guard lock(p.mutex);
+  return p.use;
+}
+
+void reset_peak(Device) {
+  Pool& p = pool();
+  const std::lock_guard lock(p.mutex);
+  p.use.peak = p.use.current;
+}
+
+void release_pool(Device) {
+  Pool& p = pool();
+  const std::lock_guard lock(p.mutex);
+  p.release();
+}
+
+}  // namespace wt

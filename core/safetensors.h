@@ -1,0 +1,53 @@
+// The safetensors file format: an 8-byte little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}
+// with free text under "__metadata__", then the tensors' bytes. Source: the format description of the safetensors
+// library (huggingface.co/docs/safetensors).
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace wt {
+
+// A file mapped into memory. Tensors are views of the mapping and keep it alive. Opening checks everything the header
+// claims: its length against the file's, JSON, known dtypes, shapes times element size against offsets, offsets inside
+// the file, no overlap, no hole, no duplicate name. Every failure is one Error with path and tensor name.
+// F16 tensors are widened to f32 on reading; other dtypes without a wt::DType are an Error when that tensor is asked for.
+class SafetensorsFile {
+ public:
+  static SafetensorsFile open(const std::string& path);
+
+  const std::string& path() const { return path_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  std::vector<std::string> names() const;  // sorted
+  bool contains(const std::string& name) const { return entries_.count(name) > 0; }
+  const Shape& shape(const std::string& name) const;
+  // Throws Error where the name is not in the file, naming the nearest one that is.
+  Tensor tensor(const std::string& name) const;
+
+ private:
+  struct Entry {
+    std::string dtype;  // as written in the file: "F32", "BF16", ...
+    Shape shape;
+    std::size_t begin = 0, end = 0;  // byte range in the data section
+  };
+  const Entry& entry(const std::string& name) const;
+
+  std::string path_;
+  std::map<std::string, std::string> metadata_;
+  std::map<std::string, Entry> entries_;
+  std::shared_ptr<const void> mapping_;
+  const char* data_ = nullptr;
+};
+
+using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
+
+// Writes `path` whole or not at all: to a temporary file beside it, flushed to disk, then renamed. Tensors must be on
+// the CPU and names distinct. Throws Error (a full disk, a read-only folder), leaving an earlier file as it was.
+void write_safetensors(const std::string& path, const NamedTensors& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace wt
