@@ -63,7 +63,7 @@ def babi_like(rng):
         lambda: f"The {c(SIZED)} fits inside the {c(SIZED)}.", lambda: f"The {c(SIZED)} is bigger than the {c(SIZED)}.",
         lambda: f"Does the {c(SIZED)} fit in the {c(SIZED)}?", lambda: f"Is the {c(SIZED)} bigger than the {c(SIZED)}?",
         lambda: f"Where will {p.lower()} go?", lambda: f"Why did {p.lower()} go to the {l}?",
-        lambda: f"Why did {p.lower()} get the {o}?", lambda: c(PLACES + THINGS + NUMBERS + COLOURS + MOODS + ANIMALS + NAMES),
+        lambda: f"Why did {p.lower()} get the {o}?", lambda: c(PLACES + THINGS + COLOURS + MOODS + ANIMALS + NAMES),
     ]
     return c(forms)()
 
@@ -86,6 +86,7 @@ def train():
     text = []
     for _ in range(NUM_BABI):  # a sentence stands at the start of a text or after a space
         text.append(rng.choice(["", " "]) + babi_like(rng))
+    text += [" " + w for w in NUMBERS] * 800  # these answers occur in no sentence
     text += [" " + v for v in king_james()]
     tok = Tokenizer(models.BPE())
     tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
