@@ -1,9 +1,10 @@
-// The safetensors file format: an 8-byte little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}
-// with free text under "__metadata__", then the tensors' bytes. Source: the format description of the safetensors
-// library (huggingface.co/docs/safetensors).
+// The safetensors file format: an 8-byte little-endian header length, a JSON header {name: {dtype, shape,
+// data_offsets}} with free text under "__metadata__", then the tensors' bytes. Source: the format description of the
+// safetensors library (huggingface.co/docs/safetensors).
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,7 +16,8 @@ namespace wt {
 // A file mapped into memory. Tensors are views of the mapping and keep it alive. Opening checks everything the header
 // claims: its length against the file's, JSON, known dtypes, shapes times element size against offsets, offsets inside
 // the file, no overlap, no hole, no duplicate name. Every failure is one Error with path and tensor name.
-// F16 tensors are widened to f32 on reading; other dtypes without a wt::DType are an Error when that tensor is asked for.
+// F16 tensors are widened to f32 on reading and BOOL read as u8; other dtypes without a wt::DType are an Error when
+// that tensor is asked for. The file must not be shortened while it is mapped (write_safetensors never does that).
 class SafetensorsFile {
  public:
   static SafetensorsFile open(const std::string& path);
@@ -25,12 +27,14 @@ class SafetensorsFile {
   std::vector<std::string> names() const;  // sorted
   bool contains(const std::string& name) const { return entries_.count(name) > 0; }
   const Shape& shape(const std::string& name) const;
+  // As written in the file: "F32", "BF16", …
+  const std::string& stored_dtype(const std::string& name) const;
   // Throws Error where the name is not in the file, naming the nearest one that is.
   Tensor tensor(const std::string& name) const;
 
  private:
   struct Entry {
-    std::string dtype;  // as written in the file: "F32", "BF16", ...
+    std::string dtype;
     Shape shape;
     std::size_t begin = 0, end = 0;  // byte range in the data section
   };

@@ -1,0 +1,19 @@
+// Small help with words in messages.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace wt {
+
+// Insertions, deletions, replacements and swaps of neighbours that turn one word into the other.
+int edit_distance(std::string_view a, std::string_view b);
+
+// The candidate closest to `word`, or "" where none is close enough to be a likely slip (a third of the word's length).
+std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
+
+// ", did you mean hidden_size?" or "" where nothing is near.
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates);
+
+}  // namespace wt
