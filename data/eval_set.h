@@ -1,0 +1,64 @@
+// Evaluation sets: samples with their questions and answers, as a file.
+//
+// JSON: a list of {"input", "question", "target"}, the format BABILong's sets are published in. HDF5: the same, with
+// the prompt's tokens instead of the text.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/babilong.h"
+
+namespace wt {
+
+struct EvalSample {
+  std::string input;  // context as text; empty in HDF5
+  std::string question;
+  std::string target;
+  std::vector<std::int32_t> prompt;  // context, question, separator; empty in JSON
+};
+
+// "4k" -> 4000, "1M" -> 1000000, "0k" -> 0, "192" -> 192: tokens of the whole prompt, k = 1000 as in the published
+// sets. Throws UsageError.
+std::int64_t parse_length(std::string_view length);
+
+// What a set is made of. `length` as above: the prompt (context, question, separator) and answer have exactly that many
+// tokens; 0 means facts without background. The sampler's other settings (sentence lengths, style, ...) are
+// `babilong`'s.
+struct EvalSetConfig {
+  BabilongConfig babilong;
+  std::string length = "4k";
+  std::int64_t num_samples = 100;
+  Split split = Split::kTest;
+};
+
+// The sampler behind a set, for evaluating without a file: its sample i is the set's sample i.
+BabilongSampler eval_sampler(const EvalSetConfig& config, const Tokenizer& tokenizer,
+                             std::shared_ptr<const BookText> books, std::uint64_t seed);
+
+// Writes a set, one sample in memory at a time: HDF5 where `output` ends in .h5 or .hdf5, else JSON
+// (`wavetape data babilong`). Temporary name, flush, rename. Text that a cut character would make invalid UTF-8 gets
+// U+FFFD in its place. Throws Error.
+void build_eval_set(const EvalSetConfig& config, const Tokenizer& tokenizer, std::shared_ptr<const BookText> books,
+                    std::uint64_t seed, const std::string& output,
+                    const std::function<void(std::int64_t done)>& progress = {});
+
+void write_eval_json(const std::string& path, const std::vector<EvalSample>& samples);
+
+// Reads either kind, one sample at a time; `visit` may return false to stop. HDF5 sets must have been made with this
+// tokenizer. Throws Error with path and sample index: not a list, a missing or unknown key, a value that is no text, an
+// empty target, no sample at all, damaged offsets.
+void read_eval_set(const std::string& path, const Tokenizer& tokenizer,
+                   const std::function<bool(std::int64_t index, EvalSample&& sample)>& visit);
+std::vector<EvalSample> read_eval_set(const std::string& path, const Tokenizer& tokenizer);
+
+// The tokens a model is given for a sample: its own where it has them, else context, question and separator, tokenised
+// as the sampler does it.
+std::vector<std::int32_t> prompt_tokens(const EvalSample& sample, const Tokenizer& tokenizer,
+                                        const BabilongConfig& config);
+
+}  // namespace wt

@@ -1,0 +1,40 @@
+// Where a sampler's stories come from: the simulator, or bAbI's files. Sample `index` is a pure function of the source.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "data/babi.h"
+#include "data/splits.h"
+
+namespace wt {
+
+class StorySource {
+ public:
+  virtual ~StorySource() = default;
+  virtual const std::string& task() const = 0;
+  // How many different samples there are; 0: without end.
+  virtual std::uint64_t size() const = 0;
+  // The index-th sample, index < 2^40. `attempt` asks for another one in its place, where a sample does not fit.
+  virtual BabiSample sample(std::uint64_t index, std::uint64_t attempt) const = 0;
+};
+
+struct StoryOptions {
+  std::string task = "qa1";
+  // "simulate", or a folder with bAbI's files.
+  std::string babi = "simulate";
+  // Files: the share of the train file's stories, taken from its end, that make the validation split.
+  double validation_share = 0.1;
+};
+
+// Simulated stories have no end; a story gives one sample, at one of its questions, drawn evenly.
+// Files: train and validation come in an order of their own each epoch (a permutation drawn from seed, epoch), with all
+// questions of all stories; test comes in the file's order, over and over. Throws UsageError or Error.
+std::shared_ptr<const StorySource> open_stories(const StoryOptions& options, std::uint64_t seed, Split split);
+
+// A permutation of 0 ... size-1, computed one element at a time: where `index` goes under the permutation numbered
+// `number`. (A Feistel network over Philox, walked until it lands below size.)
+std::uint64_t permuted(std::uint64_t seed, std::uint64_t number, std::uint64_t index, std::uint64_t size);
+
+}  // namespace wt

@@ -1,0 +1,73 @@
+// Byte-level byte-pair encoding (BPE), as GPT-2 and Llama 3 use it: text <-> token ids.
+//
+// A text is cut into pieces by a regular expression, each piece's UTF-8 bytes are written as 256 printable characters,
+// and neighbouring tokens are merged, lowest rank first, until no merge rule applies. Sources: Sennrich et al., "Neural
+// machine translation of rare words with subword units" (2016); the GPT-2 encoder; Hugging Face's tokenizer.json.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace wt {
+
+struct EncodeOptions {
+  // Text that spells an added token ("<|endoftext|>") becomes that token, as in Hugging Face's library. Switch it off
+  // for text from outside: then such words are encoded like any others.
+  bool match_added_tokens = true;
+  // Adds what the file's post-processor asks for (Llama 3: <|begin_of_text|> in front). Nothing for GPT-2.
+  bool add_special_tokens = false;
+};
+
+// Immutable once loaded and safe to use from several threads; copies share the vocabulary.
+class Tokenizer {
+ public:
+  // `path` is a tokenizer.json, or a folder that holds one, or a folder with GPT-2's vocab.json and merges.txt.
+  // Read: model BPE (merges as "a b" or ["a", "b"], ignore_merges), added tokens, pre-tokenizers ByteLevel, and
+  // Sequence of Split(Regex, Isolated) and ByteLevel, post-processors ByteLevel and TemplateProcessing, decoder
+  // ByteLevel. Anything else that would change the ids (normalizers, other models, byte fallback, dropout, truncation,
+  // ...) is an Error that names it.
+  static Tokenizer load(const std::string& path);
+  // The same from the text of a tokenizer.json; `name` stands for the path in errors.
+  static Tokenizer from_json(std::string_view text, const std::string& name);
+  // GPT-2's two files. "<|endoftext|>" is an added token where the vocabulary has it.
+  static Tokenizer from_vocab_and_merges(const std::string& vocab_path, const std::string& merges_path);
+
+  // Bytes that are not valid UTF-8 are kept: decode(encode(text)) == text for every text. Throws Error where the
+  // vocabulary lacks a byte of the text.
+  std::vector<std::int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
+  // encode() without added tokens: what books, facts and answers go through.
+  std::vector<std::int32_t> encode_plain(std::string_view text) const;
+
+  // The bytes the ids stand for; a cut multi-byte character stays cut. Throws Error naming the first id that is no
+  // token of this vocabulary.
+  std::string decode(std::span<const std::int32_t> ids, bool skip_special_tokens = false) const;
+  std::string decode(std::int32_t id) const { return decode(std::span<const std::int32_t>(&id, 1)); }
+
+  // Highest id + 1, so what an embedding table needs at least.
+  std::int32_t vocab_size() const;
+  // The id of a token as the file spells it ("Ġoffice", "<|endoftext|>").
+  std::optional<std::int32_t> id_of(std::string_view token) const;
+  // The same; throws Error, naming the token, where there is none.
+  std::int32_t require_id(std::string_view token) const;
+  // The token as the file spells it; throws Error for an id that is no token.
+  const std::string& token(std::int32_t id) const;
+  bool is_special(std::int32_t id) const;
+
+  // 16 hex digits over everything that decides the ids. Files of tokens carry it, so that they are never read with
+  // another tokenizer.
+  std::string fingerprint() const;
+  // The files this came from (empty after from_json): what belongs beside an exported model.
+  const std::vector<std::string>& files() const;
+
+ private:
+  struct Impl;
+  explicit Tokenizer(std::shared_ptr<const Impl> impl);
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace wt
