@@ -27,6 +27,8 @@ class AtomicFile {
   void write(const void* bytes, std::size_t count);
   void write(std::string_view text) { write(text.data(), text.size()); }
   void commit();
+  // The temporary file's path, for a library that opens its file itself ("" for a path that is no regular file).
+  const std::string& temporary() const { return temporary_; }
 
  private:
   [[noreturn]] void fail(const char* what);
