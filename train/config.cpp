@@ -1,0 +1,371 @@
+#include "train/config.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+
+namespace wt {
+namespace {
+
+constexpr double kMaxExtent = 1e9;  // of widths and counts, so that products of two stay in 64 bits
+
+Range count() {
+  return from_to(0, kMaxExtent);
+}
+Range positive() {
+  return from_to(1, kMaxExtent);
+}
+Range share() {
+  return from_to(0, 1);
+}
+
+const std::vector<std::pair<std::string, LrSchedule>> kLrSchedules = {
+    {"constant", LrSchedule::kConstant}, {"linear", LrSchedule::kLinear}, {"cosine", LrSchedule::kCosine}};
+
+void describe(Fields& f, SeedConfig& c) {
+  f.integer("weights", c.weights, at_least(0), "Initial weights");
+  f.integer("data", c.data, at_least(0), "Stories, background and their order");
+  f.integer("dropout", c.dropout, at_least(0), "Dropout masks");
+}
+
+void describe(Fields& f, RunSettings& c) {
+  f.text("dir", c.dir, "Folder for checkpoints, metrics and the log", Presence::kRequired);
+  f.choice<std::string>("device", c.device, {{"auto", "auto"}, {"cpu", "cpu"}, {"cuda", "cuda"}}, "Where to compute");
+  f.choice<DType>("dtype", c.dtype, {{"f32", DType::kF32}, {"f64", DType::kF64}, {"bf16", DType::kBF16}},
+                  "Type of activations and GEMM inputs; master weights, gradients and memory stay f32 under bf16");
+  f.integer("threads", c.threads, from_to(0, 4096), "CPU threads, 0 for one per core; results do not depend on it");
+}
+
+void describe(Fields& f, ArmtConfig& c) {
+  f.integer("segment_size", c.segment_size, positive(), "Tokens in a segment", Presence::kRequired);
+  f.integer("num_mem_tokens", c.num_mem_tokens, positive(), "Memory tokens appended to each segment",
+            Presence::kRequired);
+  f.integer("d_mem", c.d_mem, positive(), "Width of memory keys and queries", Presence::kRequired);
+  f.integer("nu", c.nu, from_to(1, 64), "Rotations of the DPFP feature map");
+  f.boolean("correction", c.correction, "Correct the denominator for keys written before (gamma)");
+  f.choice<SegmentAlignment>(
+      "segment_alignment", c.segment_alignment,
+      {{"left", SegmentAlignment::kLeft}, {"right", SegmentAlignment::kRight}, {"center", SegmentAlignment::kCenter}},
+      "Which segment is short: the last, the first, or all about equal");
+}
+
+void describe(Fields& f, RopeScaling& c) {
+  f.choice<std::string>("type", c.type, {{"default", "default"}, {"linear", "linear"}, {"llama3", "llama3"}},
+                        "How rotary frequencies are stretched");
+  f.real("factor", c.factor, at_least(1), "How much longer contexts get");
+  f.real("low_freq_factor", c.low_freq_factor, above(0), "llama3: wavelengths above original / this are divided");
+  f.real("high_freq_factor", c.high_freq_factor, above(0), "llama3: wavelengths below original / this stay");
+  f.integer("original_max_positions", c.original_max_positions, positive(), "llama3: length of the first training");
+}
+
+void describe_architecture(Fields& f, ModelConfig& c) {
+  f.choice<BackboneType>("type", c.type, {{"llama", BackboneType::kLlama}, {"gpt2", BackboneType::kGPT2}}, "Backbone");
+  f.integer("vocab_size", c.vocab_size, count(), "Rows of the embedding table, 0 for the tokenizer's");
+  f.integer("hidden_size", c.hidden_size, positive(), "Width of the hidden state", Presence::kRequired);
+  f.integer("intermediate_size", c.intermediate_size, count(), "Width of the feed-forward layer, 0 for 4 hidden_size");
+  f.integer("num_layers", c.num_layers, from_to(1, 10000), "Blocks", Presence::kRequired);
+  f.integer("num_heads", c.num_heads, positive(), "Query heads", Presence::kRequired);
+  f.integer("num_kv_heads", c.num_kv_heads, count(), "llama: key and value heads, 0 for num_heads");
+  f.integer("head_dim", c.head_dim, count(), "llama: width of a head, 0 for hidden_size / num_heads");
+  f.real("rope_theta", c.rope_theta, above(0), "llama: base of the rotary frequencies");
+  f.group("rope_scaling", "llama: rotary frequencies for longer contexts",
+          [&](Fields& g) { describe(g, c.rope_scaling); });
+  f.real("rms_norm_eps", c.rms_norm_eps, above(0), "llama: added to the mean square");
+  f.real("layer_norm_eps", c.layer_norm_eps, above(0), "gpt2: added to the variance");
+  f.integer("max_positions", c.max_positions, positive(), "gpt2: rows of the position table; llama: only recorded");
+  f.boolean("tie_word_embeddings", c.tie_word_embeddings, "One matrix for embedding and head");
+  f.real("init_std", c.init_std, above(0), "Deviation of fresh weights and embeddings");
+  f.integer("bos_id", c.bos_id, at_least(-1), "Begin-of-text token, -1 for none");
+  f.integer("eos_id", c.eos_id, at_least(-1), "End-of-text token, -1 for none or the tokenizer's");
+}
+
+void describe(Fields& f, DataConfig& c) {
+  f.text("task", c.task, "bAbI task, qa1 to qa20");
+  f.text("babi", c.babi, "simulate, or a folder with bAbI's files");
+  f.text("books", c.books, "A books.h5, a .txt, a folder of .txt, or none for stories without background",
+         Presence::kRequired);
+  f.text("tokenizer", c.tokenizer, "A tokenizer.json, or a folder that holds one", Presence::kRequired);
+  f.real("inline_question_rate", c.inline_question_rate, share(), "Chance of a question, answered at once, per fact");
+  f.boolean("ask_everyone", c.ask_everyone, "Ask about every known person before the last question");
+  f.integer("min_facts", c.min_facts, count(), "Samples with fewer facts are left out, 0 for no limit");
+  f.integer("max_facts", c.max_facts, count(), "Samples with more facts are left out, 0 for no limit");
+  f.real("background_ratio", c.background_ratio, share(), "Share of samples with book text between the facts");
+  f.integer("min_sentence_len", c.min_sentence_len, count(), "Shorter book sentences (in tokens) are skipped");
+  f.integer("max_sentence_len", c.max_sentence_len, count(), "Longer book sentences are skipped, 0 for no limit");
+  f.real("task_start_pct", c.task_start_pct, share(), "Facts stand only from this share of the sample on");
+  f.real("task_end_pct", c.task_end_pct, share(), "Facts stand only before this share of the sample");
+  f.real("mixed_length_ratio", c.mixed_length_ratio, share(), "Chance that a sample has the stage's full length");
+  f.real("holdout_pct", c.holdout_pct, from_to_below(0, 1), "Share of every book kept for validation and test");
+  f.integer("loader_threads", c.loader_threads, from_to(0, 256),
+            "Threads that prepare batches; the stream is the same");
+}
+
+void describe(Fields& f, OptimizerConfig& c) {
+  f.real("lr", c.lr, above(0), "Highest learning rate");
+  f.real("beta1", c.beta1, from_to_below(0, 1), "Decay of the mean gradient");
+  f.real("beta2", c.beta2, from_to_below(0, 1), "Decay of the mean squared gradient");
+  f.real("eps", c.eps, above(0), "Added to the root of the mean square");
+  f.real("weight_decay", c.weight_decay, at_least(0), "Decoupled decay, times lr; none on norms, biases, memory");
+}
+
+void describe(Fields& f, StageConfig& c) {
+  f.text("name", c.name, "Shown in the log");
+  f.integers("segments", c.segments, from_to(1, 1e6), "Segments of a sample, one drawn from these");
+  f.boolean("vary_n_segments", c.vary_n_segments, "Draw from 1 to the largest of segments instead");
+  f.integer("steps", c.steps, positive(), "Optimizer steps at most", Presence::kRequired);
+  f.integer("batch_size", c.batch_size, positive(), "Like train.batch_size");
+  f.real("lr", c.lr, above(0), "Like train.optimizer.lr");
+  f.choice<LrSchedule>("lr_schedule", c.lr_schedule, kLrSchedules, "Like train.lr_schedule");
+  f.real("warmup", c.warmup, at_least(0), "Like train.warmup");
+  f.real("inline_question_rate", c.inline_question_rate, share(), "Like data.inline_question_rate");
+  f.boolean("ask_everyone", c.ask_everyone, "Like data.ask_everyone");
+  f.integer("min_facts", c.min_facts, count(), "Like data.min_facts");
+  f.integer("max_facts", c.max_facts, count(), "Like data.max_facts");
+  f.real("background_ratio", c.background_ratio, share(), "Like data.background_ratio");
+  f.real("mixed_length_ratio", c.mixed_length_ratio, share(), "Like data.mixed_length_ratio");
+  f.choice<StopMetric>("stop_metric", c.stop_metric,
+                       {{"exact_match", StopMetric::kExactMatch}, {"loss", StopMetric::kLoss}},
+                       "Validation figure that ends the stage early");
+  f.real("stop_at", c.stop_at, at_least(0), "The stage ends when the figure is this good");
+  f.choice<StartFrom>("start_from", c.start_from, {{"best", StartFrom::kBest}, {"last", StartFrom::kLast}},
+                      "Which weights of the stage before to go on from");
+}
+
+StageConfig inherited_stage(const Config& c) {
+  StageConfig stage;
+  stage.batch_size = c.train.batch_size;
+  stage.lr = c.train.optimizer.lr;
+  stage.lr_schedule = c.train.lr_schedule;
+  stage.warmup = c.train.warmup;
+  stage.inline_question_rate = c.data.inline_question_rate;
+  stage.ask_everyone = c.data.ask_everyone;
+  stage.min_facts = c.data.min_facts;
+  stage.max_facts = c.data.max_facts;
+  stage.background_ratio = c.data.has_books() ? c.data.background_ratio : 0;
+  stage.mixed_length_ratio = c.data.mixed_length_ratio;
+  return stage;
+}
+
+void describe_train(Fields& f, Config& config) {
+  TrainConfig& c = config.train;
+  f.integer("batch_size", c.batch_size, positive(), "Samples computed together");
+  f.integer("grad_accumulation", c.grad_accumulation, positive(), "Batches per optimizer step");
+  f.choice<WaveSchedule>("wave_schedule", c.wave_schedule,
+                         {{"diagonal", WaveSchedule::kDiagonal},
+                          {"sequential", WaveSchedule::kSequential},
+                          {"streaming", WaveSchedule::kStreaming}},
+                         "Which cells run together; results agree to rounding");
+  f.choice<Activations>("activations", c.activations,
+                        {{"keep", Activations::kKeep}, {"recompute", Activations::kRecompute}},
+                        "Keep every wave's activations for backward, or compute them again");
+  f.integer("k2", c.k2, count(), "Segments between cuts of the gradient through memory, 0 for none");
+  f.real("clip_norm", c.clip_norm, at_least(0), "Largest gradient norm, 0 for no limit");
+  f.real("clip_value", c.clip_value, at_least(0), "Largest gradient element, 0 for no limit");
+  f.group("optimizer", "AdamW", [&](Fields& g) { describe(g, c.optimizer); });
+  f.choice<LrSchedule>("lr_schedule", c.lr_schedule, kLrSchedules, "Learning rate over a stage, after the warm-up");
+  f.real("warmup", c.warmup, at_least(0), "Steps of rising learning rate; below 1, a share of the stage's steps");
+  f.real("min_lr_ratio", c.min_lr_ratio, share(), "Where the schedule ends, as a share of lr");
+  f.integer("log_every", c.log_every, positive(), "Steps between lines");
+  f.integer("validate_every", c.validate_every, count(), "Steps between validations, 0 for stage ends only");
+  f.integer("validation_samples", c.validation_samples, positive(), "Samples of a validation");
+  f.integer("early_stopping_patience", c.early_stopping_patience, count(),
+            "Validations without a new best that end a stage, 0 for no such limit");
+  f.integer("checkpoint_every", c.checkpoint_every, count(), "Steps between checkpoints, 0 for stage ends only");
+  f.integer("keep_checkpoints", c.keep_checkpoints, positive(), "Newest checkpoints kept, the best one beside them");
+  f.groups<StageConfig>("stages", c.stages, inherited_stage(config), "The curriculum",
+                        [](Fields& g, StageConfig& stage) { describe(g, stage); });
+}
+
+void describe(Fields& f, EvalConfig& c) {
+  f.texts("tasks", c.tasks, "bAbI tasks, none for data.task");
+  f.texts("lengths", c.lengths, "Tokens (0k, 4k, 1M), or multiples of the trained length (4x)");
+  f.integer("samples", c.samples, positive(), "Samples per task and length");
+  f.integer("max_new_tokens", c.max_new_tokens, positive(), "Longest answer");
+  f.integer("batch_size", c.batch_size, positive(), "Samples computed together");
+}
+
+bool is_task(const std::string& task) {
+  if (task.size() < 3 || task.size() > 4 || task.compare(0, 2, "qa") != 0 || task[2] == '0') return false;
+  if (!std::all_of(task.begin() + 2, task.end(), [](char c) { return c >= '0' && c <= '9'; })) return false;
+  return std::stoi(task.substr(2)) <= 20;
+}
+
+void check_facts(const Places& places, const std::string& group, std::int64_t min, std::int64_t max) {
+  if (max > 0 && min > max) places.fail(group + ".min_facts", cat("is ", min, ", above max_facts ", max));
+}
+
+// What single keys cannot know: whether they fit together.
+void check(const Config& c) {
+  const Places& places = c.places;
+  if (c.model_from.empty()) {
+    check_model(c.model, [&](const std::string& key, const std::string& what) { places.fail("model." + key, what); });
+  }
+  if (c.run.dir.empty()) places.fail("run.dir", "is empty, expected a folder's name");
+  if (!is_task(c.data.task)) places.fail("data.task", cat("is '", c.data.task, "', expected qa1 to qa20"));
+  if (c.data.babi.empty()) places.fail("data.babi", "is empty, expected simulate or a folder");
+  if (c.data.books.empty()) places.fail("data.books", "is empty, expected a file, a folder or none");
+  if (c.data.tokenizer.empty()) places.fail("data.tokenizer", "is empty, expected a file or a folder");
+  if (c.data.task_start_pct >= c.data.task_end_pct) {
+    places.fail("data.task_start_pct",
+                cat("is ", c.data.task_start_pct, ", expected below task_end_pct ", c.data.task_end_pct));
+  }
+  if (c.data.max_sentence_len > 0 && c.data.min_sentence_len > c.data.max_sentence_len) {
+    places.fail("data.min_sentence_len",
+                cat("is ", c.data.min_sentence_len, ", above max_sentence_len ", c.data.max_sentence_len));
+  }
+  check_facts(places, "data", c.data.min_facts, c.data.max_facts);
+
+  if (c.train.k2 > 0 && c.model_from.empty() && !c.model.has_armt) {
+    places.fail("train.k2", "cuts the gradient through memory, but model.armt is not there");
+  }
+  for (std::size_t i = 0; i < c.train.stages.size(); ++i) {
+    const StageConfig& stage = c.train.stages[i];
+    const std::string path = cat("train.stages.", i);
+    if (stage.segments.empty()) places.fail(path + ".segments", "is an empty list, expected at least one number");
+    if (stage.max_segments() > 1 && c.model_from.empty() && !c.model.has_armt) {
+      places.fail(path + ".segments", "a model without model.armt reads one segment only");
+    }
+    if (stage.warmup >= 1 && stage.warmup != std::floor(stage.warmup)) {
+      places.fail(path + ".warmup", cat("is ", stage.warmup, ", expected whole steps, or a share below 1"));
+    }
+    if (stage.warmup_steps() > stage.steps) {
+      places.fail(path + ".warmup", cat("is ", stage.warmup, ", more than the stage's ", stage.steps, " steps"));
+    }
+    if (!c.data.has_books() && stage.background_ratio > 0) {
+      places.fail(path + ".background_ratio", cat("is ", stage.background_ratio, ", but data.books is none"));
+    }
+    check_facts(places, path, stage.min_facts, stage.max_facts);
+    if (stage.stop_metric == StopMetric::kExactMatch && stage.stop_at > 1) {
+      places.fail(path + ".stop_at", cat("is ", stage.stop_at, ", but an exact match is at most 1"));
+    }
+  }
+  for (std::size_t i = 0; i < c.eval.tasks.size(); ++i) {
+    if (!is_task(c.eval.tasks[i])) {
+      places.fail(cat("eval.tasks.", i), cat("is '", c.eval.tasks[i], "', expected qa1 to qa20"));
+    }
+  }
+  for (std::size_t i = 0; i < c.eval.lengths.size(); ++i) {
+    try {
+      parse_eval_length(c.eval.lengths[i]);
+    } catch (const UsageError& error) {
+      places.fail(cat("eval.lengths.", i), error.what());
+    }
+  }
+}
+
+Config from_tree(YamlNode root, const std::vector<std::string>& overrides) {
+  for (const std::string& override : overrides) apply_override(root, override);
+  Config config;
+  read_fields(root, config.places, [&](Fields& fields) { describe(fields, config); });
+  check(config);
+  return config;
+}
+
+}  // namespace
+
+std::int64_t StageConfig::max_segments() const {
+  return *std::max_element(segments.begin(), segments.end());
+}
+
+std::int64_t StageConfig::warmup_steps() const {
+  return warmup < 1 ? std::llround(warmup * static_cast<double>(steps)) : std::llround(warmup);
+}
+
+std::int64_t TrainConfig::total_steps() const {
+  std::int64_t total = 0;
+  for (const StageConfig& stage : stages) total += stage.steps;
+  return total;
+}
+
+EvalLength parse_eval_length(const std::string& text) {
+  std::size_t digits = 0;
+  while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') ++digits;
+  const std::string unit = text.substr(digits);
+  EvalLength length;
+  if (digits >= 1 && digits <= 9 && (unit == "k" || unit == "M" || unit == "x" || unit.empty())) {
+    length.amount = std::stoll(text.substr(0, digits)) * (unit == "k" ? 1000 : unit == "M" ? 1000000 : 1);
+    length.is_multiple = unit == "x";
+    if (length.amount > 0 || unit == "k") return length;
+  }
+  throw UsageError(cat("is '", text, "', expected tokens (0k, 4k, 1M, 5000) or a multiple (4x)"));
+}
+
+void check_model(const ModelConfig& m, const std::function<void(const std::string&, const std::string&)>& fail) {
+  if (m.hidden_size < 1) fail("hidden_size", "is missing");
+  if (m.num_layers < 1) fail("num_layers", "is missing");
+  if (m.num_heads < 1) fail("num_heads", "is missing");
+  const bool llama = m.type == BackboneType::kLlama;
+  if ((m.head_dim == 0 || !llama) && m.hidden_size % m.num_heads != 0) {
+    fail("hidden_size", cat("is ", m.hidden_size, ", not a multiple of num_heads ", m.num_heads));
+  }
+  if (llama) {
+    if (m.num_heads % m.kv_heads() != 0) {
+      fail("num_kv_heads", cat("is ", m.kv_heads(), ", expected a divisor of num_heads ", m.num_heads));
+    }
+    if (m.head_width() % 2 != 0) {
+      fail("head_dim", cat("is ", m.head_width(), ", expected an even number: rotary positions turn pairs"));
+    }
+    if (m.rope_scaling.type == "llama3" && m.rope_scaling.low_freq_factor >= m.rope_scaling.high_freq_factor) {
+      fail("rope_scaling.low_freq_factor", cat("is ", m.rope_scaling.low_freq_factor,
+                                               ", expected below high_freq_factor ", m.rope_scaling.high_freq_factor));
+    }
+  } else {
+    if (m.num_kv_heads != 0 && m.num_kv_heads != m.num_heads) {
+      fail("num_kv_heads", cat("is ", m.num_kv_heads, ", but gpt2 has as many as num_heads ", m.num_heads));
+    }
+    if (m.head_dim != 0 && m.head_dim * m.num_heads != m.hidden_size) {
+      fail("head_dim", cat("is ", m.head_dim, ", but gpt2's is hidden_size / num_heads"));
+    }
+    if (!m.tie_word_embeddings) fail("tie_word_embeddings", "is false, but gpt2's head is its embedding table");
+    if (m.rope_scaling.type != "default") fail("rope_scaling.type", "gpt2 has no rotary positions");
+    if (m.has_armt && m.armt.segment_size > m.max_positions) {
+      fail("armt.segment_size", cat("is ", m.armt.segment_size, ", above gpt2's max_positions ", m.max_positions));
+    }
+  }
+  if (m.has_armt && m.armt.nu >= 2 * m.armt.d_mem) {
+    fail("armt.nu", cat("is ", m.armt.nu, ", expected below 2 d_mem = ", 2 * m.armt.d_mem,
+                        ": further rotations repeat the first"));
+  }
+}
+
+void describe(Fields& f, ModelConfig& c, std::string& from) {
+  f.text("from", from, "A model or run folder to start from; its sizes then hold");
+  if (from.empty()) {
+    describe_architecture(f, c);
+  } else {
+    f.excluded([&](Fields& g) { describe_architecture(g, c); }, "comes from the model.from folder; leave it out here");
+  }
+  f.real("dropout", c.dropout, from_to_below(0, 1), "Rate for embeddings, attention and residuals");
+  f.optional_group("armt", c.has_armt, "Associative recurrent memory; without it, a plain backbone",
+                   [&](Fields& g) { describe(g, c.armt); });
+}
+
+void describe(Fields& f, Config& c) {
+  f.group("seed", "Seeds", [&](Fields& g) { describe(g, c.seed); });
+  f.group("run", "Where and how to run", [&](Fields& g) { describe(g, c.run); });
+  f.group("model", "The model", [&](Fields& g) { describe(g, c.model, c.model_from); });
+  f.group("data", "The samples", [&](Fields& g) { describe(g, c.data); });
+  f.group("train", "The training", [&](Fields& g) { describe_train(g, c); });
+  f.group("eval", "Evaluation after training", [&](Fields& g) { describe(g, c.eval); });
+}
+
+Config parse_config(const std::string& text, const std::string& name, const std::vector<std::string>& overrides) {
+  return from_tree(parse_yaml(text, name), overrides);
+}
+
+Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
+  return from_tree(read_yaml(path), overrides);
+}
+
+std::string config_yaml(const Config& config) {
+  Config copy = config;  // describe() takes what it may write to
+  return write_fields([&](Fields& fields) { describe(fields, copy); });
+}
+
+std::string config_reference() {
+  Config defaults;
+  return field_reference([&](Fields& fields) { describe(fields, defaults); });
+}
+
+}  // namespace wt

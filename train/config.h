@@ -1,0 +1,158 @@
+// A run's whole configuration, from one YAML file and key=value overrides. Keys, defaults, ranges and their meaning are
+// listed once, in config.cpp; `wavetape info --config-reference` prints them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/dtype.h"
+#include "layers/config.h"
+#include "train/fields.h"
+
+namespace wt {
+
+// Every kind of chance has a seed of its own: another data seed leaves the initial weights as they were.
+struct SeedConfig {
+  std::int64_t weights = 1;
+  std::int64_t data = 1;
+  std::int64_t dropout = 1;
+};
+
+struct RunSettings {
+  std::string dir;
+  std::string device = "auto";  // auto, cpu, cuda
+  DType dtype = DType::kF32;    // f32, f64, bf16
+  std::int64_t threads = 0;     // 0: one per core
+};
+
+struct DataConfig {
+  std::string task = "qa1";
+  std::string babi = "simulate";  // or a folder with bAbI's files
+  std::string books;              // a books.h5, a .txt, a folder of .txt, or "none"
+  std::string tokenizer;          // tokenizer.json, or a folder that holds one
+  double inline_question_rate = 0;
+  bool ask_everyone = false;
+  std::int64_t min_facts = 0;
+  std::int64_t max_facts = 0;
+  double background_ratio = 1;
+  std::int64_t min_sentence_len = 10;
+  std::int64_t max_sentence_len = 0;
+  double task_start_pct = 0;
+  double task_end_pct = 1;
+  double mixed_length_ratio = 0;
+  double holdout_pct = 0.1;
+  std::int64_t loader_threads = 1;
+
+  bool has_books() const { return books != "none"; }
+};
+
+enum class WaveSchedule : std::uint8_t { kDiagonal, kSequential, kStreaming };
+enum class Activations : std::uint8_t { kKeep, kRecompute };
+enum class LrSchedule : std::uint8_t { kConstant, kLinear, kCosine };
+enum class StopMetric : std::uint8_t { kExactMatch, kLoss };
+enum class StartFrom : std::uint8_t { kBest, kLast };
+
+struct OptimizerConfig {  // AdamW
+  double lr = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+  double weight_decay = 0.01;
+};
+
+// One step of the curriculum. Keys that a stage leaves out have the values of `train` and `data`.
+struct StageConfig {
+  std::string name;
+  std::vector<std::int64_t> segments{1};  // a sample's number of segments is drawn from these
+  bool vary_n_segments = false;           // 1 ... the largest of `segments`
+  std::int64_t steps = 0;
+  std::int64_t batch_size = 0;
+  double lr = 0;
+  LrSchedule lr_schedule = LrSchedule::kConstant;
+  double warmup = 0;
+  double inline_question_rate = 0;
+  bool ask_everyone = false;
+  std::int64_t min_facts = 0;
+  std::int64_t max_facts = 0;
+  double background_ratio = 1;
+  double mixed_length_ratio = 0;
+  StopMetric stop_metric = StopMetric::kExactMatch;
+  double stop_at = 1;
+  StartFrom start_from = StartFrom::kBest;
+
+  std::int64_t max_segments() const;
+  // `warmup` in steps: itself from 1 on, a share of the stage's steps below.
+  std::int64_t warmup_steps() const;
+};
+
+struct TrainConfig {
+  std::int64_t batch_size = 32;
+  std::int64_t grad_accumulation = 1;
+  WaveSchedule wave_schedule = WaveSchedule::kDiagonal;
+  Activations activations = Activations::kKeep;
+  std::int64_t k2 = 0;
+  double clip_norm = 1;
+  double clip_value = 0;
+  OptimizerConfig optimizer;
+  LrSchedule lr_schedule = LrSchedule::kLinear;
+  double warmup = 0.1;
+  double min_lr_ratio = 0;
+  std::int64_t log_every = 10;
+  std::int64_t validate_every = 100;
+  std::int64_t validation_samples = 200;
+  std::int64_t early_stopping_patience = 0;
+  std::int64_t checkpoint_every = 100;
+  std::int64_t keep_checkpoints = 2;
+  std::vector<StageConfig> stages;
+
+  std::int64_t total_steps() const;
+};
+
+struct EvalConfig {
+  std::vector<std::string> tasks;    // none: data.task
+  std::vector<std::string> lengths;  // "0k", "4k", "1M" in tokens, or "4x" times the longest trained number of segments
+  std::int64_t samples = 100;
+  std::int64_t max_new_tokens = 8;
+  std::int64_t batch_size = 16;
+};
+
+// A length of EvalConfig: tokens, or a multiple of the trained length.
+struct EvalLength {
+  bool is_multiple = false;
+  std::int64_t amount = 0;  // tokens (k = 1000, M = 1000000), or the multiple
+};
+// Throws UsageError, without a place, for any other text.
+EvalLength parse_eval_length(const std::string& text);
+
+struct Config {
+  SeedConfig seed;
+  RunSettings run;
+  // A model folder or run folder to start from; `model` then holds dropout and, if has_armt, the memory to add.
+  std::string model_from;
+  ModelConfig model;
+  DataConfig data;
+  TrainConfig train;
+  EvalConfig eval;
+  Places places;  // for later checks: config.places.fail("data.books", "...")
+};
+
+// The keys of everything, in the file's order.
+void describe(Fields& fields, Config& config);
+// The keys of a model: shared by config.cpp and others that read or show one.
+void describe(Fields& fields, ModelConfig& model, std::string& from);
+
+// Reads the file, applies the overrides in order, checks every key and that they fit together. Throws UsageError.
+Config load_config(const std::string& path, const std::vector<std::string>& overrides = {});
+Config parse_config(const std::string& text, const std::string& name, const std::vector<std::string>& overrides = {});
+
+// All keys with their values; loading it gives an equal configuration.
+std::string config_yaml(const Config& config);
+// All keys with their meaning, what is allowed, and their defaults.
+std::string config_reference();
+
+// Sizes that do not fit together, checked wherever a ModelConfig comes from. Throws UsageError through `fail`, which is
+// given the key ("hidden_size") and what is wrong with it.
+void check_model(const ModelConfig& model, const std::function<void(const std::string&, const std::string&)>& fail);
+
+}  // namespace wt
