@@ -10,7 +10,8 @@ namespace wt {
 namespace {
 
 std::string number(double value) {
-  return cat(value);
+  const bool whole = value == std::floor(value) && std::abs(value) < 1e15;
+  return whole ? std::to_string(static_cast<std::int64_t>(value)) : cat(value);
 }
 
 std::string join(const std::vector<std::string>& words, const char* between) {

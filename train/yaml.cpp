@@ -26,7 +26,7 @@ bool is_digit(char c) {
 // the other.
 class TreeBuilder : public YAML::EventHandler {
  public:
-  explicit TreeBuilder(std::string name) : name_(std::move(name)) {}
+  TreeBuilder(const std::string& text, std::string name) : text_(text), name_(std::move(name)) {}
 
   YamlNode take_root() { return std::move(root_); }
 
@@ -36,6 +36,7 @@ class TreeBuilder : public YAML::EventHandler {
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { fail(mark, "aliases (*name) are not supported"); }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
+    if (tag == "!") check_closed(mark);
     if (expects_key()) {
       take_key(mark, value);
       return;
@@ -62,6 +63,17 @@ class TreeBuilder : public YAML::EventHandler {
  private:
   [[noreturn]] void fail(const YAML::Mark& mark, const std::string& what) const {
     throw UsageError(cat(where(mark), ": ", what));
+  }
+  // yaml-cpp takes a quote that is never closed for one that ends with the file.
+  void check_closed(const YAML::Mark& mark) const {
+    const auto begin = static_cast<std::size_t>(mark.pos);
+    const char quote = begin < text_.size() ? text_[begin] : ' ';
+    if (quote != '"' && quote != '\'') return;
+    for (std::size_t at = begin + 1; at < text_.size(); ++at) {
+      if (text_[at] == quote && (quote == '"' || at + 1 == text_.size() || text_[at + 1] != quote)) return;
+      if (text_[at] == (quote == '"' ? '\\' : quote)) ++at;
+    }
+    fail(mark, "a quote is never closed");
   }
   std::string where(const YAML::Mark& mark) const {
     return name_ == kCommandLine ? name_ : cat(name_, ":", mark.line + 1);
@@ -97,6 +109,7 @@ class TreeBuilder : public YAML::EventHandler {
     bool pending = false;
     std::string key, where;
   };
+  const std::string& text_;
   std::string name_;
   YamlNode root_;
   // The lists and maps being read, outermost first. Pointers stay valid: only the innermost one grows.
@@ -169,7 +182,7 @@ std::string YamlNode::describe() const {
 }
 
 YamlNode parse_yaml(const std::string& text, const std::string& name) {
-  TreeBuilder builder(name);
+  TreeBuilder builder(text, name);
   const auto at_line = [&name](int line) { return name == kCommandLine ? name : cat(name, ":", line + 1); };
   if (const std::size_t zero = text.find('\0'); zero != std::string::npos) {
     throw UsageError(
@@ -180,7 +193,7 @@ YamlNode parse_yaml(const std::string& text, const std::string& name) {
     std::istringstream stream(text);
     YAML::Parser parser(stream);
     if (parser.HandleNextDocument(builder)) {
-      TreeBuilder rest(name);
+      TreeBuilder rest(text, name);
       if (parser.HandleNextDocument(rest)) {
         throw UsageError(cat(rest.take_root().where, ": a second document; only one is read"));
       }
