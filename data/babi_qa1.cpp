@@ -1,0 +1,31 @@
+// qa1, single supporting fact: "Mary went to the office." ... "Where is Mary? "
+#include <algorithm>
+
+#include "core/error.h"
+#include "data/babi_simulator_tasks.h"
+#include "data/babi_story_writer.h"
+#include "data/babi_world.h"
+
+namespace wt::babi {
+
+BabiStory simulate_qa1(RandomStream& random) {
+  const WorldRules rules{.kind_weights = {1, 0, 0, 0}};
+  World world(rules, random);
+  StoryWriter story;
+  while (story.num_questions() < kQuestionsPerStory) {
+    for (int i = 0; i < kFactsPerTurn; ++i) story.add_fact(world.sentence(world.step()));
+    std::vector<int> moves;  // the last one of everybody, where it is in the window
+    for (int actor = 0; actor < static_cast<int>(kActors.size()); ++actor) {
+      const int move = world.last_move(actor, story.num_facts());
+      if (story.in_window(move)) moves.push_back(move);
+    }
+    std::sort(moves.rbegin(), moves.rend());
+    const int asked = pick_recent(moves, random);
+    const Event& event = world.event(asked);
+    story.add_question(cat("Where is ", kActors[static_cast<std::size_t>(event.actor)], "? "),
+                       std::string(kPlaces[static_cast<std::size_t>(event.place)]), {asked});
+  }
+  return story.take();
+}
+
+}  // namespace wt::babi

@@ -1,0 +1,60 @@
+// Puts a simulated story together. Internal to the simulator.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/random.h"
+#include "data/babi.h"
+
+namespace wt::babi {
+
+// The questions every story of most tasks has, and the facts between two chances to ask one.
+inline constexpr int kQuestionsPerStory = 5;
+inline constexpr int kFactsPerTurn = 2;
+// A thing may be asked about while its latest event is among this many last facts.
+inline constexpr int kWindow = 5;
+
+class StoryWriter {
+ public:
+  // Returns the fact's number (from 0); questions are not counted.
+  int add_fact(std::string text) {
+    line_of_fact_.push_back(static_cast<int>(story_.lines.size()) + 1);
+    story_.lines.push_back({std::move(text), {}, {}});
+    return num_facts() - 1;
+  }
+  // `supports` are numbers of facts, in the order in which the file names them.
+  void add_question(std::string text, std::string answer, const std::vector<int>& supports) {
+    BabiLine line{std::move(text), std::move(answer), {}};
+    for (const int fact : supports) line.supporting.push_back(line_of_fact_[static_cast<std::size_t>(fact)]);
+    story_.lines.push_back(std::move(line));
+    ++num_questions_;
+  }
+  int num_facts() const { return static_cast<int>(line_of_fact_.size()); }
+  int num_questions() const { return num_questions_; }
+  bool in_window(int fact) const { return fact >= 0 && fact >= num_facts() - kWindow; }
+  BabiStory take() { return std::move(story_); }
+
+ private:
+  BabiStory story_;
+  std::vector<int> line_of_fact_;
+  int num_questions_ = 0;
+};
+
+// Picks one of a list that stands in order of age, youngest first: each is 0.85 times as likely as the one before
+// (measured: 54/46 of two, 39/33/27 of three).
+template <class T>
+const T& pick_recent(const std::vector<T>& youngest_first, RandomStream& random) {
+  std::vector<double> weights;
+  double weight = 1.0;
+  for (std::size_t i = 0; i < youngest_first.size(); ++i, weight *= 0.85) weights.push_back(weight);
+  return youngest_first[random.weighted(weights)];
+}
+
+template <class Container>
+const auto& pick(const Container& container, RandomStream& random) {
+  return container[static_cast<std::size_t>(random.below(container.size()))];
+}
+
+}  // namespace wt::babi
