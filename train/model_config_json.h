@@ -1,0 +1,24 @@
+// A model folder's config.json, as the Hugging Face libraries write it for Llama and GPT-2, with an `armt` object
+// beside the backbone's keys where there is memory.
+#pragma once
+
+#include <string>
+
+#include "core/dtype.h"
+#include "layers/config.h"
+
+namespace wt {
+
+// `path` is a config.json or the folder that holds it. Rotary settings are read at top level (rope_theta, rope_scaling)
+// and inside rope_parameters. Of several end-of-text ids the first is kept. Throws Error "path: key: is …, expected …"
+// for what is missing, of the wrong type, contradictory, or not supported: other model types and activations, biases
+// in Llama, other rotary scalings, quantised weights, unknown keys in `armt`.
+ModelConfig read_model_config(const std::string& path);
+// The same from text; `name` stands for the path in errors.
+ModelConfig parse_model_config(const std::string& text, const std::string& name);
+
+// The text of a config.json that those libraries and read_model_config() read; `dtype` is that of the weights beside
+// it.
+std::string format_model_config(const ModelConfig& config, DType dtype);
+
+}  // namespace wt
