@@ -1,6 +1,4 @@
 // qa1, single supporting fact: "Mary went to the office." ... "Where is Mary? "
-#include <algorithm>
-
 #include "core/error.h"
 #include "data/babi_simulator_tasks.h"
 #include "data/babi_story_writer.h"
@@ -14,13 +12,11 @@ BabiStory simulate_qa1(RandomStream& random) {
   StoryWriter story;
   while (story.num_questions() < kQuestionsPerStory) {
     for (int i = 0; i < kFactsPerTurn; ++i) story.add_fact(world.sentence(world.step()));
-    std::vector<int> moves;  // the last one of everybody, where it is in the window
+    std::vector<double> weights;
     for (int actor = 0; actor < static_cast<int>(kActors.size()); ++actor) {
-      const int move = world.last_move(actor, story.num_facts());
-      if (story.in_window(move)) moves.push_back(move);
+      weights.push_back(world.num_moves(actor, story.window_begin()));
     }
-    std::sort(moves.rbegin(), moves.rend());
-    const int asked = pick_recent(moves, random);
+    const int asked = world.last_move(static_cast<int>(random.weighted(weights)), story.num_facts());
     const Event& event = world.event(asked);
     story.add_question(cat("Where is ", kActors[static_cast<std::size_t>(event.actor)], "? "),
                        std::string(kPlaces[static_cast<std::size_t>(event.place)]), {asked});

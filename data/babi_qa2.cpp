@@ -1,6 +1,4 @@
 // qa2, two supporting facts: "John got the milk there." "John went to the office." ... "Where is the milk? "
-#include <algorithm>
-
 #include "core/error.h"
 #include "data/babi_simulator_tasks.h"
 #include "data/babi_story_writer.h"
@@ -29,7 +27,6 @@ std::vector<Candidate> candidates(const World& world, const StoryWriter& story) 
       if (move >= 0) found.push_back({handling, move});
     }
   }
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.handling > b.handling; });
   return found;
 }
 
@@ -42,10 +39,14 @@ BabiStory simulate_qa2(RandomStream& random) {
     for (int i = 0; i < kFactsPerTurn; ++i) story.add_fact(world.sentence(world.step()));
     const std::vector<Candidate> found = candidates(world, story);
     if (found.empty()) continue;
-    const Candidate& asked = pick_recent(found, random);
-    story.add_question(cat("Where is the ", kObjects[static_cast<std::size_t>(world.event(asked.handling).object)], "? "),
-                       std::string(kPlaces[static_cast<std::size_t>(world.event(asked.move).place)]),
-                       {asked.handling, asked.move});
+    std::vector<double> weights;
+    for (const Candidate& candidate : found) {
+      weights.push_back(world.num_handlings(world.event(candidate.handling).object, story.window_begin()));
+    }
+    const Candidate& asked = found[random.weighted(weights)];
+    story.add_question(
+        cat("Where is the ", kObjects[static_cast<std::size_t>(world.event(asked.handling).object)], "? "),
+        std::string(kPlaces[static_cast<std::size_t>(world.event(asked.move).place)]), {asked.handling, asked.move});
   }
   return story.take();
 }

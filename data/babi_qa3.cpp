@@ -1,6 +1,4 @@
 // qa3, three supporting facts: "Where was the milk before the office? "
-#include <algorithm>
-
 #include "core/error.h"
 #include "data/babi_simulator_tasks.h"
 #include "data/babi_story_writer.h"
@@ -31,21 +29,18 @@ std::vector<Carry> candidates(const World& world, const StoryWriter& story) {
     }
     if (carry.moves.size() >= 2) found.push_back(std::move(carry));
   }
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.handling > b.handling; });
   return found;
 }
 
-// The moves (from, to) the question is about, neighbours in the carry. Nobody came to the second place again later, so
-// that "before the office" has one meaning.
+// The moves (from, to) the question is about, neighbours in the carry. A place that was visited again stands for its
+// last visit, so that "before the office" has one meaning.
 std::pair<int, int> choose_moves(const World& world, const Carry& carry, RandomStream& random) {
-  std::vector<std::pair<int, int>> pairs;
-  for (std::size_t i = 1; i < carry.moves.size(); ++i) {
-    const int place = world.event(carry.moves[i]).place;
-    const bool comes_again = std::any_of(carry.moves.begin() + static_cast<std::ptrdiff_t>(i) + 1, carry.moves.end(),
-                                         [&](int later) { return world.event(later).place == place; });
-    if (!comes_again) pairs.emplace_back(carry.moves[i - 1], carry.moves[i]);
+  const auto place = [&](std::size_t i) { return world.event(carry.moves[i]).place; };
+  std::size_t to = 1 + static_cast<std::size_t>(random.below(carry.moves.size() - 1));
+  for (std::size_t later = to + 1; later < carry.moves.size(); ++later) {
+    if (place(later) == place(to)) to = later;
   }
-  return pick(pairs, random);
+  return {carry.moves[to - 1], carry.moves[to]};
 }
 
 }  // namespace
@@ -58,7 +53,11 @@ BabiStory simulate_qa3(RandomStream& random) {
     for (int i = 0; i < kFactsPerTurn; ++i) story.add_fact(world.sentence(world.step()));
     const std::vector<Carry> found = candidates(world, story);
     if (found.empty()) continue;
-    const Carry& asked = pick_recent(found, random);
+    std::vector<double> weights;
+    for (const Carry& carry : found) {
+      weights.push_back(world.num_handlings(world.event(carry.handling).object, story.window_begin()));
+    }
+    const Carry& asked = found[random.weighted(weights)];
     const auto [from, to] = choose_moves(world, asked, random);
     const auto place = [&](int fact) { return kPlaces[static_cast<std::size_t>(world.event(fact).place)]; };
     story.add_question(cat("Where was the ", kObjects[static_cast<std::size_t>(world.event(asked.handling).object)],

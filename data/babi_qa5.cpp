@@ -13,15 +13,14 @@ namespace {
 // Measured: two sixths ask for the object, a sixth each the other four.
 constexpr std::array<double, 5> kQuestionWeights{33.6, 16.6, 16.6, 16.6, 16.6};
 // The share of questions about the very last give, where another object's is in the window too.
-constexpr double kLastGiveRate = 0.9;
+constexpr double kLastGiveRate = 0.866;
 
 // The gives that were their object's last one and are in the window, youngest first.
 std::vector<int> candidates(const World& world, const StoryWriter& story) {
   std::vector<int> found;
   for (int object = 0; object < static_cast<int>(kObjects.size()); ++object) {
-    const int give = world.last_before(story.num_facts(), [&](const Event& e) {
-      return e.kind == EventKind::kGive && e.object == object;
-    });
+    const int give = world.last_before(
+        story.num_facts(), [&](const Event& e) { return e.kind == EventKind::kGive && e.object == object; });
     if (story.in_window(give)) found.push_back(give);
   }
   std::sort(found.rbegin(), found.rend());
@@ -33,7 +32,8 @@ void ask(const World& world, int asked, RandomStream& random, StoryWriter& story
   const auto name = [](int actor) { return kGivers[static_cast<std::size_t>(actor)]; };
   const std::string_view giver = name(event.actor), recipient = name(event.recipient);
   const std::string_view object = kObjects[static_cast<std::size_t>(event.object)];
-  // The answer is the latest give that the question's words fit: with another object, say, where the same two met again.
+  // The answer is the latest give that the question's words fit: with another object, say, where the same two met
+  // again.
   const auto latest = [&](bool same_giver, bool same_object, bool same_recipient) {
     return world.last_before(story.num_facts(), [&](const Event& e) {
       return e.kind == EventKind::kGive && (!same_giver || e.actor == event.actor) &&

@@ -21,7 +21,8 @@ constexpr std::array kSimulators{
 };
 
 const TaskSimulator& find_simulator(std::string_view task) {
-  const auto* found = std::find_if(kSimulators.begin(), kSimulators.end(), [&](const auto& s) { return s.task == task; });
+  const auto* found =
+      std::find_if(kSimulators.begin(), kSimulators.end(), [&](const auto& s) { return s.task == task; });
   if (found != kSimulators.end()) return *found;
   std::string known;
   for (const TaskSimulator& simulator : kSimulators) known += cat(known.empty() ? "" : ", ", simulator.task);

@@ -1,6 +1,7 @@
 // Puts a simulated story together. Internal to the simulator.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,7 +34,8 @@ class StoryWriter {
   }
   int num_facts() const { return static_cast<int>(line_of_fact_.size()); }
   int num_questions() const { return num_questions_; }
-  bool in_window(int fact) const { return fact >= 0 && fact >= num_facts() - kWindow; }
+  int window_begin() const { return std::max(0, num_facts() - kWindow); }
+  bool in_window(int fact) const { return fact >= window_begin(); }
   BabiStory take() { return std::move(story_); }
 
  private:
@@ -41,16 +43,6 @@ class StoryWriter {
   std::vector<int> line_of_fact_;
   int num_questions_ = 0;
 };
-
-// Picks one of a list that stands in order of age, youngest first: each is 0.85 times as likely as the one before
-// (measured: 54/46 of two, 39/33/27 of three).
-template <class T>
-const T& pick_recent(const std::vector<T>& youngest_first, RandomStream& random) {
-  std::vector<double> weights;
-  double weight = 1.0;
-  for (std::size_t i = 0; i < youngest_first.size(); ++i, weight *= 0.85) weights.push_back(weight);
-  return youngest_first[random.weighted(weights)];
-}
 
 template <class Container>
 const auto& pick(const Container& container, RandomStream& random) {

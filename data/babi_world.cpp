@@ -1,5 +1,7 @@
 #include "data/babi_world.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "data/babi_story_writer.h"
 
@@ -82,6 +84,17 @@ int World::last_handling(int object) const {
 
 int World::last_move(int actor, int before) const {
   return last_before(before, [&](const Event& e) { return e.kind == EventKind::kMove && e.actor == actor; });
+}
+
+int World::num_moves(int actor, int begin) const {
+  return static_cast<int>(std::count_if(history_.begin() + begin, history_.end(), [&](const Event& e) {
+    return e.kind == EventKind::kMove && e.actor == actor;
+  }));
+}
+
+int World::num_handlings(int object, int begin) const {
+  return static_cast<int>(
+      std::count_if(history_.begin() + begin, history_.end(), [&](const Event& e) { return e.object == object; }));
 }
 
 }  // namespace wt::babi

@@ -27,10 +27,10 @@ struct Event {
 // How a task's world differs from the others'.
 struct WorldRules {
   std::span<const std::string_view, 4> actors = kActors;
-  // Chances of the kinds, in the order of EventKind. What is drawn and impossible (a drop with empty hands) is drawn anew,
-  // actor and all.
+  // Chances of the kinds, in the order of EventKind. What is drawn and impossible (a drop with empty hands) is drawn
+  // anew, actor and all.
   std::array<double, 4> kind_weights{1, 1, 1, 0};
-  double get_there_rate = 1.0;   // "... got the milk there." rather than "... got the milk."
+  double get_there_rate = 1.0;  // "... got the milk there." rather than "... got the milk."
   double drop_there_rate = 0.2;
 };
 
@@ -58,6 +58,11 @@ class World {
   // The last get, drop or give of an object; the last move of an actor before a fact.
   int last_handling(int object) const;
   int last_move(int actor, int before) const;
+  // How many of the facts from `begin` on are moves of an actor, or get, drop or give an object. The published stories
+  // ask about a thing as often as it stands in the window, as if a fact of the window were drawn and its thing asked
+  // about.
+  int num_moves(int actor, int begin) const;
+  int num_handlings(int object, int begin) const;
 
  private:
   bool try_event(Event& event);
