@@ -1,0 +1,19 @@
+#pragma once
+
+#include "autograd/parameter.h"
+#include "autograd/tape.h"
+#include "kernels/linear.h"
+
+namespace wt::ops {
+
+// y = x wᵀ [+ bias] [+ residual] for the layers of the context. x_G..I -> y_G..O (middle extents are rows).
+// `bias` and `residual` may be null. `out`, where defined, is the memory y is written to (it must not overlap x).
+struct LinearOptions {
+  const Parameter* bias = nullptr;
+  const Var* residual = nullptr;
+  kernels::WeightLayout layout = kernels::WeightLayout::kOutIn;
+  Tensor out = {};
+};
+Var linear(Context& ctx, const Var& x, const Parameter& weight, const LinearOptions& options = {});
+
+}  // namespace wt::ops

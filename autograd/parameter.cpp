@@ -1,0 +1,115 @@
+#include "autograd/parameter.h"
+
+#include "core/random.h"
+
+namespace wt {
+namespace {
+
+// FNV-1a: names the random stream of a published tensor.
+std::uint64_t hash_name(std::string_view name) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return hash & ((std::uint64_t{1} << 56) - 1);
+}
+
+std::string with_layer(const std::string& pattern, std::int64_t layer) {
+  std::string name = pattern;
+  if (const auto at = name.find("{l}"); at != std::string::npos) name.replace(at, 3, std::to_string(layer));
+  return name;
+}
+
+void draw(const Init& init, std::uint64_t seed, const std::string& name, const Tensor& out) {
+  RandomStream random(seed, random_stream(RandomPurpose::kWeights, hash_name(name)));
+  dispatch_real(out.dtype(), [&]<class T>() {
+    T* values = out.data<T>();
+    for (std::int64_t i = 0; i < out.numel(); ++i) {
+      switch (init.kind) {
+        case Init::Kind::kZeros:
+          values[i] = T(0);
+          break;
+        case Init::Kind::kOnes:
+          values[i] = T(1);
+          break;
+        case Init::Kind::kNormal:
+          values[i] = static_cast<T>(init.scale * random.normal());
+          break;
+        case Init::Kind::kUniform:
+          values[i] = static_cast<T>(init.scale * (2 * random.uniform() - 1));
+          break;
+      }
+    }
+  });
+}
+
+}  // namespace
+
+Parameter::Parameter(ParameterSpec spec, DType dtype, const Stream& stream) : spec_(std::move(spec)), stream_(stream) {
+  Shape shape{spec_.layers == 0 ? 1 : spec_.layers};
+  for (const std::int64_t extent : spec_.shape) shape.append(extent);
+  value_ = Tensor::zeros(stream, shape, dtype);
+}
+
+const Tensor& Parameter::grad() const {
+  if (!grad_.defined()) grad_ = Tensor::zeros(stream_, value_.shape(), value_.dtype());
+  return grad_;
+}
+
+Tensor Parameter::slice(const Tensor& tensor, int lo, int hi) const {
+  return spec_.layers == 0 ? tensor : tensor.slice(lo, hi);
+}
+
+Parameter& ParameterStore::add(ParameterSpec spec) {
+  WT_CHECK(spec.shape.rank() >= 1 && !spec.parts.empty(), "parameter ", spec.key, " has no shape or no published name");
+  std::int64_t covered = 0;
+  for (const PublishedPart& part : spec.parts) {
+    WT_CHECK(part.begin == covered && part.end > part.begin, "parameter ", spec.key, ": part ", part.name,
+             " begins at row ", part.begin, ", expected ", covered);
+    covered = part.end;
+    for (const auto& other : parameters_) {
+      for (const PublishedPart& taken : other->spec().parts) {
+        WT_CHECK(taken.name != part.name, "parameter ", spec.key, ": the name ", part.name, " is taken by ",
+                 other->spec().key);
+      }
+    }
+  }
+  WT_CHECK(covered == spec.shape[0], "parameter ", spec.key, ": its parts cover ", covered, " of ", spec.shape[0],
+           " rows");
+  for (const auto& other : parameters_) {
+    WT_CHECK(other->spec().key != spec.key, "two parameters have the key ", spec.key);
+  }
+  parameters_.push_back(std::make_unique<Parameter>(std::move(spec), dtype_, stream_));
+  return *parameters_.back();
+}
+
+std::int64_t ParameterStore::count() const {
+  std::int64_t total = 0;
+  for (const auto& parameter : parameters_) total += parameter->value().numel();
+  return total;
+}
+
+std::vector<PublishedTensor> ParameterStore::published() const {
+  std::vector<PublishedTensor> all;
+  for (const auto& parameter : parameters_) {
+    for (std::int64_t layer = 0; layer < parameter->value().dim(0); ++layer) {
+      const Tensor value = parameter->value().select(layer);
+      const Tensor grad = parameter->has_grad() ? parameter->grad().select(layer) : Tensor{};
+      for (const PublishedPart& part : parameter->spec().parts) {
+        all.push_back({with_layer(part.name, layer), parameter.get(), part.init, value.slice(part.begin, part.end),
+                       grad.defined() ? grad.slice(part.begin, part.end) : Tensor{}});
+      }
+    }
+  }
+  return all;
+}
+
+void ParameterStore::initialize(std::uint64_t seed) {
+  for (const PublishedTensor& tensor : published()) draw(tensor.init, seed, tensor.name, tensor.value);
+}
+
+void ParameterStore::zero_grad() {
+  for (const auto& parameter : parameters_) {
+    if (parameter->trainable) parameter->grad().fill_zero(stream_);
+  }
+}
+
+}  // namespace wt

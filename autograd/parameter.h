@@ -1,0 +1,106 @@
+// Parameters, stacked by layer: one weight of all L layers is one tensor (L, …), so a wave's layers are a slice.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/safetensors.h"
+#include "core/tensor.h"
+
+namespace wt {
+
+// How fresh values are drawn.
+struct Init {
+  enum class Kind : std::uint8_t { kZeros, kOnes, kNormal, kUniform };
+  Kind kind = Kind::kZeros;
+  double scale = 0;  // standard deviation (normal), or bound: uniform in [-scale, scale)
+  static Init zeros() { return {Kind::kZeros, 0}; }
+  static Init ones() { return {Kind::kOnes, 0}; }
+  static Init normal(double deviation) { return {Kind::kNormal, deviation}; }
+  static Init uniform(double bound) { return {Kind::kUniform, bound}; }
+};
+
+// Rows [begin, end) of a layer's tensor under the name that checkpoints know them by. "{l}" stands for the layer. Fused
+// weights (query, key and value in one matrix product) have several parts.
+struct PublishedPart {
+  std::string name;
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  Init init;
+};
+
+// Everything there is to say about a parameter is said once, here, by the layer that owns it.
+struct ParameterSpec {
+  std::string key;             // "layers.self_attn.qkv": for messages and the optimizer
+  std::int64_t layers = 0;     // 0: the model has one of it, not one per layer
+  Shape shape;                 // of one layer's tensor
+  std::vector<PublishedPart> parts;
+  bool decay = true;           // weight decay applies
+};
+
+class Parameter {
+ public:
+  Parameter(ParameterSpec spec, DType dtype, const Stream& stream);
+
+  const ParameterSpec& spec() const { return spec_; }
+  const Tensor& value() const { return value_; }
+  // Zeroed on first use; gradients are always added to it.
+  const Tensor& grad() const;
+  bool has_grad() const { return grad_.defined(); }
+  void drop_grad() { grad_ = {}; }
+  // Layers [lo, hi) as (G, …); a parameter of the whole model as (1, …), whatever lo and hi.
+  Tensor value_slice(int lo, int hi) const { return slice(value_, lo, hi); }
+  Tensor grad_slice(int lo, int hi) const { return slice(grad(), lo, hi); }
+
+  bool trainable = true;
+
+ private:
+  Tensor slice(const Tensor& tensor, int lo, int hi) const;
+
+  ParameterSpec spec_;
+  Stream stream_;
+  Tensor value_;         // (L, …) or (1, …)
+  mutable Tensor grad_;  // same shape
+};
+
+// A published tensor: a view into a parameter's value and, where there is one, its gradient.
+struct PublishedTensor {
+  std::string name;
+  const Parameter* parameter = nullptr;
+  Init init;
+  Tensor value;
+  Tensor grad;  // undefined without gradients
+};
+
+class ParameterStore {
+ public:
+  explicit ParameterStore(DType dtype, const Stream& stream = {}) : dtype_(dtype), stream_(stream) {}
+  ParameterStore(const ParameterStore&) = delete;
+  ParameterStore& operator=(const ParameterStore&) = delete;
+
+  // The reference stays valid as long as the store. Throws where a key or a published name is taken, or where the parts
+  // do not cover the rows exactly.
+  Parameter& add(ParameterSpec spec);
+
+  DType dtype() const { return dtype_; }
+  const std::vector<std::unique_ptr<Parameter>>& all() const { return parameters_; }
+  // Number of scalars.
+  std::int64_t count() const;
+  // Every published tensor, layer by layer in the order of registration.
+  std::vector<PublishedTensor> published() const;
+
+  // Draws every published tensor from its Init with its own random stream (named by the tensor), so that a value depends
+  // on the seed, its name and its shape only: not on the other parameters or the order of registration.
+  void initialize(std::uint64_t seed);
+  // Every trainable parameter has a gradient afterwards, and it is zero.
+  void zero_grad();
+
+ private:
+  DType dtype_;
+  Stream stream_;
+  std::vector<std::unique_ptr<Parameter>> parameters_;
+};
+
+}  // namespace wt

@@ -1,0 +1,77 @@
+#include <vector>
+
+#include "kernels/dpfp.h"
+#include "kernels/eigen_cpu.h"
+#include "kernels/parallel_cpu.h"
+
+namespace wt::kernels {
+namespace {
+
+struct Extents {
+  std::int64_t rows, d;
+};
+
+Extents check(const char* op, const Tensor& x, std::int64_t nu, const Tensor& phi) {
+  const std::int64_t d = x.shape()[-1];
+  WT_CHECK(d > 0 && nu > 0 && nu < 2 * d && phi.shape()[-1] == 2 * nu * d && phi.numel() == x.numel() * 2 * nu, op,
+           ": x is ", x, ", phi ", phi, ", nu ", nu, "; expected 2·nu·d features and nu below 2·d");
+  return {x.numel() / d, d};
+}
+
+// u twice in a row, so that a rotation is a shift: twice[2d + i - j] = u[(i - j) mod 2d] for 0 <= i < 2d, 0 < j <= 2d.
+template <class T>
+void rectify(const T* x, std::int64_t d, T* twice) {
+  for (std::int64_t i = 0; i < d; ++i) {
+    const T positive = x[i] > T(0) ? x[i] : T(0);
+    const T negative = x[i] < T(0) ? -x[i] : T(0);
+    twice[i] = twice[2 * d + i] = positive;
+    twice[d + i] = twice[3 * d + i] = negative;
+  }
+}
+
+}  // namespace
+
+void dpfp_forward(const Stream&, const Tensor& x, std::int64_t nu, const Tensor& phi) {
+  const auto [rows, d] = check("dpfp", x, nu, phi);
+  dispatch_real(x.dtype(), [&]<class T>() {
+    parallel_ranges(rows, kRowGrain, [&, d = d](std::int64_t begin, std::int64_t end) {
+      std::vector<T> u(static_cast<std::size_t>(4 * d));
+      for (std::int64_t row = begin; row < end; ++row) {
+        rectify(x.data<T>() + row * d, d, u.data());
+        T* out = phi.data<T>() + row * 2 * nu * d;
+        for (std::int64_t j = 1; j <= nu; ++j, out += 2 * d) {
+          array(out, 2 * d) = const_array<T>(u.data(), 2 * d) * const_array<T>(u.data() + 2 * d - j, 2 * d);
+        }
+      }
+    });
+  });
+}
+
+void dpfp_backward(const Stream&, const Tensor& dphi, const Tensor& x, std::int64_t nu, const Tensor& dx) {
+  const auto [rows, d] = check("dpfp backward", x, nu, dphi);
+  WT_CHECK(dx.shape() == x.shape(), "dpfp backward: dx is ", dx, ", expected ", x.shape());
+  dispatch_real(x.dtype(), [&]<class T>() {
+    parallel_ranges(rows, kRowGrain, [&, d = d](std::int64_t begin, std::int64_t end) {
+      std::vector<T> u(static_cast<std::size_t>(4 * d)), du(static_cast<std::size_t>(4 * d));
+      for (std::int64_t row = begin; row < end; ++row) {
+        rectify(x.data<T>() + row * d, d, u.data());
+        std::fill(du.begin(), du.end(), T(0));
+        const T* grad = dphi.data<T>() + row * 2 * nu * d;
+        for (std::int64_t j = 1; j <= nu; ++j, grad += 2 * d) {
+          const auto g = const_array(grad, 2 * d);
+          array(du.data(), 2 * d) += g * const_array<T>(u.data() + 2 * d - j, 2 * d);
+          array(du.data() + 2 * d - j, 2 * d) += g * const_array<T>(u.data(), 2 * d);
+        }
+        for (std::int64_t i = 0; i < d; ++i) {
+          const T value = x.data<T>()[row * d + i];
+          // Both copies of u belong to the same element.
+          const T positive = du[static_cast<std::size_t>(i)] + du[static_cast<std::size_t>(2 * d + i)];
+          const T negative = du[static_cast<std::size_t>(d + i)] + du[static_cast<std::size_t>(3 * d + i)];
+          dx.data<T>()[row * d + i] = (value > T(0) ? positive : T(0)) - (value < T(0) ? negative : T(0));
+        }
+      }
+    });
+  });
+}
+
+}  // namespace wt::kernels

@@ -1,0 +1,79 @@
+// A language model that reads segment by segment: embeddings, a stack of blocks with their recurrent state, a head.
+// ARMT on Llama or GPT-2, or the backbone alone (one segment, no state).
+// Legend: L layers, G layers of a wave, B samples, T rows, D width, V vocabulary, R chosen rows.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "autograd/parameter.h"
+#include "autograd/tape.h"
+#include "layers/associative_memory.h"
+#include "layers/blocks.h"
+#include "layers/config.h"
+
+namespace wt {
+
+// One recurrent tensor of every layer: (L, B, …) in all, (G, B, …) in a wave, zero at the start of a sequence.
+struct StateSpec {
+  std::string name;  // published name with "{l}": "W_mem.{l}"
+  Shape shape;       // of one layer and sample
+};
+
+// The recurrent state of all layers for B samples: one tensor (L, B, …) for each StateSpec.
+using State = std::vector<Tensor>;
+
+class Model {
+ public:
+  Model(const ModelConfig& config, DType dtype, const Stream& stream = {});
+
+  const ModelConfig& config() const { return config_; }
+  ParameterStore& parameters() { return store_; }
+  const ParameterStore& parameters() const { return store_; }
+  DType dtype() const { return store_.dtype(); }
+  const Stream& stream() const { return stream_; }
+  int num_layers() const { return static_cast<int>(config_.num_layers); }
+  bool recurrent() const { return memory_ != nullptr; }
+  std::int64_t num_mem_tokens() const { return recurrent() ? config_.armt.num_mem_tokens : 0; }
+  // Tokens of a full segment; a model without memory reads everything as one segment.
+  std::int64_t segment_size(std::int64_t sequence_length) const;
+  // Tokens that fit one segment; 0: no limit.
+  std::int64_t max_segment_tokens() const { return blocks_->max_rows(); }
+
+  std::vector<StateSpec> state_specs() const;
+  State new_state(std::int64_t batch) const;
+
+  // Input rows of a segment: rows_BT as in kernels/embedding.h. Row t of sample b stands at position first_B[b] + t (t
+  // where undefined); GPT-2's memory rows take the last M positions of its table. Written to out_BTD.
+  Var embed(Context& ctx, const WaveCells& cells, const Tensor& rows, const Tensor& first, const Tensor& out) const;
+
+  // One wave: x_GBTD and the state of its layers -> y_GBTD, written to `out`, and the next state, written to
+  // `state_out` (without a record that may be the memory of `state`).
+  struct WaveOutput {
+    Var y;
+    std::vector<Var> state;
+  };
+  WaveOutput forward(Context& ctx, const WaveCells& cells, const Var& x, const std::vector<Var>& state,
+                     const State& state_out, const Tensor& out) const;
+
+  // Read-only pass of the context's one layer over the next rows of each sample (spec: generation), x_1BTD -> y_1BTD.
+  // The state is that of the layer, (1, B, …).
+  Tensor forward_cached(Context& ctx, const WaveCells& cells, const Tensor& x, const std::vector<Var>& state,
+                        const KeyValueCache& cache) const;
+  KeyValueCache new_cache(std::int64_t batch, std::int64_t rows) const;
+
+  // Final norm and head: hidden_RD -> logits_RV.
+  Var head(Context& ctx, const Var& hidden) const;
+
+ private:
+  ModelConfig config_;
+  Stream stream_;
+  ParameterStore store_;
+  Parameter *tokens_ = nullptr, *positions_ = nullptr, *memory_tokens_ = nullptr;
+  Parameter *norm_ = nullptr, *norm_bias_ = nullptr, *head_ = nullptr;
+  std::unique_ptr<Blocks> blocks_;
+  std::unique_ptr<AssociativeMemory> memory_;
+};
+
+}  // namespace wt

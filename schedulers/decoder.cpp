@@ -1,0 +1,60 @@
+#include "schedulers/decoder.h"
+
+#include <algorithm>
+
+#include "kernels/embedding.h"
+
+namespace wt {
+
+Decoder::Decoder(const Model& model, State state, const std::vector<bool>& has_memory, std::int64_t capacity)
+    : model_(model), state_(std::move(state)) {
+  const auto b = static_cast<std::int64_t>(has_memory.size());
+  std::vector<std::uint8_t> flags;
+  for (const bool reads : has_memory) {
+    flags.push_back(static_cast<std::uint8_t>(kernels::kCellActive | (reads ? 0 : kernels::kCellFirst)));
+    cells_.any_read = cells_.any_read || reads;
+  }
+  cells_.cells.flags = Tensor::from<std::uint8_t>({1, b}, flags);
+  cells_.cells.rows = Tensor::zeros(Stream{}, {1, b}, DType::kI32);
+  cache_ = model.new_cache(b, capacity);
+  hidden_ = Tensor::zeros(model.stream(), {b, model.config().hidden_size}, model.dtype());
+}
+
+Tensor Decoder::append(const std::vector<std::vector<std::int32_t>>& tokens) {
+  const auto b = static_cast<std::int64_t>(tokens.size());
+  WT_CHECK(b == hidden_.dim(0), "decoder: tokens for ", b, " samples, expected ", hidden_.dim(0));
+  std::size_t longest = 0;
+  for (const auto& ids : tokens) longest = std::max(longest, ids.size());
+  if (longest == 0) return hidden_;
+  const auto t = static_cast<std::int64_t>(longest);
+  std::vector<std::int32_t> rows(static_cast<std::size_t>(b * t), kernels::kPaddingRow);
+  std::int32_t* length = cache_.length.data<std::int32_t>();
+  for (std::int64_t i = 0; i < b; ++i) {
+    const auto& ids = tokens[static_cast<std::size_t>(i)];
+    // Padding rows of shorter samples take room too, until the next call overwrites them.
+    WT_CHECK(length[i] + t <= capacity(), "decoder: the segment of sample ", i, " would have ", length[i] + t,
+             " rows, its capacity is ", capacity());
+    std::copy(ids.begin(), ids.end(), rows.begin() + i * t);
+    cells_.cells.rows.data<std::int32_t>()[i] = static_cast<std::int32_t>(ids.size());
+  }
+  const Stream& stream = model_.stream();
+  const std::int64_t d = model_.config().hidden_size;
+  Context ctx{stream, nullptr, false, 0, 1};
+  Tensor x = Tensor::empty(stream, {1, b, t, d}, model_.dtype());
+  model_.embed(ctx, cells_, Tensor::from<std::int32_t>({b, t}, rows), cache_.length, x.select(0));
+  for (int layer = 0; layer < model_.num_layers(); ++layer) {
+    ctx.lo = layer;
+    ctx.hi = layer + 1;
+    std::vector<Var> state;
+    for (const Tensor& tensor : state_) state.emplace_back(tensor.slice(layer, layer + 1));
+    x = model_.forward_cached(ctx, cells_, x, state, cache_);
+  }
+  for (std::int64_t i = 0; i < b; ++i) {
+    const auto count = static_cast<std::int64_t>(tokens[static_cast<std::size_t>(i)].size());
+    if (count > 0) hidden_.select(i).copy_from(stream, x.select(0).select(i).select(count - 1));
+    length[i] += static_cast<std::int32_t>(count);
+  }
+  return hidden_;
+}
+
+}  // namespace wt

@@ -1,0 +1,86 @@
+// Runs a plan: waves forward, and the same waves in reverse for the gradient. Holds what flows between waves (hidden
+// states, recurrent state, their gradients) and the tape; knows nothing of what a layer does.
+//
+// Without gradients memory does not depend on the number of segments: two buffers of hidden states take turns and the
+// state is updated in place. With gradients every wave keeps its record (Activations::kKeep), or its input and state
+// only, to be run again in backward (kRecompute).
+// Legend: L layers, G layers of a wave, B samples, T rows of a segment, D width, R chosen rows.
+#pragma once
+
+#include <limits>
+#include <vector>
+
+#include "layers/model.h"
+#include "schedulers/plan.h"
+#include "schedulers/segments.h"
+
+namespace wt {
+
+enum class Activations : std::uint8_t { kKeep, kRecompute };
+
+// A place in the batch: token `position` of sequence `sequence`.
+struct TokenPlace {
+  std::int32_t sequence = 0;
+  std::int64_t position = 0;
+};
+
+struct ExecutorOptions {
+  bool gradients = false;
+  bool training = false;  // dropout is on
+  Activations activations = Activations::kKeep;
+  int k2 = 0;  // cut the state's gradient before every segment whose number is a multiple of k2; 0: never
+  kernels::DropoutKey dropout;
+};
+
+class Executor {
+ public:
+  explicit Executor(const Model& model) : model_(model) {}
+
+  // Reads the sequences (ids in [0, V)) along the plan, which must be made for the grid's rounds. `state`, of the grid's
+  // batch, is advanced in place; a sequence's first segment starts from zero. Returns the last layer's output (before
+  // the final norm) at `places`, hidden_RD in their order. Throws Error with the wave and layers on any failure.
+  Tensor forward(const std::vector<std::vector<std::int32_t>>& sequences, const SegmentGrid& grid, const Plan& plan,
+                 const std::vector<TokenPlace>& places, State& state, const ExecutorOptions& options);
+
+  // After a forward with gradients, once: adds to the parameters' gradients, given that of the hidden rows.
+  void backward(const Tensor& dhidden);
+
+  // The smallest memory denominator of the last forward; infinity where no memory was read.
+  double min_denominator() const;
+  // Bytes each wave of the last forward kept for backward.
+  const std::vector<std::uint64_t>& saved_bytes() const { return saved_bytes_; }
+
+ private:
+  // What backward needs of one wave.
+  struct Step {
+    Wave wave;
+    WaveCells cells;
+    Tensor x;              // (G, B, T, D)
+    State state;           // (G, B, …) before the wave
+    WaveRecord embedding;  // of slot 0, where the wave starts there
+    Var embedded;
+    WaveRecord record;  // empty when the wave is run again
+    Var input, output;
+    std::vector<Var> state_in, state_out;
+    Tensor chosen;               // (r) i32: rows of the top layer's (B·T) rows that were chosen
+    std::int64_t chosen_at = 0;  // where their gradients lie in dhidden, as listed in order_
+  };
+
+  WaveCells make_cells(const Wave& wave, const SegmentGrid& grid) const;
+  Tensor input_rows(const SegmentGrid& grid, int item, const std::vector<std::vector<std::int32_t>>& sequences) const;
+  void run_blocks(Step& step, const State& state_out, const Tensor& out, bool recorded);
+  void backward_wave(Step& step, const Tensor& dy);
+  void zero_cells(const Step& step, const State& tensors, bool gradients) const;
+
+  const Model& model_;
+  ExecutorOptions options_;
+  SegmentGrid grid_;
+  std::int64_t rows_ = 0;  // T
+  std::vector<Step> tape_;
+  std::vector<std::int32_t> order_;  // chosen rows in the order the waves deliver them -> index in `places`
+  State dstate_;
+  Tensor min_den_;
+  std::vector<std::uint64_t> saved_bytes_;
+};
+
+}  // namespace wt

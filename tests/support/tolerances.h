@@ -1,0 +1,19 @@
+// Every tolerance of the tests, with its reason.
+#pragma once
+
+namespace wt {
+
+// Golden numbers are stored as float32, so their own rounding is 6e-8 relative; an independent implementation in double
+// agrees to 1.2e-7.
+inline constexpr double kGoldenF64 = 1e-6;
+// float32 arithmetic against double: an independent implementation agrees to 6e-6 on logits.
+inline constexpr double kGoldenLogitsF32 = 5e-5;
+inline constexpr double kGoldenGradientF32 = 5e-4;
+
+// Two schedules in f64 run the same products in differently sized batches: rounding only.
+inline constexpr double kSchedulesAgreeF64 = 1e-12;
+
+// Central differences in f64 with step 1e-5: truncation about 1e-10 times the third derivative, rounding 1e-16 / 1e-5.
+inline constexpr double kGradcheck = 1e-7;
+
+}  // namespace wt
