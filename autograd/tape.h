@@ -19,6 +19,9 @@
 
 namespace wt {
 
+// What a wave leaves for its backward: everything its ops saved, or only its input and state, to run again.
+enum class Activations : std::uint8_t { kKeep, kRecompute };
+
 // A tensor of a wave. id < 0: nothing upstream wants its gradient.
 struct Var {
   Tensor value;

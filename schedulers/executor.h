@@ -16,8 +16,6 @@
 
 namespace wt {
 
-enum class Activations : std::uint8_t { kKeep, kRecompute };
-
 // A place in the batch: token `position` of sequence `sequence`.
 struct TokenPlace {
   std::int32_t sequence = 0;

@@ -151,10 +151,10 @@ void describe_train(Fields& f, Config& config) {
   TrainConfig& c = config.train;
   f.integer("batch_size", c.batch_size, positive(), "Samples computed together");
   f.integer("grad_accumulation", c.grad_accumulation, positive(), "Batches per optimizer step");
-  f.choice<WaveSchedule>("wave_schedule", c.wave_schedule,
-                         {{"diagonal", WaveSchedule::kDiagonal},
-                          {"sequential", WaveSchedule::kSequential},
-                          {"streaming", WaveSchedule::kStreaming}},
+  f.choice<Schedule>("wave_schedule", c.wave_schedule,
+                         {{"diagonal", Schedule::kDiagonal},
+                          {"sequential", Schedule::kSequential},
+                          {"streaming", Schedule::kStreaming}},
                          "Which cells run together; results agree to rounding");
   f.choice<Activations>("activations", c.activations,
                         {{"keep", Activations::kKeep}, {"recompute", Activations::kRecompute}},

@@ -6,8 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "autograd/tape.h"
 #include "core/dtype.h"
 #include "layers/config.h"
+#include "schedulers/plan.h"
 #include "train/fields.h"
 
 namespace wt {
@@ -47,8 +49,6 @@ struct DataConfig {
   bool has_books() const { return books != "none"; }
 };
 
-enum class WaveSchedule : std::uint8_t { kDiagonal, kSequential, kStreaming };
-enum class Activations : std::uint8_t { kKeep, kRecompute };
 enum class LrSchedule : std::uint8_t { kConstant, kLinear, kCosine };
 enum class StopMetric : std::uint8_t { kExactMatch, kLoss };
 enum class StartFrom : std::uint8_t { kBest, kLast };
@@ -89,7 +89,7 @@ struct StageConfig {
 struct TrainConfig {
   std::int64_t batch_size = 32;
   std::int64_t grad_accumulation = 1;
-  WaveSchedule wave_schedule = WaveSchedule::kDiagonal;
+  Schedule wave_schedule = Schedule::kDiagonal;
   Activations activations = Activations::kKeep;
   std::int64_t k2 = 0;
   double clip_norm = 1;

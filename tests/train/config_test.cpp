@@ -55,7 +55,7 @@ TEST(Config, ReadsValuesAndKeepsDefaults) {
   EXPECT_EQ(c.model.armt.num_features(), 48);
   EXPECT_TRUE(c.model.armt.correction);
   EXPECT_EQ(c.data.task, "qa1");
-  EXPECT_EQ(c.train.wave_schedule, WaveSchedule::kDiagonal);
+  EXPECT_EQ(c.train.wave_schedule, Schedule::kDiagonal);
   EXPECT_EQ(c.train.total_steps(), 1100);
 }
 
