@@ -1,0 +1,358 @@
+#include "train/metrics.h"
+
+#include <gtest/gtest.h>
+#include <pty.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "core/files.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/file_limit.h"
+#include "tests/support/temp_folder.h"
+#include "train/crc32c.h"
+#include "train/progress.h"
+#include "train/tensorboard.h"
+#include "train/units.h"
+
+namespace wt {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(Units, ReadWell) {
+  EXPECT_EQ(human_bytes(0), "0 B");
+  EXPECT_EQ(human_bytes(1023), "1023 B");
+  EXPECT_EQ(human_bytes(1024), "1.0 KiB");
+  EXPECT_EQ(human_bytes(512ull << 20), "512 MiB");
+  EXPECT_EQ(human_bytes((1ull << 30) * 3 / 2), "1.5 GiB");
+  EXPECT_EQ(human_bytes((1ull << 30) - 1), "1.0 GiB");
+  EXPECT_EQ(human_bytes(1ull << 60), "1048576 TiB");
+  EXPECT_EQ(human_count(0), "0");
+  EXPECT_EQ(human_count(980), "980");
+  EXPECT_EQ(human_count(12345), "12.3k");
+  EXPECT_EQ(human_count(999.6), "1.00k");
+  EXPECT_EQ(human_count(999'600), "1.00M");
+  EXPECT_EQ(human_count(1.2e8), "120M");
+  EXPECT_EQ(human_count(NAN), "?");
+  EXPECT_EQ(human_duration(0), "0:00");
+  EXPECT_EQ(human_duration(59.6), "1:00");
+  EXPECT_EQ(human_duration(754), "12:34");
+  EXPECT_EQ(human_duration(3723), "1:02:03");
+  EXPECT_EQ(human_duration(-1), "?");
+  EXPECT_EQ(human_duration(INFINITY), "?");
+}
+
+TEST(StepLine, SaysEverything) {
+  StepStats stats{.step = 120,
+                  .total_steps = 3000,
+                  .stage = 2,
+                  .num_stages = 4,
+                  .loss = 1.2341,
+                  .grad_norm = 0.98,
+                  .lr = 1e-3,
+                  .tokens_per_second = 12300,
+                  .memory_bytes = 512ull << 20,
+                  .mfu = 0.41,
+                  .min_denominator = 0.02,
+                  .skipped = 0};
+  EXPECT_EQ(stats.str(),
+            "step 120/3000 stage 2/4 loss 1.234 grad 0.98 lr 1.0e-3 12.3k tok/s mem 512 MiB mfu 41 % min_den 0.02 "
+            "skipped 0");
+  stats.mfu = stats.min_denominator = -1;
+  stats.loss = NAN;
+  stats.lr = 2.5e-11;
+  stats.skipped = 3;
+  EXPECT_EQ(stats.str(), "step 120/3000 stage 2/4 loss nan grad 0.98 lr 2.5e-11 12.3k tok/s mem 512 MiB skipped 3");
+  const auto json = nlohmann::json::parse(stats.record().json());
+  EXPECT_EQ(json["step"], 120);
+  EXPECT_TRUE(json["loss"].is_null());
+  EXPECT_EQ(json["lr"], 2.5e-11);
+  EXPECT_EQ(json["skipped"], 3);
+  EXPECT_FALSE(json.contains("mfu"));
+}
+
+TEST(MetricRecord, IsJsonInTheOrderOfTheCalls) {
+  MetricRecord record;
+  record.add("step", 3).add("loss", 0.1).add("ok", true).add("text", "a \"b\"\n\xff").add("inf", INFINITY);
+  EXPECT_EQ(record.json(),
+            "{\"step\": 3, \"loss\": 0.1, \"ok\": true, \"text\": \"a \\\"b\\\"\\n\xEF\xBF\xBD\", \"inf\": null}");
+  EXPECT_TRUE(nlohmann::json::accept(record.json()));
+  EXPECT_EQ(MetricRecord().json(), "{}");
+}
+
+TEST(RunFolder, IsMadeOnceAndResumed) {
+  const TempFolder folder;
+  const std::string path = folder / "runs/x";
+  EXPECT_FALSE(is_run_folder(path));
+  EXPECT_ERROR(RunFolder::resume(path), Error, "holds no run to resume");
+  {
+    const RunFolder run = RunFolder::create(path);
+    EXPECT_EQ(run.metrics_path(), path + "/metrics.jsonl");
+    EXPECT_EQ(run.log_path(), path + "/log.txt");
+    EXPECT_ERROR(RunFolder::create(path), Error, "another process is using this run folder");
+    write_file(run.config_path(), "run: {}\n");
+    EXPECT_TRUE(is_run_folder(path));
+    EXPECT_ERROR(RunFolder::resume(path), Error, "another process is using this run folder");
+  }
+  EXPECT_ERROR(RunFolder::create(path), Error, "holds a run already; resume it, or choose another run.dir");
+  EXPECT_EQ(RunFolder::resume(path).path(), path);
+  RunFolder first = RunFolder::resume(path);
+  const RunFolder moved = std::move(first);
+  EXPECT_ERROR(RunFolder::resume(path), Error, "another process");
+  write_file(folder / "file", "x");
+  EXPECT_ERROR(RunFolder::create(folder / "file"), Error, "cannot make folder ");
+  EXPECT_ERROR(RunFolder::create("/proc/none/x"), Error, "cannot make folder ");
+}
+
+TEST(Metrics, LinesAreAppended) {
+  const TempFolder folder;
+  for (int i = 0; i < 2; ++i) {
+    LineFile file(folder / "m");
+    file.line("one");
+    file.sync();
+  }
+  EXPECT_EQ(read_file(folder / "m"), "one\none\n");
+  {
+    LineFile file(folder / "m");
+    const FileSizeLimit limit(4);
+    EXPECT_ERROR(file.line("two"), Error, "m: File too large");
+  }
+  EXPECT_ERROR(LineFile(folder / "none/m"), Error, "none/m: No such file or directory");
+  LineFile full("/dev/full");
+  EXPECT_ERROR(full.line("x"), Error, "cannot write /dev/full: No space left on device");
+}
+
+TEST(Metrics, AResumedRunForgetsWhatCameAfter) {
+  const TempFolder folder;
+  const std::string path = folder / "metrics.jsonl";
+  truncate_metrics(path, 5);
+  EXPECT_FALSE(fs::exists(path));
+  const std::string kept = "{\"event\": \"start\"}\n{\"step\": 1}\n{\"step\": 2}\n";
+  const auto after = [&](const std::string& text, std::int64_t step) {
+    write_file(path, text);
+    truncate_metrics(path, step);
+    return read_file(path);
+  };
+  EXPECT_EQ(after(kept, 2), kept);
+  EXPECT_EQ(after(kept + "{\"step\": 3}\n{\"step\": 4}\n", 2), kept);
+  EXPECT_EQ(after(kept + "{\"step\": 2, \"val", 2), kept);
+  EXPECT_EQ(after(kept + "{\"step\": 2}", 2), kept);
+  EXPECT_EQ(after(kept + "{\"step\": 2, \n{\"step\": 2}\n", 2), kept);
+  EXPECT_EQ(after(kept + "{\"step\": 3}\n", 0), "{\"event\": \"start\"}\n");
+  EXPECT_EQ(after("", 3), "");
+  EXPECT_EQ(after("garbage\n", 3), "");
+}
+
+// Reads the messages of an event file back: every checksum is verified. Field number -> raw value.
+struct Event {
+  double wall_time = 0;
+  std::uint64_t step = 0;
+  std::map<int, std::string> fields;
+};
+
+std::uint64_t varint(const std::string& bytes, std::size_t& at) {
+  std::uint64_t value = 0;
+  for (int shift = 0;; shift += 7) {
+    const auto byte = static_cast<unsigned char>(bytes.at(at++));
+    value |= std::uint64_t{byte & 0x7fu} << shift;
+    if (byte < 0x80) return value;
+  }
+}
+
+std::map<int, std::string> message(const std::string& bytes) {
+  std::map<int, std::string> out;
+  for (std::size_t at = 0; at < bytes.size();) {
+    const std::uint64_t key = varint(bytes, at);
+    std::size_t size = 0;
+    switch (key & 7) {
+      case 0: {
+        const std::size_t start = at;
+        varint(bytes, at);
+        size = at - start;
+        at = start;
+        break;
+      }
+      case 1:
+        size = 8;
+        break;
+      case 2:
+        size = varint(bytes, at);
+        break;
+      case 5:
+        size = 4;
+        break;
+      default:
+        ADD_FAILURE() << "wire type " << (key & 7);
+    }
+    out[static_cast<int>(key >> 3)] = bytes.substr(at, size);
+    at += size;
+  }
+  return out;
+}
+
+template <class T>
+T fixed(const std::string& bytes) {
+  T value{};
+  EXPECT_EQ(bytes.size(), sizeof value);
+  std::memcpy(&value, bytes.data(), sizeof value);
+  return value;
+}
+
+std::vector<Event> read_events(const std::string& path) {
+  const auto unmask = [](std::uint32_t masked) {
+    const std::uint32_t rotated = masked - 0xa282ead8u;
+    return (rotated >> 17) | (rotated << 15);
+  };
+  const std::string bytes = read_file(path);
+  std::vector<Event> out;
+  std::size_t at = 0;
+  while (at < bytes.size()) {
+    const auto length = fixed<std::uint64_t>(bytes.substr(at, 8));
+    EXPECT_EQ(unmask(fixed<std::uint32_t>(bytes.substr(at + 8, 4))), crc32c(bytes.data() + at, 8));
+    const std::string body = bytes.substr(at + 12, length);
+    EXPECT_EQ(unmask(fixed<std::uint32_t>(bytes.substr(at + 12 + length, 4))), crc32c(body.data(), body.size()));
+    at += 16 + length;
+    Event event;
+    event.fields = message(body);
+    event.wall_time = fixed<double>(event.fields.at(1));
+    std::size_t start = 0;
+    event.step = varint(event.fields.at(2), start);
+    out.push_back(event);
+  }
+  return out;
+}
+
+TEST(TensorBoard, EventsReadBack) {
+  const TempFolder folder;
+  std::string path;
+  {
+    TensorBoardWriter writer(folder.path());
+    writer.scalar("train/loss", 1.5, 3);
+    writer.scalar(
+        "a tag that is long enough for its length to need two bytes in the record around it, "
+        "which is the case from one hundred and twenty-eight on",
+        -0.25, 1'000'000'000'000);
+    path = writer.path();
+  }
+  EXPECT_NE(path.find("/events.out.tfevents."), std::string::npos);
+  const std::vector<Event> events = read_events(path);
+  ASSERT_EQ(events.size(), 3u);
+  EXPECT_EQ(events[0].fields.at(3), "brain.Event:2");
+  EXPECT_EQ(events[1].step, 3u);
+  EXPECT_GT(events[1].wall_time, 1.7e9);
+  const auto value = message(message(events[1].fields.at(5)).at(1));
+  EXPECT_EQ(value.at(1), "train/loss");
+  EXPECT_EQ(fixed<float>(value.at(2)), 1.5f);
+  EXPECT_EQ(events[2].step, 1'000'000'000'000u);
+  EXPECT_EQ(fixed<float>(message(message(events[2].fields.at(5)).at(1)).at(2)), -0.25f);
+}
+
+TEST(TensorBoard, AResumedRunStartsANewFileThatVoidsLaterSteps) {
+  const TempFolder folder;
+  const TensorBoardWriter first(folder.path());
+  const TensorBoardWriter second(folder.path(), 41);
+  EXPECT_NE(first.path(), second.path());
+  const std::vector<Event> events = read_events(second.path());
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[1].step, 41u);
+  EXPECT_EQ(message(events[1].fields.at(7)).at(1), std::string(1, '\1'));
+}
+
+TEST(TensorBoard, FailuresAreErrors) {
+  const TempFolder folder;
+  EXPECT_ERROR(TensorBoardWriter(folder / "none"), Error, "No such file or directory");
+  TensorBoardWriter writer(folder.path());
+  const FileSizeLimit limit(16);
+  EXPECT_ERROR(writer.scalar("x", 1, 1), Error, "File too large");
+}
+
+// A terminal of a given width, and what was written to it.
+class Terminal {
+ public:
+  explicit Terminal(unsigned short columns) {
+    const winsize size{24, columns, 0, 0};
+    int slave = -1;
+    EXPECT_EQ(::openpty(&master_, &slave, nullptr, nullptr, &size), 0);
+    out_ = ::fdopen(slave, "w");
+  }
+  ~Terminal() {
+    if (out_ != nullptr) std::fclose(out_);
+    ::close(master_);
+  }
+  std::FILE* out() { return out_; }
+  std::string text() {
+    std::fclose(out_);
+    out_ = nullptr;
+    std::string all;
+    char buffer[4096];
+    ssize_t count = 0;
+    while ((count = ::read(master_, buffer, sizeof buffer)) > 0) all.append(buffer, static_cast<std::size_t>(count));
+    return all;
+  }
+
+ private:
+  int master_ = -1;
+  std::FILE* out_ = nullptr;
+};
+
+TEST(Progress, DrawsABarOnATerminal) {
+  Terminal terminal(100);
+  {
+    Progress progress(terminal.out(), "train", 3000, 1000);
+    EXPECT_TRUE(progress.is_terminal());
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    progress.update(1500, "loss 0.53");
+    progress.line("a line");
+    progress.update(1501, "too soon to draw");
+    progress.update(3000, "done");
+  }
+  const std::string text = terminal.text();
+  EXPECT_NE(text.find("\r\x1b[Ktrain [===============>"), std::string::npos) << text;
+  EXPECT_NE(text.find(" 50 % 1500/3000 "), std::string::npos) << text;
+  EXPECT_NE(text.find(" left loss 0.53"), std::string::npos) << text;
+  EXPECT_NE(text.find("\r\x1b[Ka line\r\n\r\x1b[Ktrain ["), std::string::npos) << text;
+  EXPECT_EQ(text.find("too soon"), std::string::npos) << text;
+  EXPECT_NE(text.find("100 % 3000/3000"), std::string::npos) << text;
+  EXPECT_EQ(text.substr(text.size() - 2), "\r\n");
+}
+
+TEST(Progress, NeverWrapsOnANarrowTerminal) {
+  Terminal terminal(30);
+  Progress progress(terminal.out(), "train", 100);
+  progress.update(50, "a long note that does not fit at all");
+  for (const int width : {5, 20, 30, 45, 60, 200}) {
+    EXPECT_LT(progress.bar(width).size(), static_cast<std::size_t>(std::max(width, 20))) << width;
+  }
+}
+
+TEST(Progress, WritesPlainLinesToAPipe) {
+  const TempFolder folder;
+  std::FILE* out = std::fopen((folder / "out").c_str(), "w");
+  {
+    Progress progress(out, "train", 10);
+    EXPECT_FALSE(progress.is_terminal());
+    progress.update(5, "note");
+    progress.line("step 5");
+  }
+  std::fclose(out);
+  EXPECT_EQ(read_file(folder / "out"), "step 5\n");
+}
+
+TEST(Progress, AnEmptyJobIsDone) {
+  const TempFolder folder;
+  std::FILE* out = std::fopen((folder / "out").c_str(), "w");
+  EXPECT_EQ(Progress(out, "x", 0).bar(80).substr(0, 8), "x [=====");
+  std::fclose(out);
+}
+
+}  // namespace
+}  // namespace wt

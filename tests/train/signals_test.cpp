@@ -1,0 +1,57 @@
+#include "train/signals.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "tests/support/expect_error.h"
+
+namespace wt {
+namespace {
+
+TEST(StopSignals, TheFirstIsARequest) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const StopSignals signals;
+    EXPECT_FALSE(signals.requested());
+    std::raise(signal);
+    EXPECT_TRUE(signals.requested());
+    EXPECT_EQ(signals.received(), signal);
+  }
+}
+
+TEST(StopSignals, TheSecondEndsTheProgram) {
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const StopSignals signals;
+    std::raise(SIGTERM);
+    std::raise(SIGINT);
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 128 + SIGINT);
+}
+
+int handled = 0;
+
+TEST(StopSignals, PutBackWhatWasThere) {
+  auto* const before = std::signal(SIGTERM, [](int) { ++handled; });
+  {
+    const StopSignals signals;
+    EXPECT_ERROR(StopSignals(), Error, "only one StopSignals at a time");
+    std::raise(SIGTERM);
+    EXPECT_EQ(handled, 0);
+  }
+  std::raise(SIGTERM);
+  EXPECT_EQ(handled, 1);
+  std::signal(SIGTERM, before);
+  const StopSignals again;
+  EXPECT_FALSE(again.requested());
+}
+
+}  // namespace
+}  // namespace wt
