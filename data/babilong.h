@@ -13,6 +13,7 @@
 #include "data/babi.h"
 #include "data/books.h"
 #include "data/splits.h"
+#include "data/story_encoder.h"
 #include "data/story_source.h"
 #include "data/tokenizer.h"
 
@@ -23,15 +24,11 @@ namespace wt {
 // many, question and answer come on top, as in the published code.
 enum class SizeRule : std::uint8_t { kTotal, kContext };
 
-// kProse: " Where is Mary?" and " office", as the words stand in running text. kPublished: "Where is Mary? " and
-// "office", as the published code tokenises them. Facts and background always have one blank in front.
-enum class QuestionStyle : std::uint8_t { kProse, kPublished };
-
 struct BabilongConfig {
   StoryOptions stories;
 
   // One is drawn per sample; with probability mixed_length_ratio it is the largest. Only sizes that the story fits are
-  // drawn from. 0 stands for no background at all.
+  // drawn from. 0 stands for no background and no limit.
   std::vector<std::int64_t> sample_sizes{512};
   double mixed_length_ratio = 0.0;
   SizeRule size_rule = SizeRule::kTotal;
@@ -45,23 +42,24 @@ struct BabilongConfig {
   double no_background_rate = 0.0;
   // The share of every book, from its end, that only validation and test samples are drawn from.
   double held_out_books = 0.1;
-  // The part of the sample that facts are put in; [0, 1) is everywhere.
+  // The part of the sample that facts are put in: gaps between sentences that start within [start, end) of the sample,
+  // and leave room for all facts before its end; where there is none, the first gap from start on. 0 and 1: everywhere.
   double task_start_pct = 0.0;
   double task_end_pct = 1.0;
 
-  // Samples with other numbers of facts are skipped (0: no limit). (The published code counts the question as well.)
+  // Samples with other numbers of facts are left out (0: no limit). (The published code counts the question as well.)
   int min_n_facts = 0;
   int max_n_facts = 0;
 
   // After each fact, with this probability, a question about a random person known by then, with separator, answer and
   // end-of-text, all of it right behind the fact; its answer counts for the loss too.
   double inline_question_rate = 0.0;
-  // Before the last question every person known is asked about in the same way, in random order.
+  // At the end of the context every person known is asked about in the same way, in random order.
   bool ask_everyone = false;
+  // Under SizeRule::kTotal such questions are put in as long as the sample has room for them, first come, first served.
 
   QuestionStyle question_style = QuestionStyle::kProse;
-  // Tokens between question and answer, and after the answer; "" looks for <|gen|>, else the first token of "GEN", and
-  // for <|endoftext|>, else <|end_of_text|>.
+  // See find_separator() and find_end_token().
   std::string separator_token;
   std::string end_token;
 };
@@ -72,7 +70,8 @@ std::vector<std::int64_t> vary_n_segments(std::int64_t segment_size, std::int64_
 struct BabilongSample {
   std::vector<std::int32_t> tokens;
   std::vector<std::uint8_t> mask;  // as long as tokens
-  // tokens[0, context_size) is the context; tokens[0, prompt_size) ends with the separator: generation starts there.
+  // tokens[0, context_size) is the context, inline questions and those of ask_everyone included; tokens[0, prompt_size)
+  // ends with the separator: generation starts there.
   std::int64_t context_size = 0;
   std::int64_t prompt_size = 0;
   std::vector<std::int64_t> fact_positions;  // first token of each fact
@@ -91,40 +90,41 @@ class BabilongSampler {
   BabilongSampler(const BabilongConfig& config, const Tokenizer& tokenizer, std::shared_ptr<const BookText> books,
                   std::uint64_t seed, Split split);
 
-  // Throws Error where, after a thousand tries, no story has fitted.
+  // index < 2^36. Throws Error where no simulated story fits.
   BabilongSample sample(std::uint64_t index) const;
 
   // Different samples there are before stories repeat; 0: without end.
   std::uint64_t size() const { return stories_->size(); }
   const BabilongConfig& config() const { return config_; }
-  const Tokenizer& tokenizer() const { return tokenizer_; }
-  std::int32_t separator_id() const { return separator_id_; }
-  std::int32_t end_id() const { return end_id_; }
+  const Tokenizer& tokenizer() const { return encoder_.tokenizer(); }
+  std::int32_t separator_id() const { return encoder_.separator_id(); }
+  std::int32_t end_id() const { return encoder_.end_id(); }
 
  private:
-  struct Pieces;
-  bool try_story(const BabiSample& story, RandomStream& random, Pieces& pieces) const;
-  std::vector<std::int32_t> encode_question(const std::string& question) const;
-  std::vector<std::int32_t> encode_answer(const std::string& answer) const;
-  void draw_background(std::int64_t length, RandomStream& random, std::vector<std::vector<std::int32_t>>& out) const;
-
+  struct Part;  // a fact, or a question in the context
   struct BookPart {
     std::int64_t begin = 0, end = 0;  // sentences
   };
+  struct BackgroundSentence {
+    std::int64_t sentence = 0, length = 0;  // the first `length` tokens of it
+  };
+  void check_config(Split split) const;
+  void choose_book_parts(Split split);
+  bool has_background() const;
+  std::vector<Part> facts_with_questions(const BabiSample& story, RandomStream& random) const;
+  std::int64_t draw_size(std::int64_t needed, RandomStream& random) const;
+  std::vector<BackgroundSentence> draw_background(std::int64_t length, RandomStream& random) const;
+  std::vector<std::int64_t> draw_gaps(const std::vector<BackgroundSentence>& background, std::int64_t num_facts,
+                                      std::int64_t facts_length, std::int64_t size, RandomStream& random) const;
+
   BabilongConfig config_;
-  Tokenizer tokenizer_;
+  StoryEncoder encoder_;
   std::shared_ptr<const BookText> books_;
   std::shared_ptr<const StorySource> stories_;
-  std::vector<BookPart> parts_;  // of the books this split reads, each with at least one sentence that is long enough
+  std::vector<BookPart> parts_;  // of the books this split reads, each with a sentence of a wanted length
   std::uint64_t seed_;
   Split split_;
-  int task_ = 0;
-  std::int32_t separator_id_ = 0;
-  std::int32_t end_id_ = 0;
+  int task_;
 };
-
-// The separator and end-of-text ids that a sampler would use.
-std::int32_t find_separator(const Tokenizer& tokenizer, const std::string& wanted = {});
-std::int32_t find_end_token(const Tokenizer& tokenizer, const std::string& wanted = {});
 
 }  // namespace wt

@@ -47,11 +47,12 @@ class BookText {
   std::int64_t sentence_length(std::int64_t sentence) const {
     return first_token(sentence + 1) - first_token(sentence);
   }
+  // The sentence that token number `token` (of all books) stands in.
+  std::int64_t sentence_at(std::int64_t token) const;
   // Appends the first `limit` tokens of a sentence (all where it has fewer).
   void append_sentence(std::int64_t sentence, std::int64_t limit, std::vector<std::int32_t>& out) const;
 
  private:
-  friend class BooksReader;
   std::int32_t vocab_size_;
   std::vector<std::string> names_;
   std::vector<std::int64_t> book_offsets_{0};      // in sentences

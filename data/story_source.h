@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -13,11 +14,10 @@ namespace wt {
 class StorySource {
  public:
   virtual ~StorySource() = default;
-  virtual const std::string& task() const = 0;
   // How many different samples there are; 0: without end.
   virtual std::uint64_t size() const = 0;
-  // The index-th sample, index < 2^40. `attempt` asks for another one in its place, where a sample does not fit.
-  virtual BabiSample sample(std::uint64_t index, std::uint64_t attempt) const = 0;
+  // The index-th sample, index < 2^36. Safe from several threads.
+  virtual BabiSample sample(std::uint64_t index) const = 0;
 };
 
 struct StoryOptions {
@@ -28,10 +28,16 @@ struct StoryOptions {
   double validation_share = 0.1;
 };
 
-// Simulated stories have no end; a story gives one sample, at one of its questions, drawn evenly.
-// Files: train and validation come in an order of their own each epoch (a permutation drawn from seed, epoch), with all
-// questions of all stories; test comes in the file's order, over and over. Throws UsageError or Error.
-std::shared_ptr<const StorySource> open_stories(const StoryOptions& options, std::uint64_t seed, Split split);
+// Which samples are wanted; must be a pure function.
+using StoryFilter = std::function<bool(const BabiSample&)>;
+
+// Simulated stories have no end; each gives one sample, at one of its questions, drawn evenly. One that is not wanted
+// is replaced by another story; after a thousand such in a row sample() throws Error. Files: every question of every
+// story is a sample. Train and validation come in an order of their own each epoch (a permutation drawn from seed and
+// epoch), test in the file's order, over and over. Throws UsageError for settings that cannot be, and Error where no
+// sample of a file is wanted.
+std::shared_ptr<const StorySource> open_stories(const StoryOptions& options, std::uint64_t seed, Split split,
+                                                StoryFilter is_wanted);
 
 // A permutation of 0 ... size-1, computed one element at a time: where `index` goes under the permutation numbered
 // `number`. (A Feistel network over Philox, walked until it lands below size.)

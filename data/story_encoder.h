@@ -1,0 +1,46 @@
+// The tokens of facts, questions and answers inside a BABILong sample.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/tokenizer.h"
+
+namespace wt {
+
+// kProse: " Where is Mary?" and " office", as the words stand in running text. kPublished: "Where is Mary? " and
+// "office", as the published code tokenises them. Facts and background always have one blank in front.
+enum class QuestionStyle : std::uint8_t { kProse, kPublished };
+
+// A question with all that follows it: separator, answer, end-of-text.
+struct EncodedQuestion {
+  std::vector<std::int32_t> tokens;
+  std::int64_t prompt_size = 0;  // tokens up to and with the separator
+};
+
+class StoryEncoder {
+ public:
+  StoryEncoder(const Tokenizer& tokenizer, QuestionStyle style, std::int32_t separator_id, std::int32_t end_id)
+      : tokenizer_(tokenizer), style_(style), separator_id_(separator_id), end_id_(end_id) {}
+
+  std::vector<std::int32_t> fact(const std::string& text) const;
+  EncodedQuestion question(const std::string& question, const std::string& answer) const;
+
+  std::int32_t separator_id() const { return separator_id_; }
+  std::int32_t end_id() const { return end_id_; }
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+
+ private:
+  Tokenizer tokenizer_;
+  QuestionStyle style_;
+  std::int32_t separator_id_;
+  std::int32_t end_id_;
+};
+
+// The ids between question and answer, and after the answer. `wanted` is a token as the tokenizer's file spells it; ""
+// looks for <|gen|>, else the first token of "GEN", and for <|endoftext|>, <|end_of_text|> or </s>. Throws Error.
+std::int32_t find_separator(const Tokenizer& tokenizer, const std::string& wanted = {});
+std::int32_t find_end_token(const Tokenizer& tokenizer, const std::string& wanted = {});
+
+}  // namespace wt
