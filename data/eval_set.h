@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,9 +27,9 @@ struct EvalSample {
 // sets. Throws UsageError.
 std::int64_t parse_length(std::string_view length);
 
-// What a set is made of. `length` as above: the prompt (context, question, separator) and answer have exactly that many
-// tokens; 0 means facts without background. The sampler's other settings (sentence lengths, style, ...) are
-// `babilong`'s.
+// What a set is made of. Prompt (context, question, separator) and answer with its end-of-text have exactly `length`
+// tokens together; 0 means facts without background. Of `babilong`, what concerns sizes and questions inside the
+// context is overruled: an evaluation asks one question, at the end.
 struct EvalSetConfig {
   BabilongConfig babilong;
   std::string length = "4k";
@@ -47,11 +48,11 @@ void build_eval_set(const EvalSetConfig& config, const Tokenizer& tokenizer, std
                     std::uint64_t seed, const std::string& output,
                     const std::function<void(std::int64_t done)>& progress = {});
 
-void write_eval_json(const std::string& path, const std::vector<EvalSample>& samples);
+void write_eval_json(const std::string& path, std::span<const EvalSample> samples);
 
-// Reads either kind, one sample at a time; `visit` may return false to stop. HDF5 sets must have been made with this
-// tokenizer. Throws Error with path and sample index: not a list, a missing or unknown key, a value that is no text, an
-// empty target, no sample at all, damaged offsets.
+// Reads either kind, told apart by the first bytes, one sample at a time; `visit` may return false to stop. HDF5 sets
+// must have been made with this tokenizer. Throws Error with path and sample index: not a list, a missing, unknown or
+// repeated key, a value that is no text, an empty target, no sample at all, damaged offsets.
 void read_eval_set(const std::string& path, const Tokenizer& tokenizer,
                    const std::function<bool(std::int64_t index, EvalSample&& sample)>& visit);
 std::vector<EvalSample> read_eval_set(const std::string& path, const Tokenizer& tokenizer);

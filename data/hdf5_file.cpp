@@ -1,0 +1,291 @@
+#include "data/hdf5_file.h"
+
+#include <hdf5.h>
+
+#include <memory>
+#include <mutex>
+
+#include "core/error.h"
+
+namespace wt {
+namespace {
+
+constexpr hsize_t kChunkElements = 1 << 16;
+// Deflate cannot make more bytes than this out of one.
+constexpr std::int64_t kHighestCompression = 1100;
+
+std::recursive_mutex& library_mutex() {
+  static std::recursive_mutex mutex;
+  return mutex;
+}
+
+// Held during every call into the library; makes sure that it prints nothing.
+class LibraryLock {
+ public:
+  LibraryLock() : lock_(library_mutex()) { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+
+ private:
+  std::lock_guard<std::recursive_mutex> lock_;
+};
+
+// Closes an HDF5 id at the end of its scope.
+class Handle {
+ public:
+  Handle(hid_t id, herr_t (*close)(hid_t)) : id_(id), close_(close) {}
+  ~Handle() {
+    if (id_ >= 0) close_(id_);
+  }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  hid_t id() const { return id_; }
+  bool ok() const { return id_ >= 0; }
+
+ private:
+  hid_t id_;
+  herr_t (*close_)(hid_t);
+};
+
+template <class T>
+hid_t memory_type();
+template <>
+hid_t memory_type<std::uint16_t>() {
+  return H5T_NATIVE_UINT16;
+}
+template <>
+hid_t memory_type<std::int32_t>() {
+  return H5T_NATIVE_INT32;
+}
+template <>
+hid_t memory_type<std::int64_t>() {
+  return H5T_NATIVE_INT64;
+}
+
+hid_t new_text_type() {
+  const hid_t type = H5Tcopy(H5T_C_S1);
+  H5Tset_size(type, H5T_VARIABLE);
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  return type;
+}
+
+void check(bool ok, const std::string& path, const std::string& what) {
+  if (!ok) throw Error(cat(path, ": ", what));
+}
+
+}  // namespace
+
+Hdf5Writer::Hdf5Writer(const std::string& path) : file_(path), path_(path) {
+  check(!file_.temporary().empty(), path, "an HDF5 file has to be a regular file");
+  const LibraryLock lock;
+  id_ = H5Fcreate(file_.temporary().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  check(id_ >= 0, path, "HDF5 cannot make the file");
+}
+
+Hdf5Writer::~Hdf5Writer() {
+  const LibraryLock lock;
+  for (const auto& [name, id] : datasets_) H5Dclose(id);
+  if (id_ >= 0) H5Fclose(id_);
+}
+
+void Hdf5Writer::attribute(const std::string& name, const std::string& text) {
+  const LibraryLock lock;
+  const Handle type(new_text_type(), H5Tclose), space(H5Screate(H5S_SCALAR), H5Sclose);
+  const Handle attribute(H5Acreate2(id_, name.c_str(), type.id(), space.id(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  const char* value = text.c_str();
+  check(attribute.ok() && H5Awrite(attribute.id(), type.id(), &value) >= 0, path_,
+        cat("cannot write attribute ", name));
+}
+
+void Hdf5Writer::attribute(const std::string& name, std::int64_t value) {
+  const LibraryLock lock;
+  const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+  const Handle attribute(H5Acreate2(id_, name.c_str(), H5T_STD_I64LE, space.id(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  check(attribute.ok() && H5Awrite(attribute.id(), H5T_NATIVE_INT64, &value) >= 0, path_,
+        cat("cannot write attribute ", name));
+}
+
+template <class T>
+void Hdf5Writer::append(const std::string& name, std::span<const T> values) {
+  const LibraryLock lock;
+  const std::string failed = cat("cannot write dataset ", name, " (is the disk full?)");
+  if (datasets_.count(name) == 0) {
+    const hsize_t none = 0, unlimited = H5S_UNLIMITED, chunk = kChunkElements;
+    const Handle space(H5Screate_simple(1, &none, &unlimited), H5Sclose);
+    const Handle options(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    H5Pset_chunk(options.id(), 1, &chunk);
+    const hid_t made =
+        H5Dcreate2(id_, name.c_str(), memory_type<T>(), space.id(), H5P_DEFAULT, options.id(), H5P_DEFAULT);
+    check(made >= 0, path_, failed);
+    datasets_[name] = made;
+  }
+  if (values.empty()) return;
+  const hid_t dataset = datasets_[name];
+  hsize_t size = 0;
+  {
+    const Handle space(H5Dget_space(dataset), H5Sclose);
+    check(space.ok() && H5Sget_simple_extent_dims(space.id(), &size, nullptr) == 1, path_, failed);
+  }
+  const hsize_t count = values.size(), grown = size + count;
+  check(H5Dset_extent(dataset, &grown) >= 0, path_, failed);
+  const Handle space(H5Dget_space(dataset), H5Sclose), memory(H5Screate_simple(1, &count, nullptr), H5Sclose);
+  H5Sselect_hyperslab(space.id(), H5S_SELECT_SET, &size, nullptr, &count, nullptr);
+  check(H5Dwrite(dataset, memory_type<T>(), memory.id(), space.id(), H5P_DEFAULT, values.data()) >= 0, path_, failed);
+}
+template void Hdf5Writer::append(const std::string&, std::span<const std::uint16_t>);
+template void Hdf5Writer::append(const std::string&, std::span<const std::int32_t>);
+template void Hdf5Writer::append(const std::string&, std::span<const std::int64_t>);
+
+void Hdf5Writer::texts(const std::string& name, const std::vector<std::string>& values) {
+  const LibraryLock lock;
+  const hsize_t count = values.size();
+  const Handle type(new_text_type(), H5Tclose), space(H5Screate_simple(1, &count, nullptr), H5Sclose);
+  const Handle dataset(H5Dcreate2(id_, name.c_str(), type.id(), space.id(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+                       H5Dclose);
+  std::vector<const char*> pointers;
+  for (const std::string& value : values) pointers.push_back(value.c_str());
+  check(dataset.ok() &&
+            (values.empty() || H5Dwrite(dataset.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()) >= 0),
+        path_, cat("cannot write dataset ", name));
+}
+
+void Hdf5Writer::close() {
+  const LibraryLock lock;
+  bool ok = true;
+  for (const auto& [name, id] : datasets_) ok &= H5Dclose(id) >= 0;
+  datasets_.clear();
+  ok &= H5Fclose(id_) >= 0;  // writes what the library still holds
+  id_ = -1;
+  check(ok, path_, "cannot finish the HDF5 file (is the disk full?)");
+}
+
+void Hdf5Writer::commit() {
+  close();
+  file_.commit();
+}
+
+Hdf5Reader::Hdf5Reader(const std::string& path, const std::string& format, std::int64_t version) : path_(path) {
+  const LibraryLock lock;
+  try {
+    open(format, version);
+  } catch (...) {
+    if (id_ >= 0) H5Fclose(id_);
+    throw;
+  }
+}
+
+void Hdf5Reader::open(const std::string& format, std::int64_t version) {
+  if (H5Fis_hdf5(path_.c_str()) <= 0) {
+    read_file(path_);  // throws where the file is missing or a folder, which says more
+    throw Error(cat(path_, ": no HDF5 file, or a damaged one; expected ", format));
+  }
+  id_ = H5Fopen(path_.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  check(id_ >= 0, path_, "HDF5 cannot open the file: it is damaged or cut short");
+  if (H5Aexists(id_, "format") <= 0 || text_attribute("format") != format) {
+    throw Error(cat(path_, ": an HDF5 file of another kind, expected format `", format, "`"));
+  }
+  if (const std::int64_t found = integer_attribute("version"); found != version) {
+    throw Error(cat(path_, ": version ", found, " of ", format, ", this program reads version ", version));
+  }
+}
+
+Hdf5Reader::~Hdf5Reader() {
+  const LibraryLock lock;
+  for (const auto& [name, id] : datasets_) H5Dclose(id);
+  H5Fclose(id_);
+}
+
+std::string Hdf5Reader::text_attribute(const std::string& name) const {
+  const LibraryLock lock;
+  const std::string expected = cat("attribute ", name, " is missing or no text");
+  check(H5Aexists(id_, name.c_str()) > 0, path_, expected);
+  const Handle attribute(H5Aopen(id_, name.c_str(), H5P_DEFAULT), H5Aclose);
+  check(attribute.ok(), path_, expected);
+  const Handle type(H5Aget_type(attribute.id()), H5Tclose), space(H5Aget_space(attribute.id()), H5Sclose);
+  check(type.ok() && space.ok() && H5Tis_variable_str(type.id()) > 0 && H5Sget_simple_extent_npoints(space.id()) == 1,
+        path_, expected);
+  const Handle wanted(new_text_type(), H5Tclose);
+  char* text = nullptr;
+  check(H5Aread(attribute.id(), wanted.id(), &text) >= 0 && text != nullptr, path_, expected);
+  const std::unique_ptr<char, herr_t (*)(void*)> owner(text, H5free_memory);
+  return text;
+}
+
+std::int64_t Hdf5Reader::integer_attribute(const std::string& name) const {
+  const LibraryLock lock;
+  const std::string expected = cat("attribute ", name, " is missing or no integer");
+  check(H5Aexists(id_, name.c_str()) > 0, path_, expected);
+  const Handle attribute(H5Aopen(id_, name.c_str(), H5P_DEFAULT), H5Aclose);
+  check(attribute.ok(), path_, expected);
+  const Handle type(H5Aget_type(attribute.id()), H5Tclose), space(H5Aget_space(attribute.id()), H5Sclose);
+  std::int64_t value = 0;
+  check(type.ok() && space.ok() && H5Tget_class(type.id()) == H5T_INTEGER &&
+            H5Sget_simple_extent_npoints(space.id()) == 1 && H5Aread(attribute.id(), H5T_NATIVE_INT64, &value) >= 0,
+        path_, expected);
+  return value;
+}
+
+std::int64_t Hdf5Reader::dataset(const std::string& name) const {
+  const auto known = datasets_.find(name);
+  if (known != datasets_.end()) return known->second;
+  check(H5Lexists(id_, name.c_str(), H5P_DEFAULT) > 0, path_, cat("no dataset ", name));
+  const hid_t opened = H5Dopen2(id_, name.c_str(), H5P_DEFAULT);
+  check(opened >= 0, path_, cat("dataset ", name, " cannot be opened"));
+  datasets_[name] = opened;
+  return opened;
+}
+
+std::int64_t Hdf5Reader::size(const std::string& name) const {
+  const LibraryLock lock;
+  const hid_t id = dataset(name);
+  const Handle type(H5Dget_type(id), H5Tclose), space(H5Dget_space(id), H5Sclose);
+  check(type.ok() && space.ok() && H5Sget_simple_extent_ndims(space.id()) == 1, path_,
+        cat("dataset ", name, " has not one dimension"));
+  check(H5Tget_class(type.id()) == H5T_INTEGER || H5Tis_variable_str(type.id()) > 0, path_,
+        cat("dataset ", name, " holds neither integers nor texts"));
+  const std::int64_t count = H5Sget_simple_extent_npoints(space.id());
+  const auto stored = static_cast<std::int64_t>(H5Dget_storage_size(id));
+  const auto bytes = static_cast<std::int64_t>(H5Tget_size(type.id()));
+  check(count >= 0 && count / kHighestCompression <= stored / bytes + 1, path_,
+        cat("dataset ", name, " claims ", count, " elements, with ", stored, " bytes stored"));
+  return count;
+}
+
+template <class T>
+std::vector<T> Hdf5Reader::read(const std::string& name, std::int64_t begin, std::int64_t count) const {
+  const LibraryLock lock;
+  const std::int64_t total = size(name);
+  check(begin >= 0 && count >= 0 && begin <= total && count <= total - begin, path_,
+        cat("dataset ", name, " has ", total, " elements, asked for ", count, " from ", begin));
+  const hid_t id = dataset(name);
+  const Handle type(H5Dget_type(id), H5Tclose);
+  check(H5Tequal(type.id(), memory_type<T>()) > 0, path_,
+        cat("dataset ", name, " has another integer type than expected"));
+  std::vector<T> values(static_cast<std::size_t>(count));
+  if (count == 0) return values;
+  const auto from = static_cast<hsize_t>(begin), length = static_cast<hsize_t>(count);
+  const Handle space(H5Dget_space(id), H5Sclose), memory(H5Screate_simple(1, &length, nullptr), H5Sclose);
+  H5Sselect_hyperslab(space.id(), H5S_SELECT_SET, &from, nullptr, &length, nullptr);
+  check(H5Dread(id, memory_type<T>(), memory.id(), space.id(), H5P_DEFAULT, values.data()) >= 0, path_,
+        cat("dataset ", name, " cannot be read: the file is damaged"));
+  return values;
+}
+template std::vector<std::uint16_t> Hdf5Reader::read(const std::string&, std::int64_t, std::int64_t) const;
+template std::vector<std::int32_t> Hdf5Reader::read(const std::string&, std::int64_t, std::int64_t) const;
+template std::vector<std::int64_t> Hdf5Reader::read(const std::string&, std::int64_t, std::int64_t) const;
+
+std::vector<std::string> Hdf5Reader::texts(const std::string& name) const {
+  const LibraryLock lock;
+  const std::int64_t count = size(name);
+  const hid_t id = dataset(name);
+  const Handle type(H5Dget_type(id), H5Tclose), space(H5Dget_space(id), H5Sclose), wanted(new_text_type(), H5Tclose);
+  check(H5Tis_variable_str(type.id()) > 0, path_, cat("dataset ", name, " holds no texts"));
+  std::vector<char*> pointers(static_cast<std::size_t>(count), nullptr);
+  std::vector<std::string> values;
+  if (count == 0) return values;
+  check(H5Dread(id, wanted.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()) >= 0, path_,
+        cat("dataset ", name, " cannot be read: the file is damaged"));
+  for (const char* text : pointers) values.emplace_back(text == nullptr ? "" : text);
+  H5Dvlen_reclaim(wanted.id(), space.id(), H5P_DEFAULT, pointers.data());
+  return values;
+}
+
+}  // namespace wt
