@@ -58,6 +58,17 @@ Tensor Parameter::slice(const Tensor& tensor, int lo, int hi) const {
   return spec_.layers == 0 ? tensor : tensor.slice(lo, hi);
 }
 
+NamedTensors Parameter::published_views(const Tensor& tensor) const {
+  WT_CHECK(tensor.shape() == value_.shape(), "parameter ", spec_.key, " is ", value_, ", the tensor ", tensor);
+  NamedTensors views;
+  for (std::int64_t layer = 0; layer < value_.dim(0); ++layer) {
+    for (const PublishedPart& part : spec_.parts) {
+      views.emplace_back(with_layer(part.name, layer), tensor.select(layer).slice(part.begin, part.end));
+    }
+  }
+  return views;
+}
+
 Parameter& ParameterStore::add(ParameterSpec spec) {
   WT_CHECK(spec.shape.rank() >= 1 && !spec.parts.empty(), "parameter ", spec.key, " has no shape or no published name");
   std::int64_t covered = 0;
@@ -90,13 +101,12 @@ std::int64_t ParameterStore::count() const {
 std::vector<PublishedTensor> ParameterStore::published() const {
   std::vector<PublishedTensor> all;
   for (const auto& parameter : parameters_) {
-    for (std::int64_t layer = 0; layer < parameter->value().dim(0); ++layer) {
-      const Tensor value = parameter->value().select(layer);
-      const Tensor grad = parameter->has_grad() ? parameter->grad().select(layer) : Tensor{};
-      for (const PublishedPart& part : parameter->spec().parts) {
-        all.push_back({with_layer(part.name, layer), parameter.get(), part.init, value.slice(part.begin, part.end),
-                       grad.defined() ? grad.slice(part.begin, part.end) : Tensor{}});
-      }
+    const NamedTensors values = parameter->published_views(parameter->value());
+    const NamedTensors grads =
+        parameter->has_grad() ? parameter->published_views(parameter->grad()) : NamedTensors(values.size());
+    const auto& parts = parameter->spec().parts;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      all.push_back({values[i].first, parameter.get(), parts[i % parts.size()].init, values[i].second, grads[i].second});
     }
   }
   return all;

@@ -54,6 +54,10 @@ class Parameter {
   Tensor value_slice(int lo, int hi) const { return slice(value_, lo, hi); }
   Tensor grad_slice(int lo, int hi) const { return slice(grad(), lo, hi); }
 
+  // A tensor of the value's shape (the value, a gradient, an optimizer's moment) as its published parts, layer by
+  // layer.
+  NamedTensors published_views(const Tensor& tensor) const;
+
   bool trainable = true;
 
  private:

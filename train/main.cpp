@@ -1,1 +1,88 @@
-int main() { return 0; }
+// The program `wavetape`. Exit codes: 0 done, 1 failed, 2 the request was wrong.
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <new>
+
+#include "core/error.h"
+#include "train/commands/commands.h"
+
+namespace {
+
+constexpr const char* kVersion = "wavetape 0.1.0";
+
+int complain(const char* message, int code) {
+  std::string line = message;
+  // One line, whatever a library put into its message.
+  while (!line.empty() && line.back() == '\n') line.pop_back();
+  for (char& c : line) c = c == '\n' ? ' ' : c;
+  std::fprintf(stderr, "wavetape: %s\n", line.c_str());
+  return code;
+}
+
+// Standard output is buffered: what could not be written shows at the end. A reader that went away (`| head`) has
+// seen what it wanted.
+int finish(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  return errno == EPIPE ? code : complain((std::string("cannot write output: ") + std::strerror(errno)).c_str(), 1);
+}
+
+// "data babi" for the innermost subcommand that was named.
+std::string command_of(const CLI::App& program) {
+  std::string name = "wavetape";
+  const CLI::App* at = &program;
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    name += " " + at->get_name();
+  }
+  return name;
+}
+
+int run(int argc, char** argv) {
+  CLI::App program("Trains and runs recurrent-memory transformers on very long contexts.", "wavetape");
+  program.set_version_flag("--version", kVersion, "Print the version");
+  program.require_subcommand(1);
+  wt::add_commands(program);
+  program.footer(
+      "Example:\n  wavetape train configs/babilong_qa1_tiny.yaml\nHelp on a command:\n  wavetape COMMAND --help");
+  if (argc == 1) {
+    std::fputs(program.help().c_str(), stderr);
+    return 2;
+  }
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return program.exit(error);  // --help, --version
+    return complain(wt::cat(error.what(), " (see '", command_of(program), " --help')").c_str(), 2);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+#ifdef __AVX2__
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2")) {
+    return complain(
+        "this CPU lacks AVX2, FMA or BMI2, which the program was built for; build with another WAVETAPE_MARCH", 1);
+  }
+#endif
+  // A closed pipe or a file size limit is an error to report, not a reason to die in the middle of a checkpoint.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+  try {
+    return finish(run(argc, argv));
+  } catch (const wt::ExitWith& exit) {
+    return finish(exit.code);
+  } catch (const wt::UsageError& error) {
+    finish(2);
+    return complain(error.what(), 2);
+  } catch (const std::bad_alloc&) {
+    return complain("out of memory", 1);
+  } catch (const std::exception& error) {
+    finish(1);
+    return complain(error.what(), 1);
+  }
+}

@@ -1,0 +1,24 @@
+// The subcommands of the program, one file each. `add_<command>` declares its options, help and example, and hangs its
+// work on the subcommand's callback. A callback that returns means success; UsageError ends the program with code 2,
+// any other exception with 1, each with one line on standard error.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace wt {
+
+// Thrown by a callback that has said all there is to say and wants another exit code.
+struct ExitWith {
+  int code;
+};
+
+void add_data(CLI::App& program);
+void add_info(CLI::App& program);
+void add_tokenize(CLI::App& program);
+
+// All of them, in the order of the help text.
+void add_commands(CLI::App& program);
+
+}  // namespace wt

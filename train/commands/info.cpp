@@ -1,0 +1,171 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <memory>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/safetensors.h"
+#include "train/checkpoint.h"
+#include "train/commands/commands.h"
+#include "train/config.h"
+#include "train/metrics.h"
+#include "train/model_config_json.h"
+#include "train/units.h"
+
+namespace wt {
+namespace {
+
+namespace fs = std::filesystem;
+
+void show_tensors(const SafetensorsFile& file) {
+  std::int64_t parameters = 0;
+  std::map<std::string, std::int64_t> by_dtype;
+  std::size_t widest = 4;
+  for (const std::string& name : file.names()) {
+    parameters += file.shape(name).numel();
+    by_dtype[file.stored_dtype(name)] += 1;
+    widest = std::max(widest, name.size());
+  }
+  std::string dtypes;
+  for (const auto& [dtype, count] : by_dtype)
+    dtypes += fmt::format("{}{} {}", dtypes.empty() ? "" : ", ", count, dtype);
+  fmt::print("{}: {} tensors ({}), {} elements, {}\n", file.path(), file.names().size(),
+             dtypes.empty() ? "none" : dtypes, human_count(static_cast<double>(parameters)),
+             human_bytes(fs::file_size(file.path())));
+  for (const auto& [key, value] : file.metadata()) {
+    fmt::print("  metadata {}: {}\n", key, value.size() > 70 ? value.substr(0, 67) + "..." : value);
+  }
+  for (const std::string& name : file.names()) {
+    fmt::print("  {:<{}}  {:<5} {}\n", name, widest, file.stored_dtype(name), file.shape(name).str());
+  }
+}
+
+void show_model(const ModelConfig& c) {
+  fmt::print("  {}: {} layers, width {}, {} heads ({} key/value) of {}, feed-forward {}, vocabulary {}\n",
+             name_of(c.type), c.num_layers, c.hidden_size, c.num_heads, c.kv_heads(), c.head_width(), c.mlp_width(),
+             c.vocab_size == 0 ? "of the tokenizer" : std::to_string(c.vocab_size));
+  if (!c.has_armt) {
+    fmt::print("  no memory: a plain backbone\n");
+    return;
+  }
+  fmt::print("  memory: segments of {} tokens, {} memory tokens, d_mem {}, nu {} ({} features), {}, aligned {}\n",
+             c.armt.segment_size, c.armt.num_mem_tokens, c.armt.d_mem, c.armt.nu, c.armt.num_features(),
+             c.armt.correction ? "corrected" : "not corrected", name_of(c.armt.segment_alignment));
+}
+
+void show_config(const Config& c) {
+  if (c.model_from.empty()) {
+    show_model(c.model);
+  } else {
+    fmt::print("  model from {}\n", c.model_from);
+  }
+  fmt::print("  data: {}, stories {}, books {}, tokenizer {}\n", c.data.task, c.data.babi, c.data.books,
+             c.data.tokenizer);
+  fmt::print("  training: {} stages, {} steps at most, run folder {}\n", c.train.stages.size(), c.train.total_steps(),
+             c.run.dir);
+  for (const StageConfig& stage : c.train.stages) {
+    std::string segments;
+    for (const std::int64_t count : stage.segments) segments += fmt::format("{}{}", segments.empty() ? "" : ",", count);
+    fmt::print("    {}: {} segments, {} steps, batch {}, lr {}\n", stage.name.empty() ? "stage" : stage.name,
+               stage.vary_n_segments ? "1 to " + std::to_string(stage.max_segments()) : segments, stage.steps,
+               stage.batch_size, stage.lr);
+  }
+}
+
+// "step 1234 (best)", and what is wrong with it if something is.
+void show_checkpoint_line(const CheckpointStore& store, std::int64_t step) {
+  std::string state = "whole";
+  try {
+    store.load(step);
+  } catch (const Error& error) {
+    state = cat("DAMAGED: ", error.what());
+  }
+  fmt::print("    step {}{}: {}\n", step, store.best_step() == step ? " (best)" : "", state);
+}
+
+void show_run(const std::string& path) {
+  fmt::print("{}: a run\n", path);
+  show_config(load_config(path + "/config.yaml"));
+  const CheckpointStore store(path, StoreMode::kRead);
+  const std::vector<std::int64_t> steps = store.steps();
+  fmt::print("  checkpoints: {}\n", steps.size());
+  for (const std::int64_t step : steps) show_checkpoint_line(store, step);
+  const std::string metrics = path + "/metrics.jsonl";
+  if (!fs::exists(metrics)) return;
+  std::string text = read_file(metrics);
+  text.resize(text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n'));
+  const std::size_t last = text.rfind('\n');
+  if (!text.empty()) fmt::print("  last metrics: {}\n", last == std::string::npos ? text : text.substr(last + 1));
+}
+
+void show_checkpoint(const std::string& path) {
+  // <run>/checkpoints/step_00001234
+  const fs::path folder = fs::canonical(path);
+  const CheckpointStore store(folder.parent_path().parent_path().string(), StoreMode::kRead);
+  for (const std::int64_t step : store.steps()) {
+    if (fs::path(store.folder_of(step)).filename() != folder.filename()) continue;
+    const Checkpoint checkpoint = store.load(step);
+    fmt::print("{}: checkpoint of step {}, whole\n", path, step);
+    show_tensors(checkpoint.weights);
+    fmt::print("{}: {} tensors\n", checkpoint.optimizer.path(), checkpoint.optimizer.names().size());
+    fmt::print("state: {}\n", checkpoint.state_json);
+    return;
+  }
+  throw UsageError(cat(path, ": not in the checkpoints folder of a run"));
+}
+
+void show_folder(const std::string& path) {
+  if (is_run_folder(path)) {
+    show_run(path);
+  } else if (fs::exists(path + "/manifest.json")) {
+    show_checkpoint(path);
+  } else if (fs::exists(path + "/config.json")) {
+    fmt::print("{}: a model\n", path);
+    show_model(read_model_config(path));
+    if (fs::exists(path + "/model.safetensors")) show_tensors(SafetensorsFile::open(path + "/model.safetensors"));
+  } else {
+    throw UsageError(cat(path, ": neither a run, a checkpoint nor a model folder"));
+  }
+}
+
+void show(const std::string& path) {
+  const std::string ending = fs::path(path).extension().string();
+  if (!fs::exists(path)) throw UsageError(cat("cannot open ", path, ": No such file or directory"));
+  if (fs::is_directory(path)) {
+    show_folder(path);
+  } else if (ending == ".safetensors") {
+    show_tensors(SafetensorsFile::open(path));
+  } else if (ending == ".yaml" || ending == ".yml") {
+    fmt::print("{}: a configuration\n", path);
+    show_config(load_config(path));
+  } else {
+    throw UsageError(cat(path, ": not a kind of file that info knows (.safetensors, .yaml, a run or model folder)"));
+  }
+}
+
+}  // namespace
+
+void add_info(CLI::App& program) {
+  CLI::App* command = program.add_subcommand("info", "Summarise a model, run, checkpoint, configuration or dataset");
+  const auto path = std::make_shared<std::string>();
+  const auto reference = std::make_shared<bool>(false);
+  CLI::Option* option = command->add_option("PATH", *path, "File or folder");
+  command->add_flag("--config-reference", *reference, "Print every configuration key with its meaning and default")
+      ->excludes(option);
+  command->footer("Example:\n  wavetape info runs/babilong_qa1_tiny");
+  command->callback([=] {
+    if (*reference) {
+      fmt::print("{}", config_reference());
+    } else if (option->count() == 0) {
+      throw UsageError("info: PATH is missing; run 'wavetape info --help'");
+    } else {
+      show(*path);
+    }
+  });
+}
+
+}  // namespace wt

@@ -1,0 +1,73 @@
+#include "train/costs.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "kernels/linear.h"
+
+namespace wt {
+
+double forward_flops(const ModelConfig& c, std::int64_t segments, std::int64_t rows, std::int64_t head_rows) {
+  const auto d = static_cast<double>(c.hidden_size), f = static_cast<double>(c.mlp_width());
+  const auto q = static_cast<double>(c.num_heads * c.head_width()), kv = static_cast<double>(c.kv_heads() * c.head_width());
+  const auto r = static_cast<double>(rows);
+  const bool gated = c.type == BackboneType::kLlama;
+  double weights = d * (q + 2 * kv) + q * d + (gated ? 3 : 2) * d * f;
+  double other = 2 * r * r * q;
+  if (c.has_armt) {
+    const auto p = static_cast<double>(c.armt.num_features()), m = static_cast<double>(c.armt.num_mem_tokens);
+    const auto dm = static_cast<double>(c.armt.d_mem);
+    other += 2 * r * (d * dm + p * d + p);                      // query, φ A, φ·z
+    other += 2 * m * (d * dm + d * d + d + 2 * p * d + 2 * p);  // key, value, strength, k A, k ⊗ e
+  }
+  const double cell = 2 * weights * r + other;
+  return cell * static_cast<double>(segments * c.num_layers) +
+         2 * d * static_cast<double>(c.vocab_size) * static_cast<double>(head_rows);
+}
+
+double measure_gemm_rate() {
+  constexpr std::int64_t n = 1024;
+  const Stream stream;
+  const Tensor a = Tensor::zeros(stream, {1, n, n}, DType::kF32), c = Tensor::empty(stream, {1, n, n}, DType::kF32);
+  for (std::int64_t i = 0; i < n * n; ++i) a.data<float>()[i] = static_cast<float>(i % 17) * 0.125f - 1.0f;
+  double best = 0;
+  for (int repeat = 0; repeat < 4; ++repeat) {
+    const auto start = std::chrono::steady_clock::now();
+    kernels::linear_forward(stream, a, a, kernels::WeightLayout::kOutIn, {}, {}, c);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    best = std::max(best, 2.0 * n * n * n / seconds / 1e9);
+  }
+  return best;
+}
+
+MemoryEstimate estimate_memory(const ModelConfig& c, std::int64_t parameters, std::int64_t batch, std::int64_t segments,
+                               Activations activations, std::size_t element) {
+  const std::int64_t d = c.hidden_size, f = c.mlp_width(), q = c.num_heads * c.head_width();
+  const std::int64_t kv = c.kv_heads() * c.head_width();
+  const std::int64_t m = c.has_armt ? c.armt.num_mem_tokens : 0, p = c.has_armt ? c.armt.num_features() : 0;
+  const std::int64_t rows = (c.has_armt ? c.armt.segment_size : c.max_positions) + m;
+  // Elements that one cell's ops keep for backward: the block's input, normed input, qkv, attention output, middle,
+  // normed middle, feed-forward input and activation; the memory's query, features and the state before the wave.
+  const bool gated = c.type == BackboneType::kLlama;
+  std::int64_t per_row = 4 * d + (q + 2 * kv) + q + c.num_heads + (gated ? 3 : 2) * f + 2;
+  std::int64_t per_cell = 0;
+  if (c.has_armt) {
+    per_row += d + c.armt.d_mem + p + 1;
+    per_cell = p * d + p + m * (2 * d + 2 * p + c.armt.d_mem);
+  }
+  const std::int64_t kept = activations == Activations::kKeep ? per_row * rows + per_cell : d * rows + p * d + p;
+  const auto size = static_cast<std::uint64_t>(element);
+  MemoryEstimate estimate;
+  estimate.weights = static_cast<std::uint64_t>(parameters) * size;
+  estimate.training = 3 * estimate.weights;
+  estimate.state = 2 * static_cast<std::uint64_t>(c.num_layers * batch * (p * d + p)) * size;
+  std::int64_t cells = c.num_layers * segments * kept;
+  // One wave is run again at a time.
+  if (activations == Activations::kRecompute) {
+    cells += std::min(c.num_layers, segments) * (per_row * rows + per_cell);
+  }
+  estimate.activations = static_cast<std::uint64_t>(cells * batch) * size;
+  return estimate;
+}
+
+}  // namespace wt

@@ -1,0 +1,32 @@
+// What a model costs: arithmetic for the model FLOP utilisation, bytes for the memory estimate.
+#pragma once
+
+#include <cstdint>
+
+#include "autograd/tape.h"
+#include "layers/config.h"
+
+namespace wt {
+
+// Floating-point operations of a forward pass. Counted: matrix products (2 per weight and row), causal attention
+// (half of the square: 2·rows²·H·K per segment), memory read and write, the head on the rows that carry a loss. Not
+// counted: norms, activations, softmax. Forward and backward together are three times that; recomputation does not
+// count, as usual for MFU.
+double forward_flops(const ModelConfig& config, std::int64_t segments, std::int64_t rows_per_segment,
+                     std::int64_t head_rows);
+
+// GFLOP/s of this machine's f32 matrix product, measured on a 1024 cube with the product's own kernel and all threads.
+double measure_gemm_rate();
+
+struct MemoryEstimate {
+  std::uint64_t weights = 0;     // parameters
+  std::uint64_t training = 0;    // gradients and the optimizer's two moments
+  std::uint64_t activations = 0;  // what the tape keeps of one batch
+  std::uint64_t state = 0;       // recurrent state, its gradient
+  std::uint64_t total() const { return weights + training + activations + state; }
+};
+// For batches of `batch` samples of `segments` segments in dtype of `element` bytes.
+MemoryEstimate estimate_memory(const ModelConfig& config, std::int64_t parameters, std::int64_t batch,
+                               std::int64_t segments, Activations activations, std::size_t element);
+
+}  // namespace wt

@@ -1,0 +1,121 @@
+#include "train/curriculum.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/random.h"
+#include "data/eval_set.h"
+
+namespace wt {
+namespace {
+
+BabilongConfig base_config(const DataConfig& data) {
+  BabilongConfig c;
+  c.stories.task = data.task;
+  c.stories.babi = data.babi;
+  c.min_sentence_len = data.min_sentence_len;
+  c.max_sentence_len = data.max_sentence_len;
+  c.task_start_pct = data.task_start_pct;
+  c.task_end_pct = data.task_end_pct;
+  c.held_out_books = data.holdout_pct;
+  if (!data.has_books()) c.no_background_rate = 1;
+  return c;
+}
+
+void append_sample(TokenBatch& batch, BabilongSample sample) {
+  batch.sequences.push_back(std::move(sample.tokens));
+  batch.mask.push_back(std::move(sample.mask));
+}
+
+}  // namespace
+
+Curriculum::Curriculum(const Config& config, const ModelConfig& model, const Tokenizer& tokenizer,
+                       std::shared_ptr<const BookText> books)
+    : config_(config), model_(model), tokenizer_(tokenizer), books_(std::move(books)) {
+  const auto seed = static_cast<std::uint64_t>(config.seed.data);
+  std::uint64_t first_sample = 0;
+  for (const StageConfig& stage : config.train.stages) {
+    Stage built;
+    built.first_sample = first_sample;
+    first_sample += static_cast<std::uint64_t>(stage.steps * config.train.grad_accumulation * stage.batch_size);
+    built.segments = stage.segments;
+    if (stage.vary_n_segments) {
+      built.segments.resize(static_cast<std::size_t>(stage.max_segments()));
+      std::iota(built.segments.begin(), built.segments.end(), 1);
+    }
+    std::sort(built.segments.begin(), built.segments.end());
+    for (const std::int64_t segments : built.segments) {
+      built.train.emplace_back(stage_config(stage, segments), tokenizer_, books_, seed, Split::kTrain);
+    }
+    BabilongConfig last_question = stage_config(stage, stage.max_segments());
+    last_question.inline_question_rate = 0;
+    last_question.ask_everyone = false;
+    built.validation = std::make_unique<BabilongSampler>(last_question, tokenizer_, books_, seed, Split::kValidation);
+    stages_.push_back(std::move(built));
+  }
+}
+
+BabilongConfig Curriculum::stage_config(const StageConfig& stage, std::int64_t segments) const {
+  BabilongConfig c = base_config(config_.data);
+  c.segment_size = model_.has_armt ? model_.armt.segment_size : model_.max_positions;
+  c.sample_sizes = {segments * c.segment_size};
+  c.size_rule = SizeRule::kTotal;
+  c.no_background_rate = 1 - stage.background_ratio;
+  c.min_n_facts = static_cast<int>(stage.min_facts);
+  c.max_n_facts = static_cast<int>(stage.max_facts);
+  c.inline_question_rate = stage.inline_question_rate;
+  c.ask_everyone = stage.ask_everyone;
+  return c;
+}
+
+TrainBatch Curriculum::train_batch(std::size_t stage, std::uint64_t index) const {
+  const Stage& s = stages_[stage];
+  const StageConfig& settings = config_.train.stages[stage];
+  RandomStream random(static_cast<std::uint64_t>(config_.seed.data),
+                      random_stream(RandomPurpose::kCurriculum, (std::uint64_t{stage} << 40) | index));
+  std::size_t choice = s.segments.size() - 1;
+  if (!random.bernoulli(settings.mixed_length_ratio)) choice = random.below(s.segments.size());
+  TrainBatch batch;
+  batch.segments = s.segments[choice];
+  batch.tokens.batch = static_cast<int>(settings.batch_size);
+  for (std::int64_t i = 0; i < settings.batch_size; ++i) {
+    const std::uint64_t sample = s.first_sample + index * static_cast<std::uint64_t>(settings.batch_size) +
+                                 static_cast<std::uint64_t>(i);
+    append_sample(batch.tokens, s.train[choice].sample(sample));
+  }
+  return batch;
+}
+
+TokenBatch Curriculum::validation_batch(std::size_t stage, std::int64_t index) const {
+  const std::int64_t size = config_.train.stages[stage].batch_size;
+  TokenBatch batch;
+  const std::int64_t end = std::min(config_.train.validation_samples, (index + 1) * size);
+  for (std::int64_t i = index * size; i < end; ++i) {
+    append_sample(batch, stages_[stage].validation->sample(static_cast<std::uint64_t>(i)));
+  }
+  batch.batch = static_cast<int>(batch.sequences.size());
+  return batch;
+}
+
+BabilongSampler Curriculum::test_sampler(const std::string& task, const std::string& length) const {
+  std::int64_t trained = 1;
+  for (const StageConfig& stage : config_.train.stages) trained = std::max(trained, stage.max_segments());
+  return make_test_sampler(config_.data, static_cast<std::uint64_t>(config_.seed.data), tokenizer_, books_, task, length,
+                           model_.has_armt ? model_.armt.segment_size : model_.max_positions, trained);
+}
+
+BabilongSampler make_test_sampler(const DataConfig& data, std::uint64_t seed, const Tokenizer& tokenizer,
+                                  std::shared_ptr<const BookText> books, const std::string& task,
+                                  const std::string& length, std::int64_t segment_size,
+                                  std::int64_t trained_segments) {
+  const EvalLength parsed = parse_eval_length(length);
+  EvalSetConfig set;
+  set.babilong = base_config(data);
+  set.babilong.stories.task = task;
+  set.babilong.segment_size = segment_size;
+  set.split = Split::kTest;
+  set.length = std::to_string(parsed.is_multiple ? parsed.amount * segment_size * trained_segments : parsed.amount);
+  return eval_sampler(set, tokenizer, std::move(books), seed);
+}
+
+}  // namespace wt

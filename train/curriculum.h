@@ -1,0 +1,59 @@
+// The training data of a run's stages, as a pure function of the configuration.
+#pragma once
+
+#include <memory>
+
+#include "data/babilong.h"
+#include "data/loader.h"
+#include "schedulers/language_model.h"
+#include "train/config.h"
+
+namespace wt {
+
+// One micro-batch and what it was made of.
+struct TrainBatch {
+  TokenBatch tokens;
+  std::int64_t segments = 0;
+};
+
+class Curriculum {
+ public:
+  // `model` gives the segment size. Opens stories and books. Throws UsageError (with the key's place) or Error.
+  Curriculum(const Config& config, const ModelConfig& model, const Tokenizer& tokenizer,
+             std::shared_ptr<const BookText> books);
+
+  // Micro-batch `index` of a stage, counted from 0 in each stage. The number of segments is drawn once per batch, so
+  // that no sample of it waits for a longer one; samples never come back in a later stage.
+  TrainBatch train_batch(std::size_t stage, std::uint64_t index) const;
+  // Validation samples of a stage, at its full length with the last question only: batch `index` of `validation_samples`
+  // samples in pieces of the stage's batch size. Empty behind the last.
+  TokenBatch validation_batch(std::size_t stage, std::int64_t index) const;
+
+  // The sampler that evaluation uses for a length of the config's `eval`, with samples no training has seen.
+  BabilongSampler test_sampler(const std::string& task, const std::string& length) const;
+
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+
+ private:
+  BabilongConfig stage_config(const StageConfig& stage, std::int64_t segments) const;
+  struct Stage {
+    std::vector<std::int64_t> segments;  // the numbers to draw from, rising
+    std::vector<BabilongSampler> train;  // one for each
+    std::unique_ptr<BabilongSampler> validation;
+    std::uint64_t first_sample = 0;
+  };
+  const Config& config_;
+  ModelConfig model_;
+  Tokenizer tokenizer_;
+  std::shared_ptr<const BookText> books_;
+  std::vector<Stage> stages_;
+};
+
+// The sampler for evaluation: `length` in tokens ("4k") or in trained lengths ("16x", of `trained_segments` segments of
+// `segment_size` tokens).
+BabilongSampler make_test_sampler(const DataConfig& data, std::uint64_t seed, const Tokenizer& tokenizer,
+                                  std::shared_ptr<const BookText> books, const std::string& task,
+                                  const std::string& length, std::int64_t segment_size,
+                                  std::int64_t trained_segments);
+
+}  // namespace wt

@@ -1,0 +1,52 @@
+// Evaluation on BABILong: generated answers, exact match by task and length.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "data/babilong.h"
+#include "data/eval_set.h"
+#include "layers/model.h"
+#include "schedulers/plan.h"
+
+namespace wt {
+
+struct EvalRow {
+  std::string task;
+  std::string length;            // as asked for: "4k", "16x"
+  std::int64_t prompt_tokens = 0;  // of all samples
+  std::int64_t samples = 0;
+  std::int64_t correct = 0;
+  double seconds = 0;
+  std::uint64_t peak_bytes = 0;  // tensor memory, the model's included
+  double accuracy() const { return samples == 0 ? 0 : static_cast<double>(correct) / static_cast<double>(samples); }
+  double tokens_per_second() const { return seconds > 0 ? static_cast<double>(prompt_tokens) / seconds : 0; }
+};
+
+struct EvalAnswer {
+  std::string question, target, output;
+  bool correct = false;
+};
+
+struct EvalOptions {
+  std::int64_t batch_size = 16;
+  std::int64_t max_new_tokens = 8;
+  Schedule schedule = Schedule::kDiagonal;
+  // Hears of every answer as it comes; returns false to stop.
+  std::function<bool(std::int64_t done, const EvalAnswer&)> progress;
+};
+
+// What stands before end-of-text in the generated ids, without blanks around it.
+std::string answer_text(const Tokenizer& tokenizer, const std::vector<std::int32_t>& ids, std::int32_t end_id);
+
+// Generates the answers of samples 0 … count-1 and compares them as text.
+EvalRow evaluate(const Model& model, const BabilongSampler& sampler, std::int64_t count, const EvalOptions& options);
+
+// A table for people: a row a length, exact match, tokens a second, peak memory.
+std::string eval_table(const std::vector<EvalRow>& rows);
+// task,length,samples,correct,accuracy,prompt_tokens,seconds,tokens_per_second,peak_bytes
+std::string eval_csv(const std::vector<EvalRow>& rows);
+std::string eval_json(const std::vector<EvalRow>& rows);
+
+}  // namespace wt

@@ -1,0 +1,40 @@
+// Models as files: Hugging Face style folders (config.json, model.safetensors, tokenizer.json) and run folders.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/safetensors.h"
+#include "layers/model.h"
+
+namespace wt {
+
+// What a path given as MODEL_DIR or RUN_DIR leads to.
+struct ModelLocation {
+  std::string config;     // config.json
+  std::string weights;    // model.safetensors, weights.safetensors or model.safetensors.index.json
+  std::string tokenizer;  // tokenizer.json, or the folder; empty where there is none
+};
+// A folder with config.json and weights, or a run folder, whose best checkpoint is meant (`report` hears of damaged
+// ones). Throws UsageError where it is neither.
+ModelLocation find_model(const std::string& path, const std::function<void(const std::string&)>& report = {});
+
+// The model of a folder, its weights converted to `dtype` (f64 or f32; bf16 rounds the weights to bf16 and computes in
+// f32, as a CPU does). Throws Error naming the file and tensor that is missing, unknown or of another shape.
+std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, const Stream& stream = {});
+
+// Copies every parameter from a file, or from the parts of an index. Names may be those we write, those of the published
+// wrapper's other path (`memory_cell.layers.{l}.…`), or GPT-2's without `transformer.`; a head that is tied may be there
+// or not. `fresh_memory`: parameters of the memory that are not in the file keep the values they have (wrapping a
+// plain backbone).
+void load_weights(Model& model, const std::string& weights, bool fresh_memory = false);
+
+// Every parameter under its published name.
+NamedTensors published_weights(const Model& model);
+
+// Writes config.json, model.safetensors and, from `tokenizer` (a file or folder, may be empty), the tokenizer's files
+// into a new folder, whole or not at all. Throws UsageError where the folder exists.
+void export_model(const Model& model, const std::string& tokenizer, const std::string& folder);
+
+}  // namespace wt

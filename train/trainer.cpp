@@ -1,0 +1,389 @@
+#include "train/trainer.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "core/files.h"
+#include "core/memory.h"
+#include "train/costs.h"
+#include "train/model_config_json.h"
+#include "train/model_io.h"
+#include "train/units.h"
+
+namespace wt {
+namespace fs = std::filesystem;
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// The configured model with what only the tokenizer knows, or the one of the folder to start from.
+ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {
+  ModelConfig model = config.model;
+  if (!config.model_from.empty()) {
+    model = read_model_config(find_model(config.model_from).config);
+    model.dropout = config.model.dropout;
+    if (config.model.has_armt) {
+      model.has_armt = true;
+      model.armt = config.model.armt;
+    }
+  }
+  if (model.vocab_size == 0) model.vocab_size = tokenizer.vocab_size();
+  if (model.vocab_size < tokenizer.vocab_size()) {
+    config.places.fail("model.vocab_size", cat("is ", model.vocab_size, ", the tokenizer has ids up to ",
+                                               tokenizer.vocab_size() - 1));
+  }
+  if (model.eos_id < 0) model.eos_id = find_end_token(tokenizer);
+  return model;
+}
+
+}  // namespace
+
+std::string TrainState::json() const {
+  const nlohmann::ordered_json j{{"stage", stage},
+                                 {"stage_step", stage_step},
+                                 {"step", step},
+                                 {"skipped", skipped},
+                                 {"optimizer_steps", optimizer_steps},
+                                 {"stage_done", stage_done},
+                                 {"best_step", best_step},
+                                 {"best_exact_match", best_exact_match},
+                                 {"best_loss", best_loss},
+                                 {"validations_since_best", validations_since_best},
+                                 {"tokens", tokens}};
+  return j.dump(2) + "\n";
+}
+
+TrainState TrainState::from_json(const std::string& text, const std::string& name) {
+  try {
+    const auto j = nlohmann::json::parse(text);
+    TrainState s;
+    j.at("stage").get_to(s.stage);
+    j.at("stage_step").get_to(s.stage_step);
+    j.at("step").get_to(s.step);
+    j.at("skipped").get_to(s.skipped);
+    j.at("optimizer_steps").get_to(s.optimizer_steps);
+    j.at("stage_done").get_to(s.stage_done);
+    j.at("best_step").get_to(s.best_step);
+    j.at("best_exact_match").get_to(s.best_exact_match);
+    j.at("best_loss").get_to(s.best_loss);
+    j.at("validations_since_best").get_to(s.validations_since_best);
+    j.at("tokens").get_to(s.tokens);
+    return s;
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(cat(name, ": ", error.what()));
+  }
+}
+
+Trainer::Trainer(Config config, bool resume, std::FILE* out)
+    : config_(std::move(config)),
+      folder_(resume ? RunFolder::resume(config_.run.dir) : RunFolder::create(config_.run.dir)),
+      resumed_(resume),
+      out_(out) {
+  if (config_.train.stages.empty()) config_.places.fail("train.stages", "is empty, expected at least one stage");
+  if (config_.run.threads > 0) omp_set_num_threads(static_cast<int>(config_.run.threads));
+  device_from_name(config_.run.device);
+  if (config_.run.dtype == DType::kBF16) {
+    config_.places.fail("run.dtype", "is bf16: a CPU trains in f32 or f64");
+  }
+  const Tokenizer tokenizer = Tokenizer::load(config_.data.tokenizer);
+  const ModelConfig model_config = resolve_model(config_, tokenizer);
+  model_ = std::make_unique<Model>(model_config, config_.run.dtype);
+  model_->parameters().initialize(static_cast<std::uint64_t>(config_.seed.weights));
+  if (!config_.model_from.empty() && !resume) {
+    load_weights(*model_, find_model(config_.model_from).weights, true);
+  }
+  std::shared_ptr<const BookText> books;
+  if (config_.data.has_books()) books = load_books(config_.data.books, tokenizer);
+  curriculum_ = std::make_unique<Curriculum>(config_, model_config, tokenizer, std::move(books));
+  optimizer_ = std::make_unique<AdamW>(model_->parameters(), config_.train.optimizer);
+  checkpoints_ = std::make_unique<CheckpointStore>(folder_.path(), StoreMode::kWrite);
+
+  if (resume) {
+    if (const auto newest = checkpoints_->load_newest([&](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); })) {
+      state_ = TrainState::from_json(newest->state_json, newest->folder + "/state.json");
+      load_weights(*model_, newest->weights.path());
+      optimizer_->load(newest->optimizer, state_.optimizer_steps);
+      saved_step_ = state_.step;
+      // A kill between saving the best checkpoint and marking it, or a damaged newest one, leaves the mark elsewhere.
+      const std::vector<std::int64_t> steps = checkpoints_->steps();
+      if (std::find(steps.begin(), steps.end(), state_.best_step) != steps.end()) {
+        checkpoints_->mark_best(state_.best_step);
+      }
+    }
+    truncate_metrics(folder_.metrics_path(), state_.step);
+  } else {
+    write_file(folder_.config_path(), config_yaml(config_));
+    write_file(folder_.path() + "/config.json", format_model_config(model_config, config_.run.dtype));
+    for (const std::string& file : tokenizer.files()) {
+      write_file((fs::path(folder_.path()) / fs::path(file).filename()).string(), read_file(file));
+    }
+  }
+  metrics_ = std::make_unique<LineFile>(folder_.metrics_path());
+  log_ = std::make_unique<LineFile>(folder_.log_path());
+  tensorboard_ = std::make_unique<TensorBoardWriter>(folder_.path(), state_.step);
+}
+
+void Trainer::say(const std::string& line) {
+  progress_->line(line);
+  log_->line(line);
+}
+
+Trainer::StepResult Trainer::train_step(const StageConfig& stage, Loader<TrainBatch>& loader) {
+  StepResult result;
+  std::vector<TrainBatch> batches;
+  std::int64_t targets = 0;
+  for (std::int64_t i = 0; i < config_.train.grad_accumulation; ++i) {
+    batches.push_back(loader.next());
+    targets += batches.back().tokens.num_targets();
+    result.tokens += batches.back().tokens.num_tokens();
+    result.flops += 3 * forward_flops(model_->config(), batches.back().segments * batches.back().tokens.batch,
+                                      model_->segment_size(1) + model_->num_mem_tokens(),
+                                      batches.back().tokens.num_targets());
+  }
+  // Streaming runs the accumulated batches back to back through full waves.
+  if (config_.train.wave_schedule == Schedule::kStreaming) {
+    TokenBatch& first = batches.front().tokens;
+    for (std::size_t i = 1; i < batches.size(); ++i) {
+      TokenBatch& next = batches[i].tokens;
+      std::move(next.sequences.begin(), next.sequences.end(), std::back_inserter(first.sequences));
+      std::move(next.mask.begin(), next.mask.end(), std::back_inserter(first.mask));
+    }
+    batches.resize(1);
+  }
+  model_->parameters().zero_grad();
+  Executor executor(*model_);
+  ExecutorOptions options;
+  options.gradients = true;
+  options.training = true;
+  options.activations = config_.train.activations;
+  options.k2 = static_cast<int>(config_.train.k2);
+  options.dropout.seed = static_cast<std::uint64_t>(config_.seed.dropout);
+  double sum = 0;
+  result.min_denominator = std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < batches.size(); ++i) {
+    options.dropout.step = static_cast<std::uint64_t>(state_.step * config_.train.grad_accumulation) + i;
+    State memory = model_->new_state(batches[i].tokens.batch);
+    sum += run_language_model(executor, *model_, batches[i].tokens, config_.train.wave_schedule, options,
+                              1.0 / static_cast<double>(std::max<std::int64_t>(1, targets)), memory)
+               .sum;
+    result.min_denominator = std::min(result.min_denominator, executor.min_denominator());
+  }
+  result.loss = sum / static_cast<double>(std::max<std::int64_t>(1, targets));
+  result.grad_norm = optimizer_->grad_norm();
+  result.lr = learning_rate(stage, config_.train.min_lr_ratio, state_.stage_step);
+  // The guard: one step whose loss or gradient overflowed must not reach the weights.
+  result.applied = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
+  if (result.applied) {
+    const double limit = config_.train.clip_norm;
+    optimizer_->scale_gradients(limit > 0 && result.grad_norm > limit ? limit / result.grad_norm : 1.0,
+                                config_.train.clip_value);
+    optimizer_->step(result.lr);
+  }
+  return result;
+}
+
+Validation Trainer::validate(std::size_t stage) {
+  Validation result;
+  Executor executor(*model_);
+  std::int64_t targets = 0, samples = 0, exact = 0;
+  double sum = 0;
+  for (std::int64_t i = 0;; ++i) {
+    const TokenBatch batch = curriculum_->validation_batch(stage, i);
+    if (batch.sequences.empty()) break;
+    State memory = model_->new_state(batch.batch);
+    const LossResult loss = run_language_model(executor, *model_, batch, config_.train.wave_schedule, {}, 0, memory);
+    sum += loss.sum;
+    targets += loss.targets;
+    std::size_t at = 0;
+    for (const auto& mask : batch.mask) {
+      bool all = true;
+      for (std::size_t t = 0; t + 1 < mask.size(); ++t) {
+        if (mask[t] != 0) all = loss.correct_by_target[at++] != 0 && all;
+      }
+      ++samples;
+      exact += all ? 1 : 0;
+    }
+  }
+  result.loss = sum / static_cast<double>(std::max<std::int64_t>(1, targets));
+  result.exact_match = static_cast<double>(exact) / static_cast<double>(std::max<std::int64_t>(1, samples));
+  return result;
+}
+
+bool Trainer::validate_and_judge(std::size_t stage) {
+  const StageConfig& settings = config_.train.stages[stage];
+  const Validation v = validate(stage);
+  const bool finite = std::isfinite(v.loss);
+  const bool better = finite && (state_.best_step < 0 || v.exact_match > state_.best_exact_match ||
+                                 (v.exact_match == state_.best_exact_match && v.loss < state_.best_loss));
+  if (better) {
+    state_.best_step = state_.step;
+    state_.best_exact_match = v.exact_match;
+    state_.best_loss = v.loss;
+    state_.validations_since_best = 0;
+  } else {
+    ++state_.validations_since_best;
+  }
+  const bool reached = finite && (settings.stop_metric == StopMetric::kExactMatch ? v.exact_match >= settings.stop_at
+                                                                                  : v.loss <= settings.stop_at);
+  const bool patience = config_.train.early_stopping_patience > 0 &&
+                        state_.validations_since_best >= config_.train.early_stopping_patience;
+  if (reached || patience) state_.stage_done = true;
+  say(fmt::format("validation step {} exact_match {:.3f} loss {:.4f}{}{}", state_.step, v.exact_match, v.loss,
+                  better ? " (best)" : "",
+                  reached    ? fmt::format(": stop_at {} reached, the stage ends", settings.stop_at)
+                  : patience ? fmt::format(": no new best in {} validations, the stage ends",
+                                           config_.train.early_stopping_patience)
+                             : ""));
+  metrics_->line(MetricRecord()
+                     .add("step", state_.step)
+                     .add("stage", state_.stage + 1)
+                     .add("validation_exact_match", v.exact_match)
+                     .add("validation_loss", v.loss)
+                     .json());
+  tensorboard_->scalar("validation/exact_match", v.exact_match, state_.step);
+  tensorboard_->scalar("validation/loss", v.loss, state_.step);
+  if (better) {
+    save();
+    checkpoints_->mark_best(state_.step);
+  }
+  return state_.stage_done;
+}
+
+void Trainer::save() {
+  metrics_->sync();
+  checkpoints_->save(state_.step, published_weights(*model_), optimizer_->state(), state_.json());
+  checkpoints_->keep_newest(config_.train.keep_checkpoints);
+  saved_step_ = state_.step;
+}
+
+// From the end of one stage to the beginning of the next: the stage's best or last weights, a fresh optimizer.
+void Trainer::begin_next_stage() {
+  const StageConfig& next = config_.train.stages[static_cast<std::size_t>(state_.stage + 1)];
+  if (next.start_from == StartFrom::kBest && state_.best_step >= 0 && state_.best_step != state_.step) {
+    const Checkpoint best = checkpoints_->load(state_.best_step);
+    load_weights(*model_, best.weights.path());
+    say(fmt::format("stage {} goes on from step {}, the best of stage {}", state_.stage + 2, state_.best_step,
+                    state_.stage + 1));
+  }
+  optimizer_->reset();
+  ++state_.stage;
+  state_.stage_step = 0;
+  state_.stage_done = false;
+  state_.optimizer_steps = 0;
+  state_.best_step = -1;
+  state_.best_exact_match = -1;
+  state_.best_loss = 0;
+  state_.validations_since_best = 0;
+}
+
+void Trainer::run_stage(std::size_t stage, const StopSignals& signals) {
+  const StageConfig& settings = config_.train.stages[stage];
+  say(fmt::format("stage {}/{}{}: {} step{} of {} samples, up to {} segment{}", stage + 1, config_.train.stages.size(),
+                  settings.name.empty() ? "" : " " + settings.name, settings.steps, settings.steps == 1 ? "" : "s",
+                  settings.batch_size * config_.train.grad_accumulation, settings.max_segments(),
+                  settings.max_segments() == 1 ? "" : "s"));
+  LoaderOptions loading;
+  loading.num_threads = static_cast<int>(config_.data.loader_threads);
+  loading.first_index = static_cast<std::uint64_t>(state_.stage_step * config_.train.grad_accumulation);
+  Loader<TrainBatch> loader([this, stage](std::uint64_t index) { return curriculum_->train_batch(stage, index); },
+                            loading);
+  std::int64_t first_step = 0;
+  for (std::size_t i = 0; i < stage; ++i) first_step += config_.train.stages[i].steps;
+
+  double seconds = 0, flops = 0, min_den = std::numeric_limits<double>::infinity();
+  std::int64_t tokens = 0;
+  reset_peak(model_->stream().device());
+  while (!state_.stage_done && !signals.requested()) {
+    const double start = now();
+    const StepResult result = train_step(settings, loader);
+    seconds += now() - start;
+    tokens += result.tokens;
+    flops += result.flops;
+    min_den = std::min(min_den, result.min_denominator);
+    ++state_.step;
+    ++state_.stage_step;
+    state_.tokens += result.tokens;
+    state_.optimizer_steps = optimizer_->num_steps();
+    if (!result.applied) {
+      ++state_.skipped;
+      say(fmt::format("step {} skipped: loss {} gradient norm {} smallest memory denominator {:.2g}", state_.step,
+                      result.loss, result.grad_norm, result.min_denominator));
+    }
+    if (state_.stage_step >= settings.steps) state_.stage_done = true;
+    progress_->update(first_step + state_.stage_step, fmt::format("loss {:.3f}", result.loss));
+    if (state_.step % config_.train.log_every == 0 || state_.stage_done) {
+      StepStats stats;
+      stats.step = state_.step;
+      stats.total_steps = config_.train.total_steps();
+      stats.stage = state_.stage + 1;
+      stats.num_stages = static_cast<std::int64_t>(config_.train.stages.size());
+      stats.loss = result.loss;
+      stats.grad_norm = result.grad_norm;
+      stats.lr = result.lr;
+      stats.tokens_per_second = static_cast<double>(tokens) / seconds;
+      stats.memory_bytes = memory_use(model_->stream().device()).peak;
+      stats.mfu = flops / seconds / (peak_gflops_ * 1e9);
+      stats.min_denominator = std::isfinite(min_den) ? min_den : -1;
+      stats.skipped = state_.skipped;
+      say(stats.str());
+      metrics_->line(stats.record().json());
+      for (const auto& [tag, value] : {std::pair{"train/loss", stats.loss},
+                                       {"train/grad_norm", stats.grad_norm},
+                                       {"train/lr", stats.lr},
+                                       {"train/tokens_per_second", stats.tokens_per_second}}) {
+        tensorboard_->scalar(tag, value, state_.step);
+      }
+      seconds = flops = 0;
+      tokens = 0;
+      min_den = std::numeric_limits<double>::infinity();
+      reset_peak(model_->stream().device());
+    }
+    const std::int64_t validate_every = config_.train.validate_every;
+    if (state_.stage_done || (validate_every > 0 && state_.stage_step % validate_every == 0)) validate_and_judge(stage);
+    const std::int64_t checkpoint_every = config_.train.checkpoint_every;
+    if ((state_.stage_done || (checkpoint_every > 0 && state_.step % checkpoint_every == 0)) &&
+        saved_step_ != state_.step) {
+      save();
+    }
+  }
+}
+
+int Trainer::run() {
+  const StopSignals signals;
+  peak_gflops_ = measure_gemm_rate();
+  std::int64_t first_step = state_.stage_step;
+  for (std::int64_t i = 0; i < state_.stage; ++i) first_step += config_.train.stages[static_cast<std::size_t>(i)].steps;
+  progress_ = std::make_unique<Progress>(out_, "train", config_.train.total_steps(), first_step);
+  const ModelConfig& model = model_->config();
+  say(fmt::format("{} of {} parameters, {} layers of width {}; {} schedule; {} threads, {:.0f} GFLOP/s in matrix products",
+                  model.has_armt ? fmt::format("{} with memory", name_of(model.type)) : std::string(name_of(model.type)),
+                  human_count(static_cast<double>(model_->parameters().count())), model.num_layers, model.hidden_size,
+                  name_of(config_.train.wave_schedule), omp_get_max_threads(), peak_gflops_));
+  if (resumed_) say(fmt::format("resumed at step {}", state_.step));
+  while (true) {
+    run_stage(static_cast<std::size_t>(state_.stage), signals);
+    if (!state_.stage_done || state_.stage + 1 >= static_cast<std::int64_t>(config_.train.stages.size())) break;
+    if (signals.requested()) break;
+    begin_next_stage();
+  }
+  if (signals.requested()) {
+    if (saved_step_ != state_.step) save();
+    say(fmt::format("stopped at step {} by signal {}; go on with --resume", state_.step, signals.received()));
+  } else {
+    say(fmt::format("trained {} steps, {} tokens, {} skipped; best exact match of the last stage {:.3f} at step {}",
+                    state_.step, human_count(static_cast<double>(state_.tokens)), state_.skipped,
+                    state_.best_exact_match, state_.best_step));
+  }
+  progress_.reset();
+  return signals.received();
+}
+
+}  // namespace wt
