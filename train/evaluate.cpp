@@ -21,28 +21,38 @@ std::string answer_text(const Tokenizer& tokenizer, const std::vector<std::int32
 }
 
 EvalRow evaluate(const Model& model, const BabilongSampler& sampler, std::int64_t count, const EvalOptions& options) {
-  EvalRow row;
+  const auto item = [&](std::int64_t i) {
+    BabilongSample sample = sampler.sample(static_cast<std::uint64_t>(i));
+    sample.tokens.resize(static_cast<std::size_t>(sample.prompt_size));
+    return EvalItem{std::move(sample.tokens), std::move(sample.question), std::move(sample.answer)};
+  };
+  EvalRow row = evaluate(model, sampler.tokenizer(), sampler.end_id(), count, item, options);
   row.task = sampler.config().stories.task;
+  return row;
+}
+
+EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t end_id, std::int64_t count,
+                 const std::function<EvalItem(std::int64_t)>& item, const EvalOptions& options) {
+  EvalRow row;
   reset_peak(model.stream().device());
   GenerateOptions generation;
   generation.max_new_tokens = options.max_new_tokens;
-  generation.stop_ids = {sampler.end_id()};
+  generation.stop_ids = {end_id};
   generation.schedule = options.schedule;
   for (std::int64_t first = 0; first < count; first += options.batch_size) {
     std::vector<std::vector<std::int32_t>> prompts;
     std::vector<EvalAnswer> answers;
     for (std::int64_t i = first; i < std::min(count, first + options.batch_size); ++i) {
-      BabilongSample sample = sampler.sample(static_cast<std::uint64_t>(i));
-      sample.tokens.resize(static_cast<std::size_t>(sample.prompt_size));
-      row.prompt_tokens += sample.prompt_size;
-      prompts.push_back(std::move(sample.tokens));
-      answers.push_back({std::move(sample.question), std::move(sample.answer), "", false});
+      EvalItem next = item(i);
+      row.prompt_tokens += static_cast<std::int64_t>(next.prompt.size());
+      prompts.push_back(std::move(next.prompt));
+      answers.push_back({std::move(next.question), std::move(next.target), "", false});
     }
     const auto start = std::chrono::steady_clock::now();
     const auto generated = generate(model, prompts, generation);
     row.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     for (std::size_t i = 0; i < answers.size(); ++i) {
-      answers[i].output = answer_text(sampler.tokenizer(), generated[i], sampler.end_id());
+      answers[i].output = answer_text(tokenizer, generated[i], end_id);
       answers[i].correct = answers[i].output == answers[i].target;
       ++row.samples;
       row.correct += answers[i].correct ? 1 : 0;

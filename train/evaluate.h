@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "data/babilong.h"
-#include "data/eval_set.h"
 #include "layers/model.h"
 #include "schedulers/plan.h"
 
@@ -40,7 +39,16 @@ struct EvalOptions {
 // What stands before end-of-text in the generated ids, without blanks around it.
 std::string answer_text(const Tokenizer& tokenizer, const std::vector<std::int32_t>& ids, std::int32_t end_id);
 
-// Generates the answers of samples 0 … count-1 and compares them as text.
+// One question to a model.
+struct EvalItem {
+  std::vector<std::int32_t> prompt;
+  std::string question, target;
+};
+
+// Generates the answers of items 0 … count-1 and compares them as text. `item(i)` is asked once for each, in order.
+EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t end_id, std::int64_t count,
+                 const std::function<EvalItem(std::int64_t)>& item, const EvalOptions& options);
+// The same with a sampler's samples.
 EvalRow evaluate(const Model& model, const BabilongSampler& sampler, std::int64_t count, const EvalOptions& options);
 
 // A table for people: a row a length, exact match, tokens a second, peak memory.

@@ -1,20 +1,22 @@
 // The program `wavetape`. Exit codes: 0 done, 1 failed, 2 the request was wrong.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <system_error>
 
 #include "core/error.h"
+#include "core/text.h"
 #include "train/commands/commands.h"
 
 namespace {
 
 constexpr const char* kVersion = "wavetape 0.1.0";
 
-int complain(const char* message, int code) {
-  std::string line = message;
+int complain(std::string line, int code) {
   // One line, whatever a library put into its message.
   while (!line.empty() && line.back() == '\n') line.pop_back();
   for (char& c : line) c = c == '\n' ? ' ' : c;
@@ -25,8 +27,10 @@ int complain(const char* message, int code) {
 // Standard output is buffered: what could not be written shows at the end. A reader that went away (`| head`) has
 // seen what it wanted.
 int finish(int code) {
+  errno = 0;
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
-  return errno == EPIPE ? code : complain((std::string("cannot write output: ") + std::strerror(errno)).c_str(), 1);
+  if (errno == EPIPE) return code;
+  return complain(wt::cat("cannot write output: ", errno == 0 ? "failed" : std::strerror(errno)), 1);
 }
 
 // "data babi" for the innermost subcommand that was named.
@@ -51,11 +55,18 @@ int run(int argc, char** argv) {
     std::fputs(program.help().c_str(), stderr);
     return 2;
   }
+  std::vector<std::string> commands;
+  for (const CLI::App* command : program.get_subcommands({})) commands.push_back(command->get_name());
+  const std::string first = argv[1];
+  if (first.rfind('-', 0) != 0 && std::find(commands.begin(), commands.end(), first) == commands.end()) {
+    return complain(wt::cat("no command '", first, "'", wt::did_you_mean(first, commands), " (see 'wavetape --help')"),
+                    2);
+  }
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return program.exit(error);  // --help, --version
-    return complain(wt::cat(error.what(), " (see '", command_of(program), " --help')").c_str(), 2);
+    return complain(wt::cat(error.what(), " (see '", command_of(program), " --help')"), 2);
   }
   return 0;
 }
@@ -77,12 +88,16 @@ int main(int argc, char** argv) {
   } catch (const wt::ExitWith& exit) {
     return finish(exit.code);
   } catch (const wt::UsageError& error) {
-    finish(2);
+    std::fflush(stdout);
     return complain(error.what(), 2);
   } catch (const std::bad_alloc&) {
     return complain("out of memory", 1);
+  } catch (const std::system_error& error) {
+    // fmt::print throws where standard output cannot be written.
+    if (std::ferror(stdout) != 0 && error.code().value() == EPIPE) return 0;
+    return complain(error.what(), 1);
   } catch (const std::exception& error) {
-    finish(1);
+    std::fflush(stdout);
     return complain(error.what(), 1);
   }
 }

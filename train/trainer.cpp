@@ -24,7 +24,8 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// The configured model with what only the tokenizer knows, or the one of the folder to start from.
+}  // namespace
+
 ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {
   ModelConfig model = config.model;
   if (!config.model_from.empty()) {
@@ -43,8 +44,6 @@ ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {
   if (model.eos_id < 0) model.eos_id = find_end_token(tokenizer);
   return model;
 }
-
-}  // namespace
 
 std::string TrainState::json() const {
   const nlohmann::ordered_json j{{"stage", stage},

@@ -36,6 +36,10 @@ struct TrainState {
   static TrainState from_json(const std::string& text, const std::string& name);
 };
 
+// The configured model with what only the tokenizer knows (vocabulary, end of text), or that of the folder to start
+// from with the memory to add. Throws UsageError with the key's place.
+ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer);
+
 struct Validation {
   double loss = 0;         // of the last answer's tokens
   double exact_match = 0;  // share of samples whose answer tokens, end-of-text included, all had the largest logit

@@ -3,8 +3,14 @@
 namespace wt {
 
 void add_commands(CLI::App& program) {
+  add_train(program);
+  add_eval(program);
+  add_forward(program);
+  add_generate(program);
   add_data(program);
   add_tokenize(program);
+  add_plan(program);
+  add_export(program);
   add_info(program);
 }
 

@@ -14,9 +14,15 @@ struct ExitWith {
   int code;
 };
 
+void add_train(CLI::App& program);
+void add_eval(CLI::App& program);
+void add_forward(CLI::App& program);
+void add_generate(CLI::App& program);
 void add_data(CLI::App& program);
-void add_info(CLI::App& program);
 void add_tokenize(CLI::App& program);
+void add_plan(CLI::App& program);
+void add_export(CLI::App& program);
+void add_info(CLI::App& program);
 
 // All of them, in the order of the help text.
 void add_commands(CLI::App& program);

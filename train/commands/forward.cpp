@@ -1,0 +1,120 @@
+// wavetape forward: a model's numbers for given ids, to compare with another implementation.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "core/safetensors.h"
+#include "schedulers/language_model.h"
+#include "train/commands/commands.h"
+#include "train/model_io.h"
+
+namespace wt {
+namespace {
+
+struct Options {
+  std::string model, input, output, schedule = "diagonal", dtype = "f32", device = "auto", activations = "keep";
+  bool backward = false;
+};
+
+TokenBatch read_batch(const std::string& path, std::int64_t vocab_size) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  const Tensor ids = file.tensor("input_ids");
+  WT_CHECK(ids.shape().rank() == 2 && ids.dtype() == DType::kI64 && ids.numel() > 0, path, ": input_ids is ", ids,
+           ", expected i64[B,n]");
+  TokenBatch batch;
+  batch.batch = static_cast<int>(ids.dim(0));
+  Tensor mask;
+  if (file.contains("labels_mask")) {
+    mask = file.tensor("labels_mask");
+    WT_CHECK(mask.shape() == ids.shape() && mask.dtype() == DType::kU8, path, ": labels_mask is ", mask,
+             ", expected u8", ids.shape());
+  }
+  for (std::int64_t b = 0; b < ids.dim(0); ++b) {
+    std::vector<std::int32_t> row;
+    for (const std::int64_t id : ids.select(b).to_vector<std::int64_t>()) {
+      WT_CHECK(id >= 0 && id < vocab_size, path, ": input_ids has ", id, ", the vocabulary ", vocab_size, " tokens");
+      row.push_back(static_cast<std::int32_t>(id));
+    }
+    batch.mask.push_back(mask.defined() ? mask.select(b).to_vector<std::uint8_t>()
+                                        : std::vector<std::uint8_t>(row.size(), 1));
+    batch.sequences.push_back(std::move(row));
+  }
+  return batch;
+}
+
+void run(const Options& o) {
+  const DType dtype = dtype_from_name(o.dtype);
+  if (!is_floating(dtype)) throw UsageError(cat("--dtype ", o.dtype, ": expected f32, f64 or bf16"));
+  if (o.activations != "keep" && o.activations != "recompute") {
+    throw UsageError(cat("--activations ", o.activations, ": expected keep or recompute"));
+  }
+  const Schedule schedule = schedule_from_name(o.schedule);
+  device_from_name(o.device);
+  const auto model = load_model(find_model(o.model), dtype);
+  const TokenBatch batch = read_batch(o.input, model->config().vocab_size);
+  const std::int64_t n = static_cast<std::int64_t>(batch.sequences[0].size()), v = model->config().vocab_size;
+
+  Executor executor(*model);
+  std::vector<TokenPlace> places;
+  std::vector<std::int64_t> lengths;
+  for (int b = 0; b < batch.batch; ++b) {
+    lengths.push_back(n);
+    for (std::int64_t t = 0; t < n; ++t) places.push_back({b, t});
+  }
+  const SegmentGrid grid =
+      make_grid(lengths, batch.batch, model->segment_size(n), model->config().armt.segment_alignment);
+  State state = model->new_state(batch.batch);
+  const Tensor hidden = executor.forward(
+      batch.sequences, grid, make_plan(schedule, model->num_layers(), grid.segments_by_round), places, state, {});
+  const Tensor logits = Tensor::empty(Stream{}, {batch.batch * n, v}, model->dtype());
+  visit_logits(*model, hidden, [&](std::int64_t first, const Tensor& part) {
+    logits.slice(first, first + part.dim(0)).copy_from(Stream{}, part);
+  });
+  NamedTensors out{{"logits", logits.reshape({batch.batch, n, v})}};
+
+  ExecutorOptions options;
+  options.gradients = o.backward;
+  options.activations = o.activations == "keep" ? Activations::kKeep : Activations::kRecompute;
+  model->parameters().zero_grad();
+  const std::int64_t targets = batch.num_targets();
+  State trained = model->new_state(batch.batch);
+  const LossResult loss = run_language_model(executor, *model, batch, schedule, options,
+                                             1.0 / static_cast<double>(std::max<std::int64_t>(1, targets)), trained);
+  out.emplace_back("loss", Tensor::from<double>({1}, {loss.mean()}).to(Stream{}, model->dtype()));
+  const std::vector<StateSpec> specs = model->state_specs();
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    for (std::int64_t layer = 0; layer < model->num_layers(); ++layer) {
+      std::string name = specs[i].name;
+      name.replace(name.find("{l}"), 3, std::to_string(layer));
+      out.emplace_back(name, state[i].select(layer));
+    }
+  }
+  if (o.backward) {
+    for (const PublishedTensor& tensor : model->parameters().published()) {
+      out.emplace_back("grad." + tensor.name, tensor.grad);
+    }
+  }
+  write_safetensors(o.output, out, {{"schedule", o.schedule}, {"dtype", o.dtype}});
+  std::printf("loss %.7g over %lld targets; %zu tensors in %s\n", loss.mean(), static_cast<long long>(loss.targets),
+              out.size(), o.output.c_str());
+}
+
+}  // namespace
+
+void add_forward(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("forward", "Logits, loss, memory and gradients of a model for given ids, as safetensors");
+  command->add_option("model", o->model, "Model or run folder")->required();
+  command->add_option("--input", o->input, "Safetensors with input_ids (B, n) i64 and optionally labels_mask (B, n) u8")
+      ->required();
+  command->add_option("--output", o->output, "Safetensors for logits, loss, W_mem.{l}, z.{l}, grad.{name}")->required();
+  command->add_option("--schedule", o->schedule, "sequential, diagonal or streaming")->capture_default_str();
+  command->add_flag("--backward", o->backward, "Also write the gradient of the mean loss for every parameter");
+  command->add_option("--activations", o->activations, "For --backward: keep or recompute")->capture_default_str();
+  command->add_option("--dtype", o->dtype, "f32, f64, or bf16 (weights rounded to bf16)")->capture_default_str();
+  command->add_option("--device", o->device, "auto, cpu or cuda")->capture_default_str();
+  command->footer("Example: wavetape forward my_model --input ids.safetensors --output out.safetensors --backward");
+  command->callback([o] { run(*o); });
+}
+
+}  // namespace wt

@@ -1,0 +1,114 @@
+// wavetape train: a run from its configuration to its evaluation.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+
+#include "core/files.h"
+#include "train/commands/commands.h"
+#include "train/costs.h"
+#include "train/evaluate.h"
+#include "train/model_io.h"
+#include "train/trainer.h"
+#include "train/units.h"
+
+namespace wt {
+namespace {
+
+struct Options {
+  std::string config;
+  std::vector<std::string> overrides;
+  bool resume = false, dry_run = false, print_config = false, no_eval = false;
+};
+
+// What the run would be: sizes, memory, waves. Nothing is written.
+void dry_run(const Config& config) {
+  const Tokenizer tokenizer = Tokenizer::load(config.data.tokenizer);
+  const Model model(resolve_model(config, tokenizer), DType::kF32);
+  const ModelConfig& m = model.config();
+  std::printf("%s", config_yaml(config).c_str());
+  std::printf("\n# %s parameters\n", human_count(static_cast<double>(model.parameters().count())).c_str());
+  std::printf("# %-5s %8s %6s %9s %10s %6s %9s %12s %12s\n", "stage", "segments", "batch", "steps", "lr", "waves",
+              "fill", "activations", "memory");
+  std::int64_t number = 0;
+  for (const StageConfig& stage : config.train.stages) {
+    const std::int64_t segments = stage.max_segments();
+    const Plan plan = make_plan(config.train.wave_schedule, model.num_layers(), {static_cast<int>(segments)});
+    const MemoryEstimate memory = estimate_memory(m, model.parameters().count(), stage.batch_size, segments,
+                                                  config.train.activations, size_of(config.run.dtype));
+    std::printf("# %-5lld %8lld %6lld %9lld %10.2e %6zu %7.0f %% %12s %12s\n", static_cast<long long>(++number),
+                static_cast<long long>(segments), static_cast<long long>(stage.batch_size),
+                static_cast<long long>(stage.steps), stage.lr, plan.waves.size(), 100 * plan.fill(),
+                human_bytes(memory.activations).c_str(), human_bytes(memory.total()).c_str());
+  }
+  if (!config.train.stages.empty()) {
+    const auto segments = static_cast<int>(config.train.stages.back().max_segments());
+    std::printf("\nWaves of the last stage, %s (cells show the segment):\n%s",
+                std::string(name_of(config.train.wave_schedule)).c_str(),
+                draw_plan(make_plan(config.train.wave_schedule, model.num_layers(), {segments})).c_str());
+  }
+}
+
+void evaluate_run(const Trainer& trainer) {
+  const Config& config = trainer.config();
+  if (config.eval.lengths.empty()) return;
+  const auto report = [](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); };
+  const auto model = load_model(find_model(config.run.dir, report), config.run.dtype);
+  std::vector<std::string> tasks = config.eval.tasks;
+  if (tasks.empty()) tasks.push_back(config.data.task);
+  std::vector<EvalRow> rows;
+  EvalOptions options;
+  options.batch_size = config.eval.batch_size;
+  options.max_new_tokens = config.eval.max_new_tokens;
+  const StopSignals signals;
+  for (const std::string& task : tasks) {
+    for (const std::string& length : config.eval.lengths) {
+      const BabilongSampler sampler = trainer.curriculum().test_sampler(task, length);
+      Progress progress(stdout, "eval " + task + " " + length, config.eval.samples);
+      options.progress = [&](std::int64_t done, const EvalAnswer&) {
+        progress.update(done);
+        return !signals.requested();
+      };
+      rows.push_back(evaluate(*model, sampler, config.eval.samples, options));
+      rows.back().length = length;
+      if (signals.requested()) throw ExitWith{128 + signals.received()};
+    }
+  }
+  write_file(config.run.dir + "/eval.csv", eval_csv(rows));
+  write_file(config.run.dir + "/eval.json", eval_json(rows));
+  std::printf("\n%s", eval_table(rows).c_str());
+}
+
+void run(const Options& o) {
+  const Config config = load_config(o.config, o.overrides);
+  if (o.print_config) {
+    std::printf("%s", config_yaml(config).c_str());
+    return;
+  }
+  if (o.dry_run) {
+    dry_run(config);
+    return;
+  }
+  Trainer trainer(config, o.resume, stdout);
+  if (const int signal = trainer.run(); signal != 0) throw ExitWith{128 + signal};
+  if (!o.no_eval) evaluate_run(trainer);
+}
+
+}  // namespace
+
+void add_train(CLI::App& program) {
+  auto o = std::make_shared<Options>();
+  CLI::App* command = program.add_subcommand("train", "Train, or go on training, as a YAML file says");
+  command->add_option("config", o->config, "The configuration")->required();
+  command->add_option("overrides", o->overrides, "key=value, for example train.stages.0.steps=100 data.books=DIR");
+  command->add_flag("--resume", o->resume, "Go on from the run folder's newest checkpoint");
+  command->add_flag("--dry-run", o->dry_run,
+                    "Check everything; print the resolved configuration, sizes, a memory estimate and the waves");
+  command->add_flag("--print-config", o->print_config, "Print the resolved configuration");
+  command->add_flag("--no-eval", o->no_eval, "Leave out the evaluation after training");
+  command->footer("Example: wavetape train configs/babilong_qa1_tiny.yaml run.dir=runs/first data.babi=DIR/en-10k");
+  command->callback([o] { run(*o); });
+}
+
+}  // namespace wt
