@@ -60,18 +60,27 @@ std::size_t closing_length(std::string_view text, std::size_t at) {
   return 0;
 }
 
+constexpr std::array<std::string_view, 11> kOpening{"\"", "'",      "(",      "[",      "_",     "*",
+                                                    "-",  "\u201c", "\u2018", "\u00ab", "\u2014"};
+
 std::size_t opening_length(std::string_view text, std::size_t at) {
-  for (const std::string_view opening : {"\"", "'", "(", "[", "_", "*", "-", "\u201c", "\u2018", "\u00ab", "\u2014"}) {
+  for (const std::string_view opening : kOpening) {
     if (text.substr(at).starts_with(opening)) return opening.size();
   }
   return 0;
+}
+
+bool ends_with_opening(std::string_view text) {
+  return std::any_of(kOpening.begin(), kOpening.end(),
+                     [&](std::string_view opening) { return text.ends_with(opening); });
 }
 
 // A full stop at `at`: is it part of an abbreviation, an initial or a number?
 bool stop_is_inside(std::string_view text, std::size_t at, char next) {
   std::size_t begin = at;
   while (begin > 0 && (is_letter(text[begin - 1]) || text[begin - 1] == '.')) --begin;
-  if (begin > 0 && !is_blank(text[begin - 1]) && opening_length(text, begin - 1) == 0) return false;  // "7th.", "it's."
+  if (begin > 0 && !is_blank(text[begin - 1]) && !ends_with_opening(text.substr(0, begin)))
+    return false;  // "7th.", "it's."
   const std::string_view word = text.substr(begin, at - begin);
   if (word.empty()) return false;
   // Initials: "J. R. Smith", but "It was I." ends, and so does "Plan A." before nothing that looks like a name.

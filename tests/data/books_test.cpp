@@ -1,0 +1,271 @@
+#include "data/books.h"
+
+#include <functional>
+
+#include "data/hdf5_file.h"
+#include "tests/data/data_test_support.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/file_limit.h"
+
+namespace wt {
+namespace {
+
+using test::put;
+using test::shipped_tokenizer;
+
+const char* const kEmma = "CHAPTER I\n\nEmma was handsome. She was clever,\nand rich.\n\nShe lived there.\n";
+
+std::string sentence_text(const BookText& books, std::int64_t sentence) {
+  std::vector<std::int32_t> tokens;
+  books.append_sentence(sentence, 1 << 20, tokens);
+  EXPECT_EQ(static_cast<std::int64_t>(tokens.size()), books.sentence_length(sentence));
+  return shipped_tokenizer().decode(tokens);
+}
+
+void expect_emma_and_kim(const BookText& books) {
+  ASSERT_EQ(books.num_books(), 2);
+  EXPECT_EQ(books.book_name(0), "emma.txt");
+  EXPECT_EQ(books.book_name(1), "kim.txt");
+  ASSERT_EQ(books.num_sentences(), 6);
+  EXPECT_EQ(books.first_sentence(1), 4);
+  EXPECT_EQ(books.first_sentence(2), 6);
+  const std::vector<std::string> expected{
+      " CHAPTER I", " Emma was handsome.",         " She was clever, and rich.", " She lived there.",
+      " He sat.",   " He went <|endoftext|> away."};
+  for (std::int64_t s = 0; s < 6; ++s) EXPECT_EQ(sentence_text(books, s), expected[static_cast<std::size_t>(s)]);
+  for (std::int64_t token = 0; token < books.num_tokens(); ++token) {
+    const std::int64_t sentence = books.sentence_at(token);
+    EXPECT_GE(token, books.first_token(sentence));
+    EXPECT_LT(token, books.first_token(sentence + 1));
+  }
+  // Words of a book that spell a special token are plain text.
+  std::vector<std::int32_t> tokens;
+  books.append_sentence(5, 1 << 20, tokens);
+  EXPECT_EQ(std::count(tokens.begin(), tokens.end(), shipped_tokenizer().require_id("<|endoftext|>")), 0);
+  tokens.clear();
+  books.append_sentence(2, 2, tokens);
+  EXPECT_EQ(tokens.size(), 2u);
+}
+
+class BooksFile : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    put(folder_ / "in/emma.txt", kEmma);
+    put(folder_ / "in/sub/kim.txt", "He sat. He went <|endoftext|> away.");
+    put(folder_ / "in/notes.md", "Not a book.");
+  }
+  BooksSummary make() { return tokenize_books({folder_ / "in"}, shipped_tokenizer(), folder_ / "books.h5"); }
+  std::shared_ptr<const BookText> read() { return read_books(folder_ / "books.h5", shipped_tokenizer()); }
+  // A books.h5 with contents of the test's choice.
+  void write(const std::vector<std::int64_t>& sentences, const std::vector<std::int64_t>& books,
+             const std::vector<std::string>& names, const std::vector<std::uint16_t>& tokens = {1, 2, 3, 4, 5}) {
+    Hdf5Writer file(folder_ / "books.h5");
+    file.attribute("format", "wavetape books");
+    file.attribute("version", 1);
+    file.attribute("tokenizer", shipped_tokenizer().fingerprint());
+    file.attribute("vocab_size", static_cast<std::int64_t>(shipped_tokenizer().vocab_size()));
+    file.append<std::uint16_t>("tokens", tokens);
+    file.append<std::int64_t>("sentence_offsets", sentences);
+    file.append<std::int64_t>("book_offsets", books);
+    file.texts("book_names", names);
+    file.commit();
+  }
+  TempFolder folder_;
+};
+
+TEST_F(BooksFile, WrittenAndReadBack) {
+  std::vector<std::string> seen;
+  const BooksSummary summary = tokenize_books({folder_ / "in"}, shipped_tokenizer(), folder_ / "books.h5",
+                                              [&](const std::string& name, std::int64_t done, std::int64_t total) {
+                                                seen.push_back(cat(name, " ", done, "/", total));
+                                              });
+  EXPECT_EQ(seen, (std::vector<std::string>{"emma.txt 1/2", "kim.txt 2/2"}));
+  const auto books = read();
+  expect_emma_and_kim(*books);
+  EXPECT_EQ(summary.num_books, 2);
+  EXPECT_EQ(summary.num_sentences, 6);
+  EXPECT_EQ(summary.num_tokens, books->num_tokens());
+  EXPECT_EQ(summary.num_bytes, static_cast<std::int64_t>(std::string(kEmma).size()) + 35);
+  EXPECT_EQ(test::num_files(folder_), 2u);  // the input's folder and books.h5: no temporary file is left
+}
+
+TEST_F(BooksFile, LoadedFromTextOrFile) {
+  make();
+  expect_emma_and_kim(*load_books(folder_ / "in", shipped_tokenizer()));
+  expect_emma_and_kim(*load_books(folder_ / "books.h5", shipped_tokenizer()));
+  EXPECT_EQ(load_books(folder_ / "in/notes.md", shipped_tokenizer())->num_books(), 1);
+}
+
+TEST_F(BooksFile, AnotherTokenizersTokensAreRefused) {
+  make();
+  const Tokenizer gpt2 = Tokenizer::load(WAVETAPE_SOURCE_DIR "/tests/fixtures/gpt2");
+  EXPECT_ERROR(read_books(folder_ / "books.h5", gpt2), Error, "books.h5: made with another tokenizer");
+}
+
+TEST_F(BooksFile, DamageIsNamed) {
+  EXPECT_ERROR(read(), Error, "books.h5");
+  put(folder_ / "books.h5", "plain text");
+  EXPECT_ERROR(read(), Error, "books.h5: no HDF5 file");
+  put(folder_ / "books.h5", "");
+  EXPECT_ERROR(read(), Error, "books.h5: no HDF5 file");
+  EXPECT_ERROR(read_books(folder_.path(), shipped_tokenizer()), Error, folder_.path());
+
+  write({0, 2, 5}, {0, 1, 2}, {"a", "b"});
+  EXPECT_EQ(read()->num_sentences(), 2);
+  write({0, 2, 4}, {0, 1, 2}, {"a", "b"});
+  EXPECT_ERROR(read(), Error, "sentence_offsets do not go from 0 to 5");
+  write({1, 2, 5}, {0, 1, 2}, {"a", "b"});
+  EXPECT_ERROR(read(), Error, "sentence_offsets do not go from 0 to 5");
+  write({0, 7, 5}, {0, 1, 2}, {"a", "b"});
+  EXPECT_ERROR(read(), Error, "sentence_offsets do not rise at 2 (7, 5)");
+  write({0, 0, 5}, {0, 1, 2}, {"a", "b"});
+  EXPECT_ERROR(read(), Error, "sentence_offsets do not rise at 1 (0, 0)");
+  write({0, 2, 5}, {0, 1, 3}, {"a", "b"});
+  EXPECT_ERROR(read(), Error, "book_offsets do not go from 0 to 2");
+  write({0, 2, 5}, {0, 9, 2}, {"a", "b"});
+  EXPECT_ERROR(read(), Error, "book_offsets do not rise at 2");
+  write({0, 2, 5}, {0, 1, 2}, {"a"});
+  EXPECT_ERROR(read(), Error, "1 book_names for 2 books");
+  write({0, 2, 5}, {0, 1, 2}, {"a", "b"}, {1, 2, 3, 2048, 5});
+  EXPECT_ERROR(read(), Error, "token 2048 at 3, expected below 2048");
+  write({}, {0, 1, 2}, {"a", "b"});
+  EXPECT_ERROR(read(), Error, "sentence_offsets do not go");
+}
+
+TEST_F(BooksFile, WrongTypesAndVersionsAreNamed) {
+  const auto write_with = [&](const std::function<void(Hdf5Writer&)>& contents) {
+    Hdf5Writer file(folder_ / "books.h5");
+    contents(file);
+    file.commit();
+  };
+  write_with([](Hdf5Writer& file) { file.attribute("other", 1); });
+  EXPECT_ERROR(read(), Error, "another kind, expected format `wavetape books`");
+  write_with([](Hdf5Writer& file) { file.attribute("format", 7); });
+  EXPECT_ERROR(read(), Error, "attribute format is missing or no text");
+  write_with([](Hdf5Writer& file) { file.attribute("format", "wavetape books"); });
+  EXPECT_ERROR(read(), Error, "attribute version is missing or no integer");
+  write_with([](Hdf5Writer& file) {
+    file.attribute("format", "wavetape books");
+    file.attribute("version", 2);
+  });
+  EXPECT_ERROR(read(), Error, "version 2 of wavetape books, this program reads version 1");
+  const auto head = [](Hdf5Writer& file) {
+    file.attribute("format", "wavetape books");
+    file.attribute("version", 1);
+    file.attribute("tokenizer", shipped_tokenizer().fingerprint());
+    file.attribute("vocab_size", static_cast<std::int64_t>(shipped_tokenizer().vocab_size()));
+  };
+  write_with(head);
+  EXPECT_ERROR(read(), Error, "no dataset tokens");
+  const std::vector<std::int64_t> wide{1, 2}, offsets{0, 2}, books{0, 1};
+  write_with([&](Hdf5Writer& file) {
+    head(file);
+    file.append<std::int64_t>("tokens", wide);
+    file.append<std::int64_t>("sentence_offsets", offsets);
+    file.append<std::int64_t>("book_offsets", books);
+    file.texts("book_names", {"a"});
+  });
+  EXPECT_ERROR(read(), Error, "dataset tokens has another integer type");
+  write_with([&](Hdf5Writer& file) {
+    head(file);
+    file.texts("tokens", {"a", "b"});
+    file.append<std::int64_t>("sentence_offsets", offsets);
+    file.append<std::int64_t>("book_offsets", books);
+    file.append<std::int64_t>("book_names", books);
+  });
+  EXPECT_ERROR(read(), Error, "dataset book_names holds no texts");
+}
+
+TEST_F(BooksFile, AClaimOfTerabytesIsRefused) {
+  write({0, 2, 5}, {0, 1, 2}, {"a", "b"});
+  // The extent of both datasets of offsets, 3, stands before their maximal extent, unlimited.
+  std::string bytes = test::slurp(folder_ / "books.h5");
+  const std::string unlimited(8, '\xff'), extent("\3\0\0\0\0\0\0\0", 8), huge("\0\0\0\0\0\4\0\0", 8);
+  std::size_t at = bytes.find(extent + unlimited);
+  ASSERT_NE(at, std::string::npos);
+  for (; at != std::string::npos; at = bytes.find(extent + unlimited)) bytes.replace(at, 8, huge);
+  put(folder_ / "books.h5", bytes);
+  EXPECT_ERROR(read(), Error, "dataset sentence_offsets claims 4398046511104 elements");
+}
+
+TEST_F(BooksFile, ACutFileIsRefusedWhereverTheCut) {
+  make();
+  const std::string whole = test::slurp(folder_ / "books.h5");
+  int refused = 0;
+  for (std::size_t length = 0; length < whole.size(); length += whole.size() / 97 + 1) {
+    put(folder_ / "books.h5", whole.substr(0, length));
+    try {
+      read();
+    } catch (const Error&) {
+      ++refused;
+      continue;
+    }
+    ADD_FAILURE() << "read a file cut to " << length << " of " << whole.size() << " bytes";
+  }
+  EXPECT_GT(refused, 90);
+}
+
+TEST_F(BooksFile, AFullDiskLeavesTheEarlierFile) {
+  make();
+  const std::string before = test::slurp(folder_ / "books.h5");
+  std::string message;
+  {
+    const FileSizeLimit limit(4096);
+    try {
+      make();
+    } catch (const Error& error) {
+      message = error.what();
+    }
+  }
+  EXPECT_NE(message.find("books.h5"), std::string::npos) << message;
+  EXPECT_EQ(test::slurp(folder_ / "books.h5"), before);
+  EXPECT_EQ(test::num_files(folder_), 2u);
+}
+
+TEST(Books, TextIsCleaned) {
+  EXPECT_EQ(clean_book("\xEF\xBB\xBFOne\r\ntwo\rthree\n", "b"), "One\ntwo\nthree\n");
+  // Windows-1252 bytes between good UTF-8: curly quotes, e with acute, a dash; 0x81 is no character.
+  EXPECT_EQ(clean_book("\x93"
+                       "Ren\xe9\x94 \x97 Ren\xc3\xa9 \x81",
+                       "b"),
+            "\u201cRen\u00e9\u201d \u2014 Ren\u00e9 \ufffd");
+  EXPECT_EQ(
+      clean_book("Licence\r\n*** START OF THE PROJECT GUTENBERG EBOOK EMMA ***\r\nText.\r\n*** END OF THIS\r\nMore\r\n",
+                 "b"),
+      "\nText.\n");
+  EXPECT_EQ(clean_book("Said *** START OF nothing.", "b"), "Said *** START OF nothing.");
+  EXPECT_ERROR(clean_book(std::string("ab\0c", 4), "b.txt"), Error, "b.txt: byte 2 is NUL");
+}
+
+TEST(Books, FoundInFoldersInOrder) {
+  const TempFolder folder;
+  for (const char* name : {"b.txt", "a.txt", "sub/c.txt", "d.pdf"}) put(folder / name, "Text.");
+  EXPECT_EQ(find_books({folder.path()}),
+            (std::vector<std::string>{folder / "a.txt", folder / "b.txt", folder / "sub/c.txt"}));
+  EXPECT_EQ(find_books({folder / "d.pdf", folder / "a.txt"}),
+            (std::vector<std::string>{folder / "d.pdf", folder / "a.txt"}));
+  EXPECT_ERROR(find_books({folder / "none"}), Error, "none: no such file or folder");
+  std::filesystem::create_directory(folder / "empty");
+  EXPECT_ERROR(find_books({folder / "empty"}), Error, "empty: no .txt file");
+  EXPECT_ERROR(find_books({}), Error, "no books");
+  put(folder / "blank.txt", " \n\n");
+  EXPECT_ERROR(load_books(folder / "blank.txt", shipped_tokenizer()), Error, "blank.txt: holds no text");
+}
+
+TEST(BookText, WideVocabulariesKeepTheirIds) {
+  BookText books(200000);
+  EXPECT_ERROR(books.add_sentence(std::vector<std::int32_t>{1}), Error, "a sentence before the first book");
+  books.begin_book("b");
+  books.add_sentence(std::vector<std::int32_t>{1, 199999});
+  std::vector<std::int32_t> out;
+  books.append_sentence(0, 10, out);
+  EXPECT_EQ(out, (std::vector<std::int32_t>{1, 199999}));
+  EXPECT_ERROR(books.add_sentence(std::vector<std::int32_t>{200000}), Error, "token 200000");
+  EXPECT_ERROR(books.add_sentence(std::vector<std::int32_t>{}), Error, "empty sentence");
+  EXPECT_ERROR(books.append_sentence(1, 1, out), Error, "sentence 2 of 1");
+  EXPECT_ERROR(books.sentence_at(2), Error, "token 2 of 2");
+  EXPECT_ERROR(books.book_name(1), Error, "book 1 of 1");
+}
+
+}  // namespace
+}  // namespace wt
