@@ -10,7 +10,7 @@
 namespace wt {
 namespace {
 
-constexpr hsize_t kChunkElements = 1 << 16;
+constexpr hsize_t kChunkElements = 1 << 14;
 // Deflate cannot make more bytes than this out of one.
 constexpr std::int64_t kHighestCompression = 1100;
 
