@@ -2,7 +2,7 @@
 
 #include <hdf5.h>
 
-#include <memory>
+#include <algorithm>
 #include <mutex>
 
 #include "core/error.h"
@@ -11,6 +11,7 @@ namespace wt {
 namespace {
 
 constexpr hsize_t kChunkElements = 1 << 14;
+constexpr std::size_t kLongestAttribute = 1 << 16;  // the format's own limit
 // Deflate cannot make more bytes than this out of one.
 constexpr std::int64_t kHighestCompression = 1100;
 
@@ -60,11 +61,17 @@ hid_t memory_type<std::int64_t>() {
   return H5T_NATIVE_INT64;
 }
 
-hid_t new_text_type() {
+// Texts of at most `length` bytes, filled up with NUL. (Texts of variable length would lie outside what has checksums.)
+hid_t new_text_type(std::size_t length) {
   const hid_t type = H5Tcopy(H5T_C_S1);
-  H5Tset_size(type, H5T_VARIABLE);
+  H5Tset_size(type, length > 0 ? length : 1);
+  H5Tset_strpad(type, H5T_STR_NULLPAD);
   H5Tset_cset(type, H5T_CSET_UTF8);
   return type;
+}
+
+bool is_text(hid_t type) {
+  return H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0;
 }
 
 void check(bool ok, const std::string& path, const std::string& what) {
@@ -76,7 +83,9 @@ void check(bool ok, const std::string& path, const std::string& what) {
 Hdf5Writer::Hdf5Writer(const std::string& path) : file_(path), path_(path) {
   check(!file_.temporary().empty(), path, "an HDF5 file has to be a regular file");
   const LibraryLock lock;
-  id_ = H5Fcreate(file_.temporary().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  const Handle options(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_libver_bounds(options.id(), H5F_LIBVER_V110, H5F_LIBVER_LATEST);
+  id_ = H5Fcreate(file_.temporary().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, options.id());
   check(id_ >= 0, path, "HDF5 cannot make the file");
 }
 
@@ -88,10 +97,9 @@ Hdf5Writer::~Hdf5Writer() {
 
 void Hdf5Writer::attribute(const std::string& name, const std::string& text) {
   const LibraryLock lock;
-  const Handle type(new_text_type(), H5Tclose), space(H5Screate(H5S_SCALAR), H5Sclose);
+  const Handle type(new_text_type(text.size()), H5Tclose), space(H5Screate(H5S_SCALAR), H5Sclose);
   const Handle attribute(H5Acreate2(id_, name.c_str(), type.id(), space.id(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
-  const char* value = text.c_str();
-  check(attribute.ok() && H5Awrite(attribute.id(), type.id(), &value) >= 0, path_,
+  check(attribute.ok() && H5Awrite(attribute.id(), type.id(), text.c_str()) >= 0, path_,
         cat("cannot write attribute ", name));
 }
 
@@ -103,32 +111,37 @@ void Hdf5Writer::attribute(const std::string& name, std::int64_t value) {
         cat("cannot write attribute ", name));
 }
 
-template <class T>
-void Hdf5Writer::append(const std::string& name, std::span<const T> values) {
-  const LibraryLock lock;
+// Adds `count` elements of memory type `type` to the end of a dataset, making it where there is none.
+void Hdf5Writer::append(const std::string& name, std::int64_t type, std::size_t count, const void* values) {
   const std::string failed = cat("cannot write dataset ", name, " (is the disk full?)");
   if (datasets_.count(name) == 0) {
     const hsize_t none = 0, unlimited = H5S_UNLIMITED, chunk = kChunkElements;
     const Handle space(H5Screate_simple(1, &none, &unlimited), H5Sclose);
     const Handle options(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
     H5Pset_chunk(options.id(), 1, &chunk);
-    const hid_t made =
-        H5Dcreate2(id_, name.c_str(), memory_type<T>(), space.id(), H5P_DEFAULT, options.id(), H5P_DEFAULT);
+    H5Pset_fletcher32(options.id());
+    const hid_t made = H5Dcreate2(id_, name.c_str(), type, space.id(), H5P_DEFAULT, options.id(), H5P_DEFAULT);
     check(made >= 0, path_, failed);
     datasets_[name] = made;
   }
-  if (values.empty()) return;
+  if (count == 0) return;
   const hid_t dataset = datasets_[name];
   hsize_t size = 0;
   {
     const Handle space(H5Dget_space(dataset), H5Sclose);
     check(space.ok() && H5Sget_simple_extent_dims(space.id(), &size, nullptr) == 1, path_, failed);
   }
-  const hsize_t count = values.size(), grown = size + count;
+  const hsize_t added = count, grown = size + added;
   check(H5Dset_extent(dataset, &grown) >= 0, path_, failed);
-  const Handle space(H5Dget_space(dataset), H5Sclose), memory(H5Screate_simple(1, &count, nullptr), H5Sclose);
-  H5Sselect_hyperslab(space.id(), H5S_SELECT_SET, &size, nullptr, &count, nullptr);
-  check(H5Dwrite(dataset, memory_type<T>(), memory.id(), space.id(), H5P_DEFAULT, values.data()) >= 0, path_, failed);
+  const Handle space(H5Dget_space(dataset), H5Sclose), memory(H5Screate_simple(1, &added, nullptr), H5Sclose);
+  H5Sselect_hyperslab(space.id(), H5S_SELECT_SET, &size, nullptr, &added, nullptr);
+  check(H5Dwrite(dataset, type, memory.id(), space.id(), H5P_DEFAULT, values) >= 0, path_, failed);
+}
+
+template <class T>
+void Hdf5Writer::append(const std::string& name, std::span<const T> values) {
+  const LibraryLock lock;
+  append(name, memory_type<T>(), values.size(), values.data());
 }
 template void Hdf5Writer::append(const std::string&, std::span<const std::uint16_t>);
 template void Hdf5Writer::append(const std::string&, std::span<const std::int32_t>);
@@ -136,15 +149,12 @@ template void Hdf5Writer::append(const std::string&, std::span<const std::int64_
 
 void Hdf5Writer::texts(const std::string& name, const std::vector<std::string>& values) {
   const LibraryLock lock;
-  const hsize_t count = values.size();
-  const Handle type(new_text_type(), H5Tclose), space(H5Screate_simple(1, &count, nullptr), H5Sclose);
-  const Handle dataset(H5Dcreate2(id_, name.c_str(), type.id(), space.id(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
-                       H5Dclose);
-  std::vector<const char*> pointers;
-  for (const std::string& value : values) pointers.push_back(value.c_str());
-  check(dataset.ok() &&
-            (values.empty() || H5Dwrite(dataset.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()) >= 0),
-        path_, cat("cannot write dataset ", name));
+  std::size_t longest = 1;
+  for (const std::string& value : values) longest = std::max(longest, value.size());
+  std::string bytes;
+  for (const std::string& value : values) bytes += value + std::string(longest - value.size(), '\0');
+  const Handle type(new_text_type(longest), H5Tclose);
+  append(name, type.id(), values.size(), bytes.data());
 }
 
 void Hdf5Writer::close() {
@@ -200,13 +210,13 @@ std::string Hdf5Reader::text_attribute(const std::string& name) const {
   const Handle attribute(H5Aopen(id_, name.c_str(), H5P_DEFAULT), H5Aclose);
   check(attribute.ok(), path_, expected);
   const Handle type(H5Aget_type(attribute.id()), H5Tclose), space(H5Aget_space(attribute.id()), H5Sclose);
-  check(type.ok() && space.ok() && H5Tis_variable_str(type.id()) > 0 && H5Sget_simple_extent_npoints(space.id()) == 1,
+  check(type.ok() && space.ok() && is_text(type.id()) && H5Tget_size(type.id()) <= kLongestAttribute &&
+            H5Sget_simple_extent_npoints(space.id()) == 1,
         path_, expected);
-  const Handle wanted(new_text_type(), H5Tclose);
-  char* text = nullptr;
-  check(H5Aread(attribute.id(), wanted.id(), &text) >= 0 && text != nullptr, path_, expected);
-  const std::unique_ptr<char, herr_t (*)(void*)> owner(text, H5free_memory);
-  return text;
+  std::string text(H5Tget_size(type.id()), '\0');
+  const Handle wanted(new_text_type(text.size()), H5Tclose);
+  check(H5Aread(attribute.id(), wanted.id(), text.data()) >= 0, path_, expected);
+  return text.substr(0, text.find('\0'));
 }
 
 std::int64_t Hdf5Reader::integer_attribute(const std::string& name) const {
@@ -239,7 +249,7 @@ std::int64_t Hdf5Reader::size(const std::string& name) const {
   const Handle type(H5Dget_type(id), H5Tclose), space(H5Dget_space(id), H5Sclose);
   check(type.ok() && space.ok() && H5Sget_simple_extent_ndims(space.id()) == 1, path_,
         cat("dataset ", name, " has not one dimension"));
-  check(H5Tget_class(type.id()) == H5T_INTEGER || H5Tis_variable_str(type.id()) > 0, path_,
+  check(H5Tget_class(type.id()) == H5T_INTEGER || is_text(type.id()), path_,
         cat("dataset ", name, " holds neither integers nor texts"));
   const std::int64_t count = H5Sget_simple_extent_npoints(space.id());
   const auto stored = static_cast<std::int64_t>(H5Dget_storage_size(id));
@@ -276,15 +286,18 @@ std::vector<std::string> Hdf5Reader::texts(const std::string& name) const {
   const LibraryLock lock;
   const std::int64_t count = size(name);
   const hid_t id = dataset(name);
-  const Handle type(H5Dget_type(id), H5Tclose), space(H5Dget_space(id), H5Sclose), wanted(new_text_type(), H5Tclose);
-  check(H5Tis_variable_str(type.id()) > 0, path_, cat("dataset ", name, " holds no texts"));
-  std::vector<char*> pointers(static_cast<std::size_t>(count), nullptr);
+  const Handle type(H5Dget_type(id), H5Tclose);
+  check(is_text(type.id()), path_, cat("dataset ", name, " holds no texts"));
+  const std::size_t length = H5Tget_size(type.id());
+  const Handle wanted(new_text_type(length), H5Tclose);
+  std::string bytes(static_cast<std::size_t>(count) * length, '\0');
   std::vector<std::string> values;
   if (count == 0) return values;
-  check(H5Dread(id, wanted.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()) >= 0, path_,
+  check(H5Dread(id, wanted.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()) >= 0, path_,
         cat("dataset ", name, " cannot be read: the file is damaged"));
-  for (const char* text : pointers) values.emplace_back(text == nullptr ? "" : text);
-  H5Dvlen_reclaim(wanted.id(), space.id(), H5P_DEFAULT, pointers.data());
+  for (std::size_t begin = 0; begin < bytes.size(); begin += length) {
+    values.push_back(bytes.substr(begin, std::min(bytes.find('\0', begin), begin + length) - begin));
+  }
   return values;
 }
 

@@ -28,11 +28,12 @@ class Hdf5Writer {
   // Adds to the end of a dataset, making it at the first call.
   template <class T>
   void append(const std::string& name, std::span<const T> values);
-  // A whole dataset of texts.
+  // A whole dataset of texts (of fixed length, that of the longest, filled up with NUL).
   void texts(const std::string& name, const std::vector<std::string>& values);
   void commit();
 
  private:
+  void append(const std::string& name, std::int64_t type, std::size_t count, const void* values);
   void close();
   AtomicFile file_;
   std::string path_;
