@@ -39,11 +39,17 @@ void layer_backward(BackwardPass& pass, const LayerSaved& s) {
   const Tensor dy = pass.take(s.y_id);
   if (!dy.defined()) return;
   const auto [dx, mode] = pass.slot(s.x_id, s.x);
+  // The kernel makes both parameter gradients or none: a frozen one's goes to memory nobody looks at.
   const bool wanted = s.weight->trainable || s.bias->trainable;
-  kernels::layer_norm_backward(pass.stream(), flat(dy, s.x.dim(0)), flat(s.x, s.x.dim(0)), s.weight->value_slice(s.lo, s.hi), s.mean, s.rstd,
-                               dx.defined() ? flat(dx, s.x.dim(0)) : dx, mode,
-                               wanted ? s.weight->grad_slice(s.lo, s.hi) : Tensor{},
-                               wanted ? s.bias->grad_slice(s.lo, s.hi) : Tensor{});
+  const auto target = [&](const Parameter& parameter) {
+    if (!wanted) return Tensor{};
+    if (parameter.trainable) return parameter.grad_slice(s.lo, s.hi);
+    const Tensor value = parameter.value_slice(s.lo, s.hi);
+    return Tensor::zeros(pass.stream(), value.shape(), value.dtype());
+  };
+  kernels::layer_norm_backward(pass.stream(), flat(dy, s.x.dim(0)), flat(s.x, s.x.dim(0)),
+                               s.weight->value_slice(s.lo, s.hi), s.mean, s.rstd,
+                               dx.defined() ? flat(dx, s.x.dim(0)) : dx, mode, target(*s.weight), target(*s.bias));
 }
 
 }  // namespace

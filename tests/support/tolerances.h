@@ -16,4 +16,10 @@ inline constexpr double kSchedulesAgreeF64 = 1e-12;
 // Central differences in f64 with step 1e-5: truncation about 1e-10 times the third derivative, rounding 1e-16 / 1e-5.
 inline constexpr double kGradcheck = 1e-7;
 
+// The same sums in double in another order, as between a gradient added to noise and one that is not.
+inline constexpr double kSameSums = 1e-12;
+
+// A kernel in float32 against the same inputs in double: sums of some hundred products of size one.
+inline constexpr double kKernelF32 = 1e-4;
+
 }  // namespace wt

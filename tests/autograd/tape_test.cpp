@@ -1,0 +1,189 @@
+// The tape's mechanism, and parameters.
+#include "autograd/tape.h"
+
+#include <gtest/gtest.h>
+
+#include "autograd/ops/activation.h"
+#include "autograd/ops/add.h"
+#include "autograd/ops/attention.h"
+#include "autograd/ops/linear.h"
+#include "autograd/ops/norm.h"
+#include "autograd/parameter.h"
+#include "core/memory.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/gradcheck.h"
+
+namespace wt {
+namespace {
+
+TEST(Tape, NothingIsRecordedWithoutARecord) {
+  Parameter weight = random_parameter(1, {3, 3}, 1);
+  Context ctx;
+  const Var y = ops::linear(ctx, random_tensor({1, 2, 3}, 2), weight);
+  EXPECT_FALSE(y.wants_grad());
+  EXPECT_FALSE(ctx.recording());
+}
+
+TEST(Tape, OpsOfUnwantedInputsLeaveNoRecord) {
+  WaveRecord record;
+  Context ctx{Stream{}, &record, true, 0, 1};
+  const Var x(random_tensor({1, 1, 2, 4}, 1));
+  EXPECT_FALSE(ops::gelu(ctx, x).wants_grad());
+  EXPECT_FALSE(ops::swiglu(ctx, x).wants_grad());
+  EXPECT_FALSE(ops::add(ctx, x, x).wants_grad());
+  EXPECT_FALSE(ops::dropout(ctx, x, Tensor::from<std::int64_t>({1, 1}, {0}), 0.5, {}).wants_grad());
+  EXPECT_EQ(record.num_ops(), 0u);
+  EXPECT_TRUE(ops::gelu(ctx, record.leaf(x.value)).wants_grad());
+  EXPECT_EQ(record.num_ops(), 1u);
+}
+
+TEST(Tape, SavedBytesAreThoseOfTheOps) {
+  Parameter weight = random_parameter(1, {3, 3}, 1);
+  WaveRecord record;
+  Context ctx{Stream{}, &record, false, 0, 1};
+  const Var x = record.leaf(random_tensor({1, 2, 3}, 2));
+  Parameter gain = random_parameter(1, {3}, 4);
+  ops::linear(ctx, ops::rms_norm(ctx, x, gain, 1e-5), weight);
+  EXPECT_EQ(record.num_ops(), 2u);
+  // rms_norm keeps x and one scale a row, linear its input.
+  EXPECT_EQ(record.saved_bytes(), 8u * (6 + 2 + 6));
+}
+
+TEST(Tape, SavedBytesCountATensorOnceAndBackwardReleasesThem) {
+  Parameter weight = random_parameter(1, {3, 3}, 1);
+  WaveRecord record;
+  Context ctx{Stream{}, &record, false, 0, 1};
+  const Var x = record.leaf(random_tensor({1, 2, 3}, 2));
+  const Var a = ops::linear(ctx, x, weight);
+  const Var b = ops::linear(ctx, x, weight);
+  const Var sum = ops::add(ctx, a, b);
+  EXPECT_EQ(record.saved_bytes(), x.value.bytes());
+  record.set_grad(sum, random_tensor({1, 2, 3}, 3));
+  const std::uint64_t before = memory_use(Device{}).current;
+  record.backward(Stream{});
+  EXPECT_EQ(record.num_ops(), 0u);
+  EXPECT_EQ(record.saved_bytes(), 0u);
+  EXPECT_LE(memory_use(Device{}).current, before + 2 * x.value.bytes() + weight.value().bytes() + 256);
+  EXPECT_TRUE(record.grad(x).defined());
+  EXPECT_FALSE(record.grad(sum).defined());  // taken by its producer
+}
+
+TEST(Tape, OutputsWithoutAGradientContributeNothing) {
+  Parameter weight = random_parameter(1, {3, 3}, 1);
+  WaveRecord record;
+  Context ctx{Stream{}, &record, false, 0, 1};
+  const Var x = record.leaf(random_tensor({1, 2, 3}, 2));
+  ops::linear(ctx, x, weight);
+  record.backward(Stream{});
+  EXPECT_FALSE(record.grad(x).defined());
+  EXPECT_FALSE(weight.has_grad());
+}
+
+TEST(Tape, BadSeedsAreErrors) {
+  WaveRecord record;
+  const Var x = record.leaf(random_tensor({2, 3}, 2));
+  EXPECT_ERROR(record.set_grad(Var(x.value), x.value), Error, "wants none");
+  EXPECT_ERROR(record.set_grad(x, random_tensor({3, 2}, 1)), Error, "gradient is f64[3,2], the tensor f64[2,3]");
+  EXPECT_ERROR(record.set_grad(x, Tensor::zeros(Stream{}, {2, 3}, DType::kF32)), Error, "f32[2,3]");
+}
+
+TEST(Parameters, SlicesOfLayersAndOfTheWholeModel) {
+  const Parameter stacked = random_parameter(4, {2, 3}, 1), single = random_parameter(0, {2, 3}, 1);
+  EXPECT_EQ(stacked.value().shape(), (Shape{4, 2, 3}));
+  EXPECT_EQ(stacked.value_slice(1, 3).shape(), (Shape{2, 2, 3}));
+  EXPECT_EQ(stacked.value_slice(1, 3).data<double>(), stacked.value().data<double>() + 6);
+  EXPECT_EQ(single.value_slice(2, 3).shape(), (Shape{1, 2, 3}));
+  EXPECT_FALSE(stacked.has_grad());
+  EXPECT_EQ(stacked.grad_slice(3, 4).to_vector<double>(), std::vector<double>(6, 0));
+  EXPECT_TRUE(stacked.has_grad());
+}
+
+ParameterSpec spec(const std::string& key, std::vector<PublishedPart> parts, std::int64_t rows = 4) {
+  return {key, 2, {rows, 3}, std::move(parts)};
+}
+
+TEST(Parameters, PublishedViewsShareMemory) {
+  ParameterStore store(DType::kF64);
+  store.add(spec("qk", {{"l.{l}.q", 0, 1, Init::ones()}, {"l.{l}.k", 1, 4, Init::zeros()}}));
+  Parameter& norm = store.add({"norm", 0, {3}, {{"norm", 0, 3, Init::ones()}}});
+  EXPECT_EQ(store.count(), 2 * 4 * 3 + 3);
+  const auto all = store.published();
+  ASSERT_EQ(all.size(), 5u);
+  EXPECT_EQ(all[0].name, "l.0.q");
+  EXPECT_EQ(all[1].name, "l.0.k");
+  EXPECT_EQ(all[3].name, "l.1.k");
+  EXPECT_EQ(all[3].value.shape(), (Shape{3, 3}));
+  EXPECT_EQ(all[3].value.data<double>(), store.all()[0]->value().data<double>() + 12 + 3);
+  EXPECT_FALSE(all[3].grad.defined());
+  norm.trainable = false;
+  store.zero_grad();
+  EXPECT_TRUE(store.published()[3].grad.defined());
+  EXPECT_FALSE(store.published()[4].grad.defined());
+  store.all()[0]->drop_grad();
+  EXPECT_FALSE(store.published()[3].grad.defined());
+}
+
+TEST(Parameters, ZeroGradZeroes) {
+  ParameterStore store(DType::kF32);
+  Parameter& p = store.add({"p", 0, {3}, {{"p", 0, 3, Init::ones()}}});
+  p.grad().data<float>()[1] = 3;
+  store.zero_grad();
+  EXPECT_EQ(p.grad().to_vector<float>(), std::vector<float>(3, 0.0f));
+}
+
+TEST(Parameters, InitialValuesDependOnSeedNameAndShapeOnly) {
+  const auto values = [](bool with_another, std::uint64_t seed, const std::string& name) {
+    ParameterStore store(DType::kF64);
+    if (with_another) store.add(spec("first", {{"a.{l}", 0, 4, Init::normal(1)}}));
+    const Parameter& p = store.add(spec("second", {{name, 0, 4, Init::normal(0.5)}}));
+    store.initialize(seed);
+    return p.value().to_vector<double>();
+  };
+  EXPECT_EQ(values(false, 1, "b.{l}"), values(true, 1, "b.{l}"));
+  EXPECT_NE(values(false, 1, "b.{l}"), values(false, 2, "b.{l}"));
+  EXPECT_NE(values(false, 1, "b.{l}"), values(false, 1, "c.{l}"));
+  const auto drawn = values(false, 1, "b.{l}");
+  EXPECT_NE(std::vector<double>(drawn.begin(), drawn.begin() + 12), std::vector<double>(drawn.begin() + 12, drawn.end()));
+}
+
+TEST(Parameters, InitKinds) {
+  ParameterStore store(DType::kF64);
+  const Parameter& p = store.add({"p", 0, {4, 5000},
+                                  {{"zeros", 0, 1, Init::zeros()}, {"ones", 1, 2, Init::ones()},
+                                   {"normal", 2, 3, Init::normal(0.5)}, {"uniform", 3, 4, Init::uniform(0.2)}}});
+  store.initialize(3);
+  const auto values = p.value().to_vector<double>();
+  const auto moments = [&](std::size_t part) {
+    double sum = 0, squares = 0, largest = 0;
+    for (std::size_t i = part * 5000; i < (part + 1) * 5000; ++i) {
+      sum += values[i] / 5000;
+      squares += values[i] * values[i] / 5000;
+      largest = std::max(largest, std::abs(values[i]));
+    }
+    return std::array<double, 3>{sum, squares, largest};
+  };
+  EXPECT_EQ(moments(0)[2], 0);
+  EXPECT_NEAR(moments(1)[0], 1, 1e-12);
+  EXPECT_NEAR(moments(1)[1], 1, 1e-12);
+  EXPECT_NEAR(moments(2)[0], 0, 0.03);       // four deviations of the mean
+  EXPECT_NEAR(moments(2)[1], 0.25, 0.02);
+  EXPECT_NEAR(moments(3)[0], 0, 0.007);
+  EXPECT_NEAR(moments(3)[1], 0.04 / 3, 0.001);
+  EXPECT_LE(moments(3)[2], 0.2);
+  EXPECT_GT(moments(3)[2], 0.19);
+}
+
+TEST(Parameters, BadSpecsAreErrors) {
+  ParameterStore store(DType::kF64);
+  store.add(spec("a", {{"x.{l}", 0, 4, {}}}));
+  EXPECT_ERROR(store.add(spec("a", {{"y.{l}", 0, 4, {}}})), Error, "two parameters have the key a");
+  EXPECT_ERROR(store.add(spec("b", {{"x.{l}", 0, 4, {}}})), Error, "the name x.{l} is taken by a");
+  EXPECT_ERROR(store.add(spec("b", {{"y.{l}", 0, 3, {}}})), Error, "cover 3 of 4 rows");
+  EXPECT_ERROR(store.add(spec("b", {{"y.{l}", 0, 2, {}}, {"z.{l}", 3, 4, {}}})), Error, "begins at row 3, expected 2");
+  EXPECT_ERROR(store.add(spec("b", {})), Error, "no shape or no published name");
+  EXPECT_ERROR(store.all()[0]->published_views(random_tensor({2, 2}, 1)), Error, "the tensor f64[2,2]");
+  EXPECT_EQ(store.all().size(), 1u);
+}
+
+}  // namespace
+}  // namespace wt
