@@ -1,0 +1,196 @@
+#include "data/eval_set.h"
+
+#include <functional>
+
+#include "data/hdf5_file.h"
+#include "tests/data/data_test_support.h"
+#include "tests/support/expect_error.h"
+
+namespace wt {
+namespace {
+
+using test::put;
+using test::shipped_tokenizer;
+
+std::shared_ptr<const BookText> books() {
+  auto out = std::make_shared<BookText>(shipped_tokenizer().vocab_size());
+  out->begin_book("psalms");
+  for (int i = 0; i < 400; ++i) {
+    out->add_sentence(shipped_tokenizer().encode_plain(cat(" The LORD is my caf\u00e9 and my light number ", i, ".")));
+  }
+  return out;
+}
+
+EvalSetConfig config(const std::string& length, std::int64_t num_samples = 5) {
+  EvalSetConfig out;
+  out.length = length;
+  out.num_samples = num_samples;
+  return out;
+}
+
+TEST(EvalSet, LengthsAreThousandsOfTokens) {
+  EXPECT_EQ(parse_length("0k"), 0);
+  EXPECT_EQ(parse_length("4k"), 4000);
+  EXPECT_EQ(parse_length("512k"), 512000);
+  EXPECT_EQ(parse_length("10M"), 10000000);
+  EXPECT_EQ(parse_length("192"), 192);
+  for (const char* length :
+       {"", "k", "-4k", "4K", "4kk", "1.5k", "99999999999999999999", "2000M", "9223372036854775807k"}) {
+    EXPECT_ERROR(parse_length(length), UsageError, cat("length `", length, "`, expected a number of tokens"));
+  }
+}
+
+TEST(EvalSet, JsonAndHdf5HoldTheSamplersSamples) {
+  const TempFolder folder;
+  EvalSetConfig c = config("256");
+  c.babilong.inline_question_rate = 0.9;  // a setting of training that an evaluation overrules
+  c.babilong.ask_everyone = true;
+  std::vector<std::int64_t> done;
+  build_eval_set(c, shipped_tokenizer(), books(), 3, folder / "set.json", [&](std::int64_t n) { done.push_back(n); });
+  build_eval_set(c, shipped_tokenizer(), books(), 3, folder / "set.h5");
+  EXPECT_EQ(done, (std::vector<std::int64_t>{1, 2, 3, 4, 5}));
+  EXPECT_EQ(test::num_files(folder), 2u);
+  const std::vector<EvalSample> json = read_eval_set(folder / "set.json", shipped_tokenizer());
+  const std::vector<EvalSample> hdf5 = read_eval_set(folder / "set.h5", shipped_tokenizer());
+  const BabilongSampler sampler = eval_sampler(c, shipped_tokenizer(), books(), 3);
+  ASSERT_EQ(json.size(), 5u);
+  ASSERT_EQ(hdf5.size(), 5u);
+  for (std::size_t i = 0; i < 5; ++i) {
+    const BabilongSample sample = sampler.sample(i);
+    EXPECT_EQ(sample.tokens.size(), 256u);
+    EXPECT_EQ(sample.num_inline_questions, 0);
+    const std::vector<std::int32_t> prompt(sample.tokens.begin(), sample.tokens.begin() + sample.prompt_size);
+    EXPECT_EQ(hdf5[i].prompt, prompt);
+    EXPECT_EQ(hdf5[i].question, sample.question);
+    EXPECT_EQ(hdf5[i].target, sample.answer);
+    EXPECT_EQ(prompt_tokens(hdf5[i], shipped_tokenizer(), c.babilong), prompt);
+    EXPECT_EQ(json[i].question, sample.question);
+    EXPECT_EQ(json[i].target, sample.answer);
+    EXPECT_TRUE(json[i].prompt.empty());
+    EXPECT_NE(json[i].input.front(), ' ');
+    // The text gives the same prompt, up to a character that the last sentence's cut went through.
+    const std::string text = shipped_tokenizer().decode(prompt_tokens(json[i], shipped_tokenizer(), c.babilong));
+    if (json[i].input.find("\uFFFD") == std::string::npos) {
+      EXPECT_EQ(text, shipped_tokenizer().decode(prompt));
+    }
+  }
+}
+
+TEST(EvalSet, ZeroMeansFactsAlone) {
+  const TempFolder folder;
+  build_eval_set(config("0k", 20), shipped_tokenizer(), nullptr, 3, folder / "set.json");
+  for (const EvalSample& sample : read_eval_set(folder / "set.json", shipped_tokenizer())) {
+    EXPECT_EQ(sample.input.find("LORD"), std::string::npos);
+    EXPECT_NE(sample.input.find(sample.target), std::string::npos);
+  }
+}
+
+TEST(EvalSet, TheSameSeedGivesTheSameBytes) {
+  const TempFolder folder;
+  for (const char* name : {"a.json", "b.json", "a.h5", "b.h5"}) {
+    build_eval_set(config("200"), shipped_tokenizer(), books(), 3, folder / name);
+  }
+  build_eval_set(config("200"), shipped_tokenizer(), books(), 4, folder / "c.json");
+  EXPECT_EQ(test::slurp(folder / "a.json"), test::slurp(folder / "b.json"));
+  EXPECT_EQ(read_eval_set(folder / "a.h5", shipped_tokenizer())[4].prompt,
+            read_eval_set(folder / "b.h5", shipped_tokenizer())[4].prompt);
+  EXPECT_NE(test::slurp(folder / "a.json"), test::slurp(folder / "c.json"));
+}
+
+TEST(EvalSet, PublishedJsonIsReadAndStoppedAt) {
+  const TempFolder folder;
+  const std::vector<EvalSample> samples{{"He \"sat\".\n\u00e9", "Where? ", "office", {}}, {"", "Q?", "a,b", {}}};
+  write_eval_json(folder / "set.json", samples);
+  const std::vector<EvalSample> back = read_eval_set(folder / "set.json", shipped_tokenizer());
+  ASSERT_EQ(back.size(), 2u);
+  EXPECT_EQ(back[0].input, samples[0].input);
+  EXPECT_EQ(back[1].target, "a,b");
+  put(folder / "order.json", R"([{"target": "t", "question": "q", "input": "i"}, {"target": 5}])");
+  int seen = 0;
+  read_eval_set(folder / "order.json", shipped_tokenizer(), [&](std::int64_t index, EvalSample&& sample) {
+    EXPECT_EQ(index, 0);
+    EXPECT_EQ(sample.question, "q");
+    ++seen;
+    return false;  // the damaged second sample is not reached
+  });
+  EXPECT_EQ(seen, 1);
+}
+
+TEST(EvalSet, DamagedJsonIsNamed) {
+  const TempFolder folder;
+  const auto expect = [&](const std::string& text, const std::string& what) {
+    put(folder / "set.json", text);
+    EXPECT_ERROR(read_eval_set(folder / "set.json", shipped_tokenizer()), Error, what);
+  };
+  const std::string good = R"({"input": "i", "question": "q", "target": "t"})";
+  expect("", "set.json: not valid JSON near byte");
+  expect("[", "set.json: not valid JSON near byte");
+  expect("[" + good, "(sample 1)");
+  expect("[" + good + "] x", "not valid JSON");
+  expect("[]", "the list is empty");
+  expect(good, "starts with an object, expected a list");
+  expect("5", "starts with a number");
+  expect("[" + good + ", 5]", "sample 1: is a number, expected an object");
+  expect("[[]]", "sample 0: is a list, expected an object");
+  expect(R"([{"input": "i", "target": "t"}])", "sample 0: no key \"question\"");
+  expect(R"([{"input": "i", "question": "q", "target": 7}])", "sample 0: \"target\" is a number, expected a text");
+  expect(R"([{"input": ["i"], "question": "q", "target": "t"}])", "sample 0: \"input\" is a list, expected a text");
+  expect(R"([{"input": null, "question": "q", "target": "t"}])", "sample 0: \"input\" is null");
+  expect(R"([{"input": {"a": 1}, "question": "q", "target": "t"}])", "sample 0: \"input\" is an object");
+  expect(R"([{"input": "i", "question": "q", "target": ""}])", "sample 0: \"target\" is empty");
+  expect(R"([{"input": "i", "question": "q", "target": "t", "extra": "x"}])", "sample 0: unknown key \"extra\"");
+  expect(R"([{"input": "i", "input": "j", "question": "q", "target": "t"}])", "sample 0: \"input\" stands there twice");
+  expect("[{\"input\": \"\xff\", \"question\": \"q\", \"target\": \"t\"}]", "not valid JSON");
+  expect(std::string(100000, '['), "sample 0: is a list");
+  EXPECT_ERROR(read_eval_set(folder / "none.json", shipped_tokenizer()), Error, "none.json: cannot be opened");
+  EXPECT_ERROR(read_eval_set(folder.path(), shipped_tokenizer()), Error, "is a folder");
+}
+
+TEST(EvalSet, DamagedHdf5IsNamed) {
+  const TempFolder folder;
+  const auto expect = [&](const std::vector<std::int64_t>& offsets, const std::vector<std::int32_t>& tokens,
+                          const std::vector<std::string>& questions, const std::vector<std::string>& targets,
+                          const std::string& what) {
+    {
+      Hdf5Writer file(folder / "set.h5");
+      file.attribute("format", "wavetape evaluation set");
+      file.attribute("version", 1);
+      file.attribute("tokenizer", shipped_tokenizer().fingerprint());
+      file.append<std::int64_t>("prompt_offsets", offsets);
+      file.append<std::int32_t>("tokens", tokens);
+      file.texts("questions", questions);
+      file.texts("targets", targets);
+      file.commit();
+    }
+    EXPECT_ERROR(read_eval_set(folder / "set.h5", shipped_tokenizer()), Error, what);
+  };
+  expect({0, 2, 9}, {1, 2, 3}, {"q", "q"}, {"t", "t"}, "sample 1: prompt 2 ... 9 of 3 tokens");
+  expect({-1, 2, 3}, {1, 2, 3}, {"q", "q"}, {"t", "t"}, "sample 0: prompt -1 ... 2");
+  expect({0, 0, 3}, {1, 2, 3}, {"q", "q"}, {"t", "t"}, "sample 0: prompt 0 ... 0");
+  expect({0, 2, 3}, {1, 2, 3}, {"q", "q"}, {"t", ""}, "sample 1: prompt 2 ... 3 of 3 tokens, target ``");
+  expect({0, 2, 3}, {1, 2, 2048}, {"q", "q"}, {"t", "t"}, "sample 1: token 2048, expected below 2048");
+  expect({0, 2, 3}, {1, 2, -1}, {"q", "q"}, {"t", "t"}, "sample 1: token -1");
+  expect({0, 2}, {1, 2}, {"q", "q"}, {"t", "t"}, "2 targets, 2 questions and 2 prompt_offsets");
+  expect({0}, {}, {}, {}, "0 targets");
+  build_eval_set(config("200"), shipped_tokenizer(), books(), 3, folder / "set.h5");
+  const Tokenizer gpt2 = Tokenizer::load(WAVETAPE_SOURCE_DIR "/tests/fixtures/gpt2");
+  EXPECT_ERROR(read_eval_set(folder / "set.h5", gpt2), Error, "made with another tokenizer");
+  const std::string whole = test::slurp(folder / "set.h5");
+  put(folder / "set.h5", whole.substr(0, whole.size() / 2));
+  EXPECT_ERROR(read_eval_set(folder / "set.h5", shipped_tokenizer()), Error, "set.h5");
+}
+
+TEST(EvalSet, ImpossibleRequestsAreNamed) {
+  const TempFolder folder;
+  EXPECT_ERROR(build_eval_set(config("200", 0), shipped_tokenizer(), books(), 3, folder / "x.json"), UsageError,
+               "an evaluation set of 0 samples");
+  EXPECT_ERROR(build_eval_set(config("4x"), shipped_tokenizer(), books(), 3, folder / "x.json"), UsageError,
+               "length `4x`");
+  EXPECT_ERROR(build_eval_set(config("12"), shipped_tokenizer(), books(), 3, folder / "x.json"), Error, "fits");
+  EXPECT_ERROR(build_eval_set(config("200"), shipped_tokenizer(), books(), 3, folder / "no/x.json"), Error,
+               "no/x.json");
+  EXPECT_EQ(test::num_files(folder), 0u);
+}
+
+}  // namespace
+}  // namespace wt
