@@ -63,7 +63,8 @@ struct ModelConfig {
   bool tie_word_embeddings = true;
   bool attention_bias = false;  // llama: biases on q, k, v, o; not supported yet. gpt2 always has its biases
   bool mlp_bias = false;        // llama: not supported yet
-  double init_std = 0.02;       // deviation of fresh weights and embeddings
+  double init_std = 0.02;       // deviation of fresh weights
+  double embedding_std = 0;     // deviation of fresh token and memory embeddings; 0 means init_std
   double dropout = 0;           // one rate for embeddings, attention and residuals
   std::int64_t bos_id = -1;     // -1: none
   std::int64_t eos_id = -1;     // -1: none
@@ -73,6 +74,7 @@ struct ModelConfig {
 
   std::int64_t kv_heads() const { return num_kv_heads > 0 ? num_kv_heads : num_heads; }
   std::int64_t head_width() const { return head_dim > 0 ? head_dim : hidden_size / num_heads; }
+  double fresh_embedding_std() const { return embedding_std > 0 ? embedding_std : init_std; }
   std::int64_t mlp_width() const { return intermediate_size > 0 ? intermediate_size : 4 * hidden_size; }
   bool operator==(const ModelConfig&) const = default;
 };

@@ -14,6 +14,7 @@ Model::Model(const ModelConfig& config, DType dtype, const Stream& stream)
   const bool gpt2 = config.type == BackboneType::kGPT2;
   const std::int64_t v = config.vocab_size, d = config.hidden_size, m = config.armt.num_mem_tokens;
   const Init init = Init::normal(config.init_std);
+  const Init embedding = Init::normal(config.fresh_embedding_std());
   const std::string outer = config.has_armt ? "memory_cell.model." : "";
   const std::string base = outer + (gpt2 ? "transformer." : "model.");
   const std::string layer = base + (gpt2 ? "h.{l}." : "layers.{l}.");
@@ -24,11 +25,11 @@ Model::Model(const ModelConfig& config, DType dtype, const Stream& stream)
   if (config.has_armt) {
     WT_CHECK(config.armt.segment_size > 0 && m > 0 && config.armt.d_mem > 0 && config.armt.nu > 0,
              "armt: segment_size, num_mem_tokens, d_mem and nu must be at least 1");
-    memory_tokens_ = add("memory", "memory_cell.memory", {m, d}, init, false);
+    memory_tokens_ = add("memory", "memory_cell.memory", {m, d}, embedding, false);
   }
-  tokens_ = add("embed_tokens", base + (gpt2 ? "wte.weight" : "embed_tokens.weight"), {v, d}, init, true);
+  tokens_ = add("embed_tokens", base + (gpt2 ? "wte.weight" : "embed_tokens.weight"), {v, d}, embedding, true);
   if (gpt2) {
-    positions_ = add("positions", base + "wpe.weight", {config.max_positions + (config.has_armt ? m : 0), d}, init, true);
+    positions_ = add("positions", base + "wpe.weight", {config.max_positions + (config.has_armt ? m : 0), d}, embedding, true);
   }
   if (config.has_armt) memory_ = std::make_unique<AssociativeMemory>(config, layer, store_);
   const std::string block = layer + (config.has_armt ? "layer." : "");

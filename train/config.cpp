@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "data/eval_set.h"
 
 namespace wt {
 namespace {
@@ -75,7 +76,8 @@ void describe_architecture(Fields& f, ModelConfig& c) {
   f.real("layer_norm_eps", c.layer_norm_eps, above(0), "gpt2: added to the variance");
   f.integer("max_positions", c.max_positions, positive(), "gpt2: rows of the position table; llama: only recorded");
   f.boolean("tie_word_embeddings", c.tie_word_embeddings, "One matrix for embedding and head");
-  f.real("init_std", c.init_std, above(0), "Deviation of fresh weights and embeddings");
+  f.real("init_std", c.init_std, above(0), "Deviation of fresh weights");
+  f.real("embedding_std", c.embedding_std, at_least(0), "Deviation of fresh token and memory embeddings, 0 for init_std");
   f.integer("bos_id", c.bos_id, at_least(-1), "Begin-of-text token, -1 for none");
   f.integer("eos_id", c.eos_id, at_least(-1), "End-of-text token, -1 for none or the tokenizer's");
 }
@@ -95,7 +97,9 @@ void describe(Fields& f, DataConfig& c) {
   f.integer("max_sentence_len", c.max_sentence_len, count(), "Longer book sentences are skipped, 0 for no limit");
   f.real("task_start_pct", c.task_start_pct, share(), "Facts stand only from this share of the sample on");
   f.real("task_end_pct", c.task_end_pct, share(), "Facts stand only before this share of the sample");
-  f.real("mixed_length_ratio", c.mixed_length_ratio, share(), "Chance that a sample has the stage's full length");
+  f.real("mixed_length_ratio", c.mixed_length_ratio, share(), "Chance that a batch has the stage's full length");
+  f.integer("length_jitter", c.length_jitter, count(),
+            "Samples are shorter by up to this many tokens, so that the question stands anywhere in the last segment");
   f.real("holdout_pct", c.holdout_pct, from_to_below(0, 1), "Share of every book kept for validation and test");
   f.integer("loader_threads", c.loader_threads, from_to(0, 256),
             "Threads that prepare batches; the stream is the same");
@@ -111,25 +115,28 @@ void describe(Fields& f, OptimizerConfig& c) {
 
 void describe(Fields& f, StageConfig& c) {
   f.text("name", c.name, "Shown in the log");
-  f.integers("segments", c.segments, from_to(1, 1e6), "Segments of a sample, one drawn from these");
+  f.integers("segments", c.segments, from_to(1, 1e6), "Segments of a sample; one of these is drawn for each batch");
   f.boolean("vary_n_segments", c.vary_n_segments, "Draw from 1 to the largest of segments instead");
   f.integer("steps", c.steps, positive(), "Optimizer steps at most", Presence::kRequired);
   f.integer("batch_size", c.batch_size, positive(), "Like train.batch_size");
   f.real("lr", c.lr, above(0), "Like train.optimizer.lr");
   f.choice<LrSchedule>("lr_schedule", c.lr_schedule, kLrSchedules, "Like train.lr_schedule");
   f.real("warmup", c.warmup, at_least(0), "Like train.warmup");
+  f.real("min_lr_ratio", c.min_lr_ratio, share(), "Like train.min_lr_ratio");
   f.real("inline_question_rate", c.inline_question_rate, share(), "Like data.inline_question_rate");
   f.boolean("ask_everyone", c.ask_everyone, "Like data.ask_everyone");
   f.integer("min_facts", c.min_facts, count(), "Like data.min_facts");
   f.integer("max_facts", c.max_facts, count(), "Like data.max_facts");
   f.real("background_ratio", c.background_ratio, share(), "Like data.background_ratio");
   f.real("mixed_length_ratio", c.mixed_length_ratio, share(), "Like data.mixed_length_ratio");
+  f.integer("length_jitter", c.length_jitter, count(), "Like data.length_jitter");
   f.choice<StopMetric>("stop_metric", c.stop_metric,
                        {{"exact_match", StopMetric::kExactMatch}, {"loss", StopMetric::kLoss}},
                        "Validation figure that ends the stage early");
   f.real("stop_at", c.stop_at, at_least(0), "The stage ends when the figure is this good");
   f.choice<StartFrom>("start_from", c.start_from, {{"best", StartFrom::kBest}, {"last", StartFrom::kLast}},
                       "Which weights of the stage before to go on from");
+  f.boolean("reset_optimizer", c.reset_optimizer, "Like train.reset_optimizer");
 }
 
 StageConfig inherited_stage(const Config& c) {
@@ -138,6 +145,9 @@ StageConfig inherited_stage(const Config& c) {
   stage.lr = c.train.optimizer.lr;
   stage.lr_schedule = c.train.lr_schedule;
   stage.warmup = c.train.warmup;
+  stage.min_lr_ratio = c.train.min_lr_ratio;
+  stage.reset_optimizer = c.train.reset_optimizer;
+  stage.length_jitter = c.data.length_jitter;
   stage.inline_question_rate = c.data.inline_question_rate;
   stage.ask_everyone = c.data.ask_everyone;
   stage.min_facts = c.data.min_facts;
@@ -151,11 +161,10 @@ void describe_train(Fields& f, Config& config) {
   TrainConfig& c = config.train;
   f.integer("batch_size", c.batch_size, positive(), "Samples computed together");
   f.integer("grad_accumulation", c.grad_accumulation, positive(), "Batches per optimizer step");
-  f.choice<Schedule>("wave_schedule", c.wave_schedule,
-                         {{"diagonal", Schedule::kDiagonal},
-                          {"sequential", Schedule::kSequential},
-                          {"streaming", Schedule::kStreaming}},
-                         "Which cells run together; results agree to rounding");
+  f.choice<Schedule>(
+      "wave_schedule", c.wave_schedule,
+      {{"diagonal", Schedule::kDiagonal}, {"sequential", Schedule::kSequential}, {"streaming", Schedule::kStreaming}},
+      "Which cells run together; results agree to rounding");
   f.choice<Activations>("activations", c.activations,
                         {{"keep", Activations::kKeep}, {"recompute", Activations::kRecompute}},
                         "Keep every wave's activations for backward, or compute them again");
@@ -166,6 +175,7 @@ void describe_train(Fields& f, Config& config) {
   f.choice<LrSchedule>("lr_schedule", c.lr_schedule, kLrSchedules, "Learning rate over a stage, after the warm-up");
   f.real("warmup", c.warmup, at_least(0), "Steps of rising learning rate; below 1, a share of the stage's steps");
   f.real("min_lr_ratio", c.min_lr_ratio, share(), "Where the schedule ends, as a share of lr");
+  f.boolean("reset_optimizer", c.reset_optimizer, "A stage starts with empty AdamW moments, not with the last one's");
   f.integer("log_every", c.log_every, positive(), "Steps between lines");
   f.integer("validate_every", c.validate_every, count(), "Steps between validations, 0 for stage ends only");
   f.integer("validation_samples", c.validation_samples, positive(), "Samples of a validation");
@@ -279,14 +289,14 @@ std::int64_t TrainConfig::total_steps() const {
 }
 
 EvalLength parse_eval_length(const std::string& text) {
-  std::size_t digits = 0;
-  while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') ++digits;
-  const std::string unit = text.substr(digits);
   EvalLength length;
-  if (digits >= 1 && digits <= 9 && (unit == "k" || unit == "M" || unit == "x" || unit.empty())) {
-    length.amount = std::stoll(text.substr(0, digits)) * (unit == "k" ? 1000 : unit == "M" ? 1000000 : 1);
-    length.is_multiple = unit == "x";
-    if (length.amount > 0 || unit == "k") return length;
+  try {
+    length.is_multiple = text.ends_with('x');
+    length.amount = parse_length(length.is_multiple ? text.substr(0, text.size() - 1) : text);
+    const bool multiple_with_unit = length.is_multiple && text.find_first_of("kM") != std::string::npos;
+    if (!multiple_with_unit && (length.amount > 0 || !length.is_multiple)) return length;
+  } catch (const UsageError&) {
+    // Said below, multiples included.
   }
   throw UsageError(cat("is '", text, "', expected tokens (0k, 4k, 1M, 5000) or a multiple (4x)"));
 }

@@ -43,6 +43,7 @@ struct DataConfig {
   double task_start_pct = 0;
   double task_end_pct = 1;
   double mixed_length_ratio = 0;
+  std::int64_t length_jitter = 0;
   double holdout_pct = 0.1;
   std::int64_t loader_threads = 1;
 
@@ -71,15 +72,18 @@ struct StageConfig {
   double lr = 0;
   LrSchedule lr_schedule = LrSchedule::kConstant;
   double warmup = 0;
+  double min_lr_ratio = 0;
   double inline_question_rate = 0;
   bool ask_everyone = false;
   std::int64_t min_facts = 0;
   std::int64_t max_facts = 0;
   double background_ratio = 1;
   double mixed_length_ratio = 0;
+  std::int64_t length_jitter = 0;
   StopMetric stop_metric = StopMetric::kExactMatch;
   double stop_at = 1;
   StartFrom start_from = StartFrom::kBest;
+  bool reset_optimizer = true;
 
   std::int64_t max_segments() const;
   // `warmup` in steps: itself from 1 on, a share of the stage's steps below.
@@ -98,6 +102,7 @@ struct TrainConfig {
   LrSchedule lr_schedule = LrSchedule::kLinear;
   double warmup = 0.1;
   double min_lr_ratio = 0;
+  bool reset_optimizer = true;
   std::int64_t log_every = 10;
   std::int64_t validate_every = 100;
   std::int64_t validation_samples = 200;

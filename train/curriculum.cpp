@@ -58,7 +58,10 @@ Curriculum::Curriculum(const Config& config, const ModelConfig& model, const Tok
 BabilongConfig Curriculum::stage_config(const StageConfig& stage, std::int64_t segments) const {
   BabilongConfig c = base_config(config_.data);
   c.segment_size = model_.has_armt ? model_.armt.segment_size : model_.max_positions;
-  c.sample_sizes = {segments * c.segment_size};
+  // Every length from the full one down, all in the same number of segments.
+  c.sample_sizes.clear();
+  const std::int64_t jitter = std::min(stage.length_jitter, c.segment_size - 1);
+  for (std::int64_t less = 0; less <= jitter; ++less) c.sample_sizes.push_back(segments * c.segment_size - less);
   c.size_rule = SizeRule::kTotal;
   c.no_background_rate = 1 - stage.background_ratio;
   c.min_n_facts = static_cast<int>(stage.min_facts);

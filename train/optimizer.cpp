@@ -68,7 +68,7 @@ void AdamW::load(const SafetensorsFile& file, std::int64_t num_steps) {
   num_steps_ = num_steps;
 }
 
-double learning_rate(const StageConfig& stage, double min_lr_ratio, std::int64_t step) {
+double learning_rate(const StageConfig& stage, std::int64_t step) {
   const std::int64_t warmup = stage.warmup_steps();
   if (step < warmup) return stage.lr * static_cast<double>(step + 1) / static_cast<double>(warmup);
   if (stage.lr_schedule == LrSchedule::kConstant) return stage.lr;
@@ -76,7 +76,7 @@ double learning_rate(const StageConfig& stage, double min_lr_ratio, std::int64_t
   const double done = std::min(1.0, static_cast<double>(step - warmup) / length);
   const double shape =
       stage.lr_schedule == LrSchedule::kLinear ? 1 - done : 0.5 * (1 + std::cos(std::numbers::pi * done));
-  return stage.lr * (min_lr_ratio + (1 - min_lr_ratio) * shape);
+  return stage.lr * (stage.min_lr_ratio + (1 - stage.min_lr_ratio) * shape);
 }
 
 }  // namespace wt

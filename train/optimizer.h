@@ -42,6 +42,6 @@ class AdamW {
 
 // Learning rate of step `step` (counted from 0) of a stage: a linear rise over the warm-up, then constant, or falling
 // in a line or half a cosine to min_lr_ratio · lr at the stage's last step.
-double learning_rate(const StageConfig& stage, double min_lr_ratio, std::int64_t step);
+double learning_rate(const StageConfig& stage, std::int64_t step);
 
 }  // namespace wt

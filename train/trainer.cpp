@@ -20,6 +20,18 @@ namespace wt {
 namespace fs = std::filesystem;
 namespace {
 
+// Of a forward pass over the rows there are: padding is no work asked for.
+double batch_flops(const Model& model, const TokenBatch& batch) {
+  double flops = forward_flops(model.config(), 0, 0, batch.num_targets());
+  for (const auto& ids : batch.sequences) {
+    const auto n = static_cast<std::int64_t>(ids.size());
+    const std::int64_t size = model.segment_size(n), full = n / size, rest = n % size;
+    flops += forward_flops(model.config(), full, size + model.num_mem_tokens(), 0);
+    if (rest > 0) flops += forward_flops(model.config(), 1, rest + model.num_mem_tokens(), 0);
+  }
+  return flops;
+}
+
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -143,9 +155,7 @@ Trainer::StepResult Trainer::train_step(const StageConfig& stage, Loader<TrainBa
     batches.push_back(loader.next());
     targets += batches.back().tokens.num_targets();
     result.tokens += batches.back().tokens.num_tokens();
-    result.flops += 3 * forward_flops(model_->config(), batches.back().segments * batches.back().tokens.batch,
-                                      model_->segment_size(1) + model_->num_mem_tokens(),
-                                      batches.back().tokens.num_targets());
+    result.flops += 3 * batch_flops(*model_, batches.back().tokens);
   }
   // Streaming runs the accumulated batches back to back through full waves.
   if (config_.train.wave_schedule == Schedule::kStreaming) {
@@ -177,7 +187,7 @@ Trainer::StepResult Trainer::train_step(const StageConfig& stage, Loader<TrainBa
   }
   result.loss = sum / static_cast<double>(std::max<std::int64_t>(1, targets));
   result.grad_norm = optimizer_->grad_norm();
-  result.lr = learning_rate(stage, config_.train.min_lr_ratio, state_.stage_step);
+  result.lr = learning_rate(stage, state_.stage_step);
   // The guard: one step whose loss or gradient overflowed must not reach the weights.
   result.applied = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
   if (result.applied) {
@@ -263,20 +273,21 @@ void Trainer::save() {
   saved_step_ = state_.step;
 }
 
-// From the end of one stage to the beginning of the next: the stage's best or last weights, a fresh optimizer.
+// From the end of one stage to the beginning of the next: the stage's best or last weights.
 void Trainer::begin_next_stage() {
   const StageConfig& next = config_.train.stages[static_cast<std::size_t>(state_.stage + 1)];
   if (next.start_from == StartFrom::kBest && state_.best_step >= 0 && state_.best_step != state_.step) {
     const Checkpoint best = checkpoints_->load(state_.best_step);
     load_weights(*model_, best.weights.path());
+    optimizer_->load(best.optimizer, TrainState::from_json(best.state_json, best.folder).optimizer_steps);
     say(fmt::format("stage {} goes on from step {}, the best of stage {}", state_.stage + 2, state_.best_step,
                     state_.stage + 1));
   }
-  optimizer_->reset();
+  if (next.reset_optimizer) optimizer_->reset();
   ++state_.stage;
   state_.stage_step = 0;
   state_.stage_done = false;
-  state_.optimizer_steps = 0;
+  state_.optimizer_steps = optimizer_->num_steps();
   state_.best_step = -1;
   state_.best_exact_match = -1;
   state_.best_loss = 0;

@@ -23,7 +23,7 @@ struct TrainState {
   std::int64_t stage_step = 0;  // steps done in the stage
   std::int64_t step = 0;        // steps done in the run
   std::int64_t skipped = 0;     // of those, not applied: loss or gradient was not finite
-  std::int64_t optimizer_steps = 0;  // since the stage began
+  std::int64_t optimizer_steps = 0;  // of the moments: AdamW's t
   bool stage_done = false;      // early or not
   std::int64_t best_step = -1;  // of the stage
   double best_exact_match = -1;

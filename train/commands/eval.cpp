@@ -90,13 +90,14 @@ void run(const Options& o) {
     };
     rows.push_back(compute());
   };
+  const BabilongConfig style;  // how questions are tokenised
   for (const std::string& path : o.sets) {
     std::vector<EvalSample> samples = read_eval_set(path, tokenizer);
     const auto count = o.samples > 0 ? std::min(o.samples, static_cast<std::int64_t>(samples.size()))
                                      : static_cast<std::int64_t>(samples.size());
     const auto item = [&](std::int64_t i) {
       const EvalSample& sample = samples[static_cast<std::size_t>(i)];
-      return EvalItem{prompt_tokens(sample, tokenizer, BabilongConfig{}), sample.question, sample.target};
+      return EvalItem{prompt_tokens(sample, tokenizer, style), sample.question, sample.target};
     };
     with_progress(path, count, [&] {
       return evaluate(*model, tokenizer, find_end_token(tokenizer), count, item, options);
