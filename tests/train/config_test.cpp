@@ -200,7 +200,7 @@ TEST(Config, EvalLengths) {
   EXPECT_FALSE(parse_eval_length("777").is_multiple);
   EXPECT_EQ(parse_eval_length("16x").amount, 16);
   EXPECT_TRUE(parse_eval_length("16x").is_multiple);
-  for (const char* text : {"", "k", "0x", "0", "4kk", "-1k", "4 k", "9999999999k"}) {
+  for (const char* text : {"", "k", "0x", "x", "4kx", "4kk", "-1k", "4 k", "9999999999k"}) {
     EXPECT_ERROR(parse_eval_length(text), UsageError, "expected tokens (0k, 4k, 1M, 5000) or a multiple (4x)");
   }
 }

@@ -5,7 +5,12 @@
 
 #include "data/babi.h"
 #include "data/babi_simulator.h"
+#include "data/books.h"
+#include "data/eval_set.h"
+#include "data/tokenizer.h"
 #include "train/commands/commands.h"
+#include "train/progress.h"
+#include "train/units.h"
 
 namespace wt {
 namespace {
@@ -36,12 +41,85 @@ void add_babi(CLI::App& data) {
   });
 }
 
+struct BooksOptions {
+  std::vector<std::string> inputs;
+  std::string tokenizer, output;
+};
+
+void add_books(CLI::App& data) {
+  CLI::App* command = data.add_subcommand("books", "Tokenise books and cut them into sentences, as background text");
+  const auto options = std::make_shared<BooksOptions>();
+  command->add_option("--input", options->inputs, "Text files, or folders searched for .txt")->required();
+  command->add_option("--tokenizer", options->tokenizer, "A tokenizer.json, or a folder with one")->required();
+  command->add_option("--output", options->output, "HDF5 file to write")->required();
+  command->footer(
+      "Example:\n  wavetape data books --input novels/ --tokenizer data/tokenizer/tokenizer.json --output books.h5");
+  command->callback([=] {
+    const Tokenizer tokenizer = Tokenizer::load(options->tokenizer);
+    BooksSummary summary;
+    {
+      std::unique_ptr<Progress> progress;
+      summary = tokenize_books(options->inputs, tokenizer, options->output,
+                               [&](const std::string& name, std::int64_t done, std::int64_t total) {
+                                 if (!progress) progress = std::make_unique<Progress>(stderr, "books", total);
+                                 progress->update(done, name);
+                               });
+    }
+    fmt::print("{}: {} books, {} sentences, {} tokens, {} of text\n", options->output, summary.num_books,
+               summary.num_sentences, summary.num_tokens, human_bytes(static_cast<std::uint64_t>(summary.num_bytes)));
+  });
+}
+
+struct BabilongOptions {
+  EvalSetConfig set;
+  std::string books, tokenizer, output;
+  std::uint64_t seed = 1;
+};
+
+void add_babilong(CLI::App& data) {
+  CLI::App* command = data.add_subcommand("babilong", "Make an evaluation set: questions on facts hidden in book text");
+  const auto options = std::make_shared<BabilongOptions>();
+  BabilongConfig& babilong = options->set.babilong;
+  command->add_option("--task", babilong.stories.task, "bAbI task, qa1 to qa20")->capture_default_str();
+  command->add_option("--length", options->set.length, "Tokens of prompt and answer: 0k, 4k, 1M, 5000")
+      ->capture_default_str();
+  command->add_option("--samples", options->set.num_samples, "Number of samples")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 32))
+      ->capture_default_str();
+  command->add_option("--babi", babilong.stories.babi, "A folder with bAbI's files (their test split), or simulate")
+      ->capture_default_str();
+  command->add_option("--books", options->books, "A books.h5, a .txt or a folder of .txt; not needed at length 0k");
+  command->add_option("--tokenizer", options->tokenizer, "A tokenizer.json, or a folder with one")->required();
+  command->add_option("--seed", options->seed, "Another seed gives other samples")->capture_default_str();
+  command->add_option("--min-sentence-len", babilong.min_sentence_len, "Shorter book sentences are skipped")
+      ->capture_default_str();
+  command->add_option("--max-sentence-len", babilong.max_sentence_len, "Longer ones are skipped, 0 for no limit")
+      ->capture_default_str();
+  command->add_option("--output", options->output, "File to write: HDF5 with tokens for .h5, else JSON")->required();
+  command->footer(
+      "Example:\n  wavetape data babilong --task qa1 --length 4k --samples 100 --books books.h5 \\\n"
+      "    --tokenizer data/tokenizer/tokenizer.json --output qa1_4k.json");
+  command->callback([=] {
+    const Tokenizer tokenizer = Tokenizer::load(options->tokenizer);
+    const auto books = options->books.empty() ? nullptr : load_books(options->books, tokenizer);
+    {
+      Progress progress(stderr, "samples", options->set.num_samples);
+      build_eval_set(options->set, tokenizer, books, options->seed, options->output,
+                     [&](std::int64_t done) { progress.update(done); });
+    }
+    fmt::print("{}: {} samples of {} at {} tokens\n", options->output, options->set.num_samples,
+               options->set.babilong.stories.task, options->set.length);
+  });
+}
+
 }  // namespace
 
 void add_data(CLI::App& program) {
   CLI::App* data = program.add_subcommand("data", "Make stories, tokenised books and evaluation sets");
   data->require_subcommand(1);
   add_babi(*data);
+  add_books(*data);
+  add_babilong(*data);
 }
 
 }  // namespace wt

@@ -5,10 +5,14 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/safetensors.h"
+#include "data/babi.h"
+#include "data/hdf5_file.h"
+#include "data/tokenizer.h"
 #include "train/checkpoint.h"
 #include "train/commands/commands.h"
 #include "train/config.h"
@@ -87,6 +91,19 @@ void show_checkpoint_line(const CheckpointStore& store, std::int64_t step) {
   fmt::print("    step {}{}: {}\n", step, store.best_step() == step ? " (best)" : "", state);
 }
 
+// How often each text comes, the most frequent first.
+void show_counts(const char* title, const std::vector<std::string>& texts) {
+  std::map<std::string, int> counts;
+  for (const std::string& text : texts) ++counts[text];
+  std::vector<std::pair<int, std::string>> order;
+  for (const auto& [text, count] : counts) order.emplace_back(-count, text);
+  std::sort(order.begin(), order.end());
+  if (order.size() > 20) order.resize(20);
+  fmt::print("  {}:", title);
+  for (const auto& [count, text] : order) fmt::print(" {} {}", text, -count);
+  fmt::print("{}\n", counts.size() > order.size() ? " ..." : "");
+}
+
 void show_run(const std::string& path) {
   fmt::print("{}: a run\n", path);
   show_config(load_config(path + "/config.yaml"));
@@ -132,6 +149,68 @@ void show_folder(const std::string& path) {
   }
 }
 
+// What the data commands write.
+void show_hdf5(const std::string& path) {
+  try {
+    const Hdf5Reader books(path, "wavetape books", 1);
+    fmt::print("{}: tokenised books, {}\n", path, human_bytes(fs::file_size(path)));
+    fmt::print("  {} books, {} sentences, {} tokens\n", books.size("book_offsets") - 1,
+               books.size("sentence_offsets") - 1, books.size("tokens"));
+    fmt::print("  vocabulary {}, tokenizer {}\n", books.integer_attribute("vocab_size"),
+               books.text_attribute("tokenizer"));
+    return;
+  } catch (const Error& not_books) {
+    try {
+      const Hdf5Reader set(path, "wavetape evaluation set", 1);
+      fmt::print("{}: evaluation set, {}\n", path, human_bytes(fs::file_size(path)));
+      const std::vector<std::string> targets = set.texts("targets");
+      fmt::print("  {} samples\n", targets.size());
+      show_counts("answers", targets);
+    } catch (const Error&) {
+      throw Error(not_books.what());
+    }
+  }
+}
+
+void show_json(const std::string& path) {
+  const nlohmann::json json = nlohmann::json::parse(read_file(path), nullptr, false);
+  if (json.is_array() && !json.empty() && json[0].is_object() && json[0].contains("target")) {
+    std::vector<std::string> targets;
+    std::size_t characters = 0;
+    for (const auto& sample : json) {
+      const bool good = sample.is_object() && sample.value("target", nlohmann::json()).is_string() &&
+                        sample.value("input", nlohmann::json()).is_string();
+      if (!good) throw Error(cat(path, ": sample ", targets.size(), " is not {\"input\", \"question\", \"target\"}"));
+      targets.push_back(sample["target"]);
+      characters += sample["input"].get<std::string>().size();
+    }
+    fmt::print("{}: evaluation set, {} samples, {} characters of input each\n", path, json.size(),
+               characters / json.size());
+    show_counts("answers", targets);
+  } else if (json.is_object() && json.contains("model_type")) {
+    fmt::print("{}: a model's configuration\n", path);
+    show_model(read_model_config(path));
+  } else if (json.is_object() && json.contains("model")) {
+    const Tokenizer tokenizer = Tokenizer::load(path);
+    fmt::print("{}: a tokenizer, vocabulary {}, fingerprint {}\n", path, tokenizer.vocab_size(),
+               tokenizer.fingerprint());
+  } else {
+    throw Error(cat(path, ": neither an evaluation set, a model's config.json nor a tokenizer.json"));
+  }
+}
+
+void show_stories(const std::string& path) {
+  const std::vector<BabiStory> stories = read_babi(path);
+  std::vector<std::string> answers;
+  for (const BabiStory& story : stories) {
+    for (const BabiLine& line : story.lines) {
+      if (line.is_question()) answers.push_back(line.answer);
+    }
+  }
+  fmt::print("{}: {} stories, {} questions\n", path, stories.size(), answers.size());
+  show_counts("answers", answers);
+}
+
 void show(const std::string& path) {
   const std::string ending = fs::path(path).extension().string();
   if (!fs::exists(path)) throw UsageError(cat("cannot open ", path, ": No such file or directory"));
@@ -142,8 +221,14 @@ void show(const std::string& path) {
   } else if (ending == ".yaml" || ending == ".yml") {
     fmt::print("{}: a configuration\n", path);
     show_config(load_config(path));
+  } else if (ending == ".h5" || ending == ".hdf5") {
+    show_hdf5(path);
+  } else if (ending == ".json") {
+    show_json(path);
+  } else if (ending == ".txt") {
+    show_stories(path);
   } else {
-    throw UsageError(cat(path, ": not a kind of file that info knows (.safetensors, .yaml, a run or model folder)"));
+    throw UsageError(cat(path, ": expected .safetensors, .yaml, .json, .h5, bAbI's .txt, or a run or model folder"));
   }
 }
 
