@@ -162,7 +162,7 @@ void memory_write_forward(const Stream&, const Tensor& k, const Tensor& v, const
         if (correction) {
           gamma = (T(1) - c / (keys.array().square().rowwise().sum() + T(kMemoryEpsilon))).max(T(0)).min(T(1));
         }
-        minima[static_cast<std::size_t>(cell)] = c.minCoeff();
+        if (m > 0) minima[static_cast<std::size_t>(cell)] = c.minCoeff();
       }
       const auto beta = T(1) / (T(1) + (-const_array(b.data<T>() + cell * m, m)).exp());
       const RowMajor<T> scaled = (error.array().colwise() * beta).matrix();

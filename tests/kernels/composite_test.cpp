@@ -1,0 +1,490 @@
+// Every forward kernel against its definition in plain double loops: the executable spec of the fused kernels. (The
+// backward kernels are differenced in tests/autograd.)
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/activation.h"
+#include "kernels/adamw.h"
+#include "kernels/attention.h"
+#include "kernels/cross_entropy.h"
+#include "kernels/dpfp.h"
+#include "kernels/dropout.h"
+#include "kernels/embedding.h"
+#include "kernels/layer_norm.h"
+#include "kernels/linear.h"
+#include "kernels/memory.h"
+#include "kernels/rms_norm.h"
+#include "kernels/rotary.h"
+#include "kernels/rows.h"
+#include "tests/kernels/support.h"
+
+namespace wt::kernels {
+namespace {
+
+// Double sums in another order.
+constexpr double kRounding = 1e-12;
+constexpr DType kF64 = DType::kF64;
+using Values = std::vector<double>;
+const Stream kStream;
+
+std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+TEST(Composite, Linear) {
+  const std::int64_t g = 3, r = 5, in = 7, out = 4;
+  const Tensor x = normal_tensor({g, r, in}, 1, kF64), bias = normal_tensor({g, out}, 2, kF64),
+               residual = normal_tensor({g, r, out}, 3, kF64);
+  const Values xs = values_of(x), bs = values_of(bias), rs = values_of(residual);
+  for (const WeightLayout layout : {WeightLayout::kOutIn, WeightLayout::kInOut}) {
+    const bool out_in = layout == WeightLayout::kOutIn;
+    const Tensor w = normal_tensor(out_in ? Shape{g, out, in} : Shape{g, in, out}, 4, kF64);
+    const Values ws = values_of(w);
+    for (const bool with_bias : {false, true}) {
+      for (const bool with_residual : {false, true}) {
+        Values expected(at(g * r * out));
+        for (std::int64_t l = 0; l < g; ++l) {
+          for (std::int64_t i = 0; i < r; ++i) {
+            for (std::int64_t o = 0; o < out; ++o) {
+              double sum = (with_bias ? bs[at(l * out + o)] : 0) + (with_residual ? rs[at((l * r + i) * out + o)] : 0);
+              for (std::int64_t j = 0; j < in; ++j) {
+                sum += xs[at((l * r + i) * in + j)] * ws[at(l * in * out + (out_in ? o * in + j : j * out + o))];
+              }
+              expected[at((l * r + i) * out + o)] = sum;
+            }
+          }
+        }
+        const Tensor y = poisoned({g, r, out}, kF64);
+        linear_forward(kStream, x, w, layout, with_bias ? bias : Tensor{}, with_residual ? residual : Tensor{}, y);
+        EXPECT_LT(largest_error(values_of(y), expected), kRounding);
+        if (!with_residual) continue;
+        const Tensor same = residual.clone(kStream);  // y may be the residual itself
+        linear_forward(kStream, x, w, layout, with_bias ? bias : Tensor{}, same, same);
+        EXPECT_TRUE(bit_equal(same, y));
+      }
+    }
+  }
+}
+
+TEST(Composite, Norms) {
+  const std::int64_t g = 2, r = 5, d = 7;
+  const Tensor x = normal_tensor({g, r, d}, 1, kF64, 3), w = normal_tensor({g, d}, 2, kF64), b = normal_tensor({g, d}, 3, kF64);
+  const Values xs = values_of(x), ws = values_of(w), bs = values_of(b);
+  Values rms(at(g * r * d)), layer(rms), rms_scale(at(g * r)), mean(rms_scale), scale(rms_scale);
+  for (std::int64_t row = 0; row < g * r; ++row) {
+    double squares = 0, sum = 0, variance = 0;
+    for (std::int64_t i = 0; i < d; ++i) squares += xs[at(row * d + i)] * xs[at(row * d + i)] / d;
+    for (std::int64_t i = 0; i < d; ++i) sum += xs[at(row * d + i)];
+    mean[at(row)] = sum / d;
+    for (std::int64_t i = 0; i < d; ++i) variance += std::pow(xs[at(row * d + i)] - sum / d, 2) / d;
+    rms_scale[at(row)] = 1 / std::sqrt(squares + 1e-5);
+    scale[at(row)] = 1 / std::sqrt(variance + 1e-5);
+    for (std::int64_t i = 0; i < d; ++i) {
+      const std::size_t p = at(row / r * d + i);
+      rms[at(row * d + i)] = ws[p] * xs[at(row * d + i)] * rms_scale[at(row)];
+      layer[at(row * d + i)] = ws[p] * (xs[at(row * d + i)] - mean[at(row)]) * scale[at(row)] + bs[p];
+    }
+  }
+  const Tensor y = poisoned({g, r, d}, kF64), m = poisoned({g, r}, kF64), s = poisoned({g, r}, kF64);
+  rms_norm_forward(kStream, x, w, 1e-5, y, s);
+  EXPECT_LT(largest_error(values_of(y), rms), kRounding);
+  EXPECT_LT(largest_error(values_of(s), rms_scale), kRounding);
+  layer_norm_forward(kStream, x, w, b, 1e-5, y, m, s);
+  EXPECT_LT(largest_error(values_of(y), layer), kRounding);
+  EXPECT_LT(largest_error(values_of(m), mean), kRounding);
+  EXPECT_LT(largest_error(values_of(s), scale), kRounding);
+  // In place.
+  const Tensor same = x.clone(kStream);
+  layer_norm_forward(kStream, same, w, b, 1e-5, same, m, s);
+  EXPECT_TRUE(bit_equal(same, y));
+}
+
+TEST(Composite, Activations) {
+  const std::int64_t r = 5, f = 3;
+  const Tensor x = normal_tensor({r, 2 * f}, 1, kF64, 3);
+  x.data<double>()[0] = -800;  // silu's exponential overflows: the limit is -0
+  x.data<double>()[1] = 800;
+  const Values xs = values_of(x);
+  Values swiglu, gelu;
+  for (std::int64_t i = 0; i < r * f; ++i) {
+    const double gate = xs[at(i / f * 2 * f + i % f)], up = xs[at(i / f * 2 * f + f + i % f)];
+    swiglu.push_back(gate < -700 ? 0 : gate / (1 + std::exp(-gate)) * up);
+  }
+  for (const double v : xs) {
+    gelu.push_back(0.5 * v * (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (v + 0.044715 * v * v * v))));
+  }
+  const Tensor y = poisoned({r, f}, kF64), z = poisoned({r, 2 * f}, kF64);
+  swiglu_forward(kStream, x, y);
+  EXPECT_LT(largest_error(values_of(y), swiglu), kRounding);
+  gelu_forward(kStream, x, z);
+  EXPECT_LT(largest_error(values_of(z), gelu), kRounding);
+}
+
+TEST(Composite, ActivationBackwardsInPlace) {
+  const Tensor x = normal_tensor({5, 6}, 1, kF64), dy = normal_tensor({5, 3}, 2, kF64), dz = normal_tensor({5, 6}, 3, kF64);
+  const Tensor apart = poisoned({5, 6}, kF64), same = x.clone(kStream);
+  swiglu_backward(kStream, dy, x, apart);
+  swiglu_backward(kStream, dy, same, same);
+  EXPECT_TRUE(bit_equal(apart, same));
+  const Tensor over_grad = dz.clone(kStream), over_x = x.clone(kStream);
+  gelu_backward(kStream, dz, x, apart);
+  gelu_backward(kStream, over_grad, x, over_grad);
+  gelu_backward(kStream, dz, over_x, over_x);
+  EXPECT_TRUE(bit_equal(apart, over_grad));
+  EXPECT_TRUE(bit_equal(apart, over_x));
+}
+
+// Attention of one query row over the keys [0, count).
+void attend(const double* q, const Values& keys, const Values& values, std::int64_t count, std::int64_t k, double* out,
+            double* lse) {
+  Values p;
+  double top = -INFINITY, sum = 0;
+  for (std::int64_t s = 0; s < count; ++s) {
+    double dot = 0;
+    for (std::int64_t i = 0; i < k; ++i) dot += q[i] * keys[at(s * k + i)];
+    p.push_back(dot / std::sqrt(static_cast<double>(k)));
+    top = std::max(top, p.back());
+  }
+  for (double& value : p) sum += value = std::exp(value - top);
+  for (std::int64_t i = 0; i < k; ++i) {
+    out[i] = 0;
+    for (std::int64_t s = 0; s < count; ++s) out[i] += p[at(s)] / sum * values[at(s * k + i)];
+  }
+  if (lse != nullptr) *lse = top + std::log(sum);
+}
+
+TEST(Composite, Attention) {
+  for (const std::int64_t t : {1, 5, 64, 65, 131}) {
+    const std::int64_t g = 2, b = 2;
+    const AttentionHeads heads{4, 2, 3};
+    const std::int64_t k = heads.width, w = heads.row_width(), h = heads.query;
+    const Tensor qkv = normal_tensor({g, b, t, w}, 1, kF64, 2);
+    const Values in = values_of(qkv);
+    Values expected(at(g * b * t * h * k)), expected_lse(at(g * b * h * t));
+    for (std::int64_t cell = 0; cell < g * b; ++cell) {
+      for (std::int64_t head = 0; head < h; ++head) {
+        Values keys, values;
+        for (std::int64_t s = 0; s < t; ++s) {
+          for (std::int64_t i = 0; i < k; ++i) {
+            keys.push_back(in[at((cell * t + s) * w + (h + head / 2) * k + i)]);
+            values.push_back(in[at((cell * t + s) * w + (h + 2 + head / 2) * k + i)]);
+          }
+        }
+        for (std::int64_t s = 0; s < t; ++s) {
+          attend(in.data() + (cell * t + s) * w + head * k, keys, values, s + 1, k,
+                 expected.data() + (cell * t + s) * h * k + head * k, &expected_lse[at((cell * h + head) * t + s)]);
+        }
+      }
+    }
+    const Tensor out = poisoned({g, b, t, h * k}, kF64), lse = poisoned({g, b, h, t}, kF64);
+    attention_forward(kStream, qkv, heads, out, lse);
+    EXPECT_LT(largest_error(values_of(out), expected), kRounding) << t;
+    EXPECT_LT(largest_error(values_of(lse), expected_lse), kRounding) << t;
+  }
+}
+
+TEST(Composite, CachedAttentionIsAttentionPieceByPiece) {
+  const std::int64_t b = 2, t = 70, capacity = 90;
+  const AttentionHeads heads{4, 2, 3};
+  const std::int64_t w = heads.row_width(), width = heads.query * heads.width;
+  const Tensor qkv = normal_tensor({1, b, t, w}, 1, kF64);
+  const Tensor whole = poisoned({1, b, t, width}, kF64), lse = poisoned({1, b, heads.query, t}, kF64);
+  attention_forward(kStream, qkv, heads, whole, lse);
+  const Tensor keys = poisoned({b, capacity, heads.key_value, heads.width}, kF64), values = poisoned(keys.shape(), kF64);
+  const Tensor length = integers({b}, {0, 0});
+  std::int64_t done = 0;
+  for (const std::int64_t rows : {1, 2, 66, 1}) {
+    const Tensor piece = poisoned({b, rows, w}, kF64), out = poisoned({b, rows, width}, kF64);
+    for (std::int64_t i = 0; i < b; ++i) piece.select(i).copy_from(kStream, qkv.select(0).select(i).slice(done, done + rows));
+    attention_cached(kStream, piece, heads, length, keys, values, out);
+    for (std::int64_t i = 0; i < b; ++i) {
+      EXPECT_LT(largest_error(values_of(out.select(i)), values_of(whole.select(0).select(i).slice(done, done + rows))),
+                kRounding);
+      length.data<std::int32_t>()[i] += static_cast<std::int32_t>(rows);
+    }
+    done += rows;
+  }
+  EXPECT_EQ(done, t);
+}
+
+TEST(Composite, Rotary) {
+  const std::int64_t g = 2, b = 2, t = 3, k = 4, w = 12;
+  const Tensor table = normal_tensor({9, k}, 1, kF64), x = normal_tensor({g, b, t, w}, 2, kF64);
+  const Values c = values_of(table), in = values_of(x);
+  for (const bool with_first : {false, true}) {
+    for (const double sign : {1.0, -1.0}) {
+      Values expected = in;
+      for (std::int64_t row = 0; row < g * b * t; ++row) {
+        const std::int64_t position = row % t + (with_first ? (row / t % b == 0 ? 6 : 1) : 0);
+        for (std::int64_t head = 0; head < 2; ++head) {  // the third head stays
+          for (std::int64_t i = 0; i < k / 2; ++i) {
+            const std::size_t low = at(row * w + head * k + i), high = low + 2;
+            const double cosine = c[at(position * k + i)], sine = sign * c[at(position * k + 2 + i)];
+            expected[low] = in[low] * cosine - in[high] * sine;
+            expected[high] = in[high] * cosine + in[low] * sine;
+          }
+        }
+      }
+      const Tensor y = x.clone(kStream);
+      rotary(kStream, y, 2, table, with_first ? integers({b}, {6, 1}) : Tensor{}, sign < 0);
+      EXPECT_LT(largest_error(values_of(y), expected), kRounding);
+    }
+  }
+}
+
+TEST(Composite, CrossEntropy) {
+  const std::int64_t r = 33, v = 7;
+  const Tensor logits = normal_tensor({r, v}, 1, kF64, 4);
+  for (std::int64_t i = 0; i < v; ++i) logits.data<double>()[i] = 1000;  // a tie of large logits: no overflow
+  const Values in = values_of(logits);
+  std::vector<std::int32_t> target;
+  Values loss, lse, correct;
+  for (std::int64_t i = 0; i < r; ++i) {
+    target.push_back(static_cast<std::int32_t>(i * 5 % v));
+    const auto row = in.begin() + i * v;
+    double sum = 0;
+    for (std::int64_t j = 0; j < v; ++j) sum += std::exp(row[j] - row[0]);
+    lse.push_back(row[0] + std::log(sum));
+    loss.push_back(lse.back() - row[target.back()]);
+    correct.push_back(std::max_element(row, row + v) - row == target.back() ? 1 : 0);
+  }
+  const Tensor l = poisoned({r}, kF64), s = poisoned({r}, kF64), right = poisoned({r}, DType::kU8);
+  cross_entropy_forward(kStream, logits, integers({r}, target), l, s, right);
+  EXPECT_LT(largest_error(values_of(l), loss), kRounding);
+  EXPECT_LT(largest_error(values_of(s), lse), kRounding);
+  EXPECT_EQ(values_of(right), correct);
+  EXPECT_EQ(correct[0], 1);  // the first of a tie
+  const Tensor grad = poisoned({r, v}, kF64), dloss = normal_tensor({r}, 3, kF64), same = logits.clone(kStream);
+  cross_entropy_backward(kStream, dloss, logits, integers({r}, target), s, grad);
+  cross_entropy_backward(kStream, dloss, same, integers({r}, target), s, same);
+  EXPECT_TRUE(bit_equal(grad, same));
+}
+
+TEST(Composite, Dpfp) {
+  for (const std::int64_t nu : {1, 3, 7}) {
+    const std::int64_t r = 5, d = 4;
+    const Tensor x = normal_tensor({r, d}, 1, kF64);
+    x.data<double>()[2] = 0;
+    const Values in = values_of(x);
+    Values expected;
+    for (std::int64_t row = 0; row < r; ++row) {
+      Values u;
+      for (std::int64_t i = 0; i < d; ++i) u.push_back(std::max(in[at(row * d + i)], 0.0));
+      for (std::int64_t i = 0; i < d; ++i) u.push_back(std::max(-in[at(row * d + i)], 0.0));
+      for (std::int64_t j = 1; j <= nu; ++j) {
+        for (std::int64_t i = 0; i < 2 * d; ++i) expected.push_back(u[at(i)] * u[at((i - j + 2 * d) % (2 * d))]);
+      }
+    }
+    const Tensor phi = poisoned({r, 2 * nu * d}, kF64);
+    dpfp_forward(kStream, x, nu, phi);
+    EXPECT_EQ(values_of(phi), expected) << nu;
+  }
+}
+
+struct MemoryInputs {
+  std::int64_t g = 2, b = 3, t = 5, d = 3, p = 4;
+  Tensor a = normal_tensor({g, b, p, d}, 1, kF64), z = positive_tensor({g, b, p}, 2, kF64);
+  Tensor x = normal_tensor({g, b, t, d}, 3, kF64), phi = positive_tensor({g, b, t, p}, 4, kF64);
+  Cells cells{integers<std::uint8_t>({g, b}, {1, 3, 0, 1, 1, 3}), integers({g, b}, {5, 4, 0, 3, 5, 2})};
+};
+
+TEST(Composite, MemoryRead) {
+  const MemoryInputs m;
+  const Values x = values_of(m.x), phi = values_of(m.phi), a = values_of(m.a), z = values_of(m.z);
+  Values expected = x, den(at(m.g * m.b * m.t), kMemoryEpsilon);
+  double smallest = INFINITY;
+  for (std::int64_t row = 0; row < m.g * m.b * m.t; ++row) {
+    const std::int64_t cell = row / m.t;
+    if (m.cells.flags.data<std::uint8_t>()[cell] != kCellActive) continue;
+    for (std::int64_t f = 0; f < m.p; ++f) den[at(row)] += phi[at(row * m.p + f)] * z[at(cell * m.p + f)];
+    for (std::int64_t j = 0; j < m.d; ++j) {
+      double sum = 0;
+      for (std::int64_t f = 0; f < m.p; ++f) sum += phi[at(row * m.p + f)] * a[at((cell * m.p + f) * m.d + j)];
+      expected[at(row * m.d + j)] += sum / den[at(row)];
+    }
+    if (row % m.t < m.cells.rows.data<std::int32_t>()[cell]) smallest = std::min(smallest, den[at(row)]);
+  }
+  const Tensor y = poisoned(m.x.shape(), kF64), c = poisoned({m.g, m.b, m.t}, kF64), least = Tensor::from<double>({1}, {1e9});
+  memory_read_forward(kStream, m.x, m.phi, m.a, m.z, m.cells, y, c, least);
+  EXPECT_LT(largest_error(values_of(y), expected), kRounding);
+  EXPECT_LT(largest_error(values_of(c), den), kRounding);
+  EXPECT_NEAR(least.data<double>()[0], smallest, kRounding);
+}
+
+TEST(Composite, MemoryWrite) {
+  const MemoryInputs m;
+  const std::int64_t rows = 2;
+  const Tensor k = positive_tensor({m.g, m.b, rows, m.p}, 5, kF64), v = normal_tensor({m.g, m.b, rows, m.d}, 6, kF64),
+               b = normal_tensor({m.g, m.b, rows}, 7, kF64);
+  // Masses of all sizes, so that γ is clipped in some cells and not in others.
+  for (std::int64_t i = 0; i < m.z.numel(); ++i) m.z.data<double>()[i] *= i < m.z.numel() / 2 ? 0.3 : 3;
+  const Values ks = values_of(k), vs = values_of(v), bs = values_of(b), a = values_of(m.a), z = values_of(m.z);
+  for (const bool correction : {true, false}) {
+    Values new_a = a, new_z = z, error(vs.size(), 0.0), den(bs.size(), kMemoryEpsilon), gammas(bs.size(), 0.0);
+    for (std::int64_t row = 0; row < m.g * m.b * rows; ++row) {
+      const std::int64_t cell = row / rows;
+      const std::uint8_t flags = m.cells.flags.data<std::uint8_t>()[cell];
+      if ((flags & kCellActive) == 0) continue;
+      const bool first = (flags & kCellFirst) != 0;
+      double norm = kMemoryEpsilon;
+      for (std::int64_t f = 0; f < m.p; ++f) {
+        const double key = ks[at(row * m.p + f)];
+        if (!first) den[at(row)] += key * z[at(cell * m.p + f)];
+        norm += key * key;
+      }
+      const double gamma = first || !correction ? 1 : std::clamp(1 - den[at(row)] / norm, 0.0, 1.0);
+      gammas[at(row)] = gamma;
+      for (std::int64_t j = 0; j < m.d; ++j) {
+        double old = 0;
+        for (std::int64_t f = 0; f < m.p && !first; ++f) old += ks[at(row * m.p + f)] * a[at((cell * m.p + f) * m.d + j)];
+        error[at(row * m.d + j)] = vs[at(row * m.d + j)] - old / den[at(row)];
+        for (std::int64_t f = 0; f < m.p; ++f) {
+          new_a[at((cell * m.p + f) * m.d + j)] +=
+              ks[at(row * m.p + f)] * error[at(row * m.d + j)] / (1 + std::exp(-bs[at(row)]));
+        }
+      }
+      for (std::int64_t f = 0; f < m.p; ++f) new_z[at(cell * m.p + f)] += gamma * ks[at(row * m.p + f)];
+    }
+    const MemoryWrite saved{poisoned(v.shape(), kF64), poisoned(b.shape(), kF64), poisoned(b.shape(), kF64)};
+    const Tensor a_out = poisoned(m.a.shape(), kF64), z_out = poisoned(m.z.shape(), kF64);
+    memory_write_forward(kStream, k, v, b, m.a, m.z, m.cells, correction, a_out, z_out, saved, {});
+    EXPECT_LT(largest_error(values_of(a_out), new_a), kRounding);
+    EXPECT_LT(largest_error(values_of(z_out), new_z), kRounding);
+    EXPECT_LT(largest_error(values_of(saved.error), error), kRounding);
+    EXPECT_LT(largest_error(values_of(saved.den), den), kRounding);
+    EXPECT_LT(largest_error(values_of(saved.gamma), gammas), kRounding);
+    EXPECT_EQ(values_of(m.a), a);  // the old state is left alone
+    // In place.
+    const Tensor same_a = m.a.clone(kStream), same_z = m.z.clone(kStream);
+    memory_write_forward(kStream, k, v, b, same_a, same_z, m.cells, correction, same_a, same_z, saved, {});
+    EXPECT_TRUE(bit_equal(same_a, a_out));
+    EXPECT_TRUE(bit_equal(same_z, z_out));
+  }
+}
+
+TEST(Composite, Embedding) {
+  const Tensor table = normal_tensor({5, 3}, 1, kF64), memory = normal_tensor({2, 3}, 2, kF64),
+               positions = normal_tensor({4, 3}, 3, kF64);
+  const Tensor rows = integers({6}, {4, 0, memory_row(0), memory_row(1), kPaddingRow, 4});
+  const Tensor place = integers({6}, {0, 1, 2, 3, -1, -1});
+  Values expected;
+  for (const auto& [tensor, row, position] : std::vector<std::tuple<Tensor, int, int>>{
+           {table, 4, 0}, {table, 0, 1}, {memory, 0, 2}, {memory, 1, 3}, {Tensor{}, 0, -1}, {table, 4, -1}}) {
+    for (int i = 0; i < 3; ++i) {
+      expected.push_back((tensor.defined() ? tensor.data<double>()[row * 3 + i] : 0) +
+                         (position >= 0 ? positions.data<double>()[position * 3 + i] : 0));
+    }
+  }
+  const Tensor out = poisoned({6, 3}, kF64);
+  embedding_forward(kStream, rows, place, table, memory, positions, out);
+  EXPECT_EQ(values_of(out), expected);
+}
+
+TEST(Composite, Rows) {
+  const Tensor x = normal_tensor({2, 4, 3}, 1, kF64), first = integers({2}, {2, 0});
+  const Tensor out = poisoned({2, 2, 3}, kF64);
+  take_rows_forward(kStream, x, first, out);
+  EXPECT_EQ(values_of(out.select(0)), values_of(x.select(0).slice(2, 4)));
+  EXPECT_EQ(values_of(out.select(1)), values_of(x.select(1).slice(0, 2)));
+  const Tensor dx = poisoned({2, 4, 3}, kF64);
+  take_rows_backward(kStream, out, first, dx, GradMode::kOverwrite);
+  EXPECT_EQ(values_of(dx.select(0).slice(0, 2)), Values(6, 0));
+  EXPECT_EQ(values_of(dx.select(0).slice(2, 4)), values_of(out.select(0)));
+  const Tensor untouched = poisoned({2, 4, 3}, kF64);
+  take_rows_backward(kStream, out, first, untouched, GradMode::kSkip);
+  EXPECT_TRUE(bit_equal(untouched, poisoned({2, 4, 3}, kF64)));
+
+  const Tensor index = integers({3}, {7, 0, 4}), list = poisoned({3, 3}, kF64);
+  gather_rows(kStream, x, index, list);
+  const Tensor flat = x.reshape({8, 3});
+  EXPECT_EQ(values_of(list.select(0)), values_of(flat.select(7)));
+  EXPECT_EQ(values_of(list.select(2)), values_of(flat.select(4)));
+  const Tensor sum = x.clone(kStream), put = poisoned({2, 4, 3}, kF64);
+  scatter_add_rows(kStream, list, index, sum);
+  put.fill_zero(kStream);
+  put_rows(kStream, list, index, put);
+  for (std::int64_t i = 0; i < 24; ++i) {
+    const bool chosen = i / 3 == 7 || i / 3 == 0 || i / 3 == 4;
+    EXPECT_EQ(sum.data<double>()[i], x.data<double>()[i] * (chosen ? 2 : 1));
+    EXPECT_EQ(put.data<double>()[i], chosen ? x.data<double>()[i] : 0);
+  }
+  const Tensor y = x.clone(kStream);
+  add(kStream, x, y);
+  for (std::int64_t i = 0; i < 24; ++i) EXPECT_EQ(y.data<double>()[i], 2 * x.data<double>()[i]);
+}
+
+TEST(Composite, Dropout) {
+  const std::int64_t elements = 10001;  // not a multiple of the four numbers a block holds
+  const Tensor x = normal_tensor({2, 2, elements}, 1, kF64), cell = integers<std::int64_t>({2, 2}, {3, 70000, 1, 0});
+  const DropoutKey key{11, 12, 2};
+  const Tensor y = poisoned(x.shape(), kF64);
+  dropout(kStream, x, cell, 0.3, key, y);
+  std::int64_t kept = 0;
+  for (std::int64_t i = 0; i < x.numel(); ++i) {
+    const double value = y.data<double>()[i];
+    if (value == 0) continue;
+    ++kept;
+    ASSERT_DOUBLE_EQ(value, x.data<double>()[i] / 0.7);
+  }
+  EXPECT_NEAR(static_cast<double>(kept) / static_cast<double>(x.numel()), 0.7, 0.01);
+  // The mask belongs to the cell, wherever it stands, and changes with cell, seed, step and site.
+  const auto masked = [&](std::int64_t number, const DropoutKey& k) {
+    const Tensor one = poisoned({1, 1, elements}, kF64);
+    dropout(kStream, x.select(0).slice(0, 1).reshape({1, 1, elements}), integers<std::int64_t>({1, 1}, {number}), 0.3, k, one);
+    return one;
+  };
+  EXPECT_TRUE(bit_equal(masked(3, key).select(0), y.select(0).slice(0, 1)));
+  for (const auto& [number, other] : std::vector<std::pair<int, DropoutKey>>{
+           {4, key}, {3, {10, 12, 2}}, {3, {11, 13, 2}}, {3, {11, 12, 1}}}) {
+    EXPECT_FALSE(bit_equal(masked(3, key), masked(number, other)));
+  }
+  // In place, and rate zero.
+  const Tensor same = x.clone(kStream);
+  dropout(kStream, same, cell, 0.3, key, same);
+  EXPECT_TRUE(bit_equal(same, y));
+  dropout(kStream, x, cell, 0, key, y);
+  EXPECT_TRUE(bit_equal(x, y));
+}
+
+TEST(Composite, AdamW) {
+  const std::int64_t n = 20000;  // more than one thread's share
+  const Tensor g = normal_tensor({n}, 1, kF64), w = normal_tensor({n}, 2, kF64);
+  const Tensor m = Tensor::zeros(kStream, {n}, kF64), v = Tensor::zeros(kStream, {n}, kF64);
+  Values gs = values_of(g), ws = values_of(w), ms(at(n), 0), vs(at(n), 0);
+  AdamWStep options{.lr = 0.1, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-6, .decay = 0.3};
+  for (options.step = 1; options.step <= 3; ++options.step) {
+    adamw(kStream, options, g, m, v, w);
+    for (std::size_t i = 0; i < ws.size(); ++i) {
+      ms[i] = 0.8 * ms[i] + 0.2 * gs[i];
+      vs[i] = 0.95 * vs[i] + 0.05 * gs[i] * gs[i];
+      const double first = ms[i] / (1 - std::pow(0.8, options.step)), second = vs[i] / (1 - std::pow(0.95, options.step));
+      ws[i] -= 0.1 * (first / (std::sqrt(second) + 1e-6) + 0.3 * ws[i]);
+    }
+    EXPECT_LT(largest_error(values_of(w), ws), kRounding);
+    EXPECT_LT(largest_error(values_of(m), ms), kRounding);
+    EXPECT_LT(largest_error(values_of(v), vs), kRounding);
+  }
+  double squares = 0;
+  for (const double value : gs) squares += value * value;
+  EXPECT_NEAR(sum_of_squares(kStream, g), squares, 1e-8);
+  scale_and_clip(kStream, g, 2, 0.5);
+  for (double& value : gs) value = std::clamp(2 * value, -0.5, 0.5);
+  EXPECT_EQ(values_of(g), gs);
+  scale_and_clip(kStream, g, 3, 0);
+  for (double& value : gs) value *= 3;
+  EXPECT_EQ(values_of(g), gs);
+}
+
+TEST(Composite, SumOfSquaresSeesWhatIsNotFinite) {
+  const Tensor g = normal_tensor({40000}, 1, DType::kF32);
+  EXPECT_TRUE(std::isfinite(sum_of_squares(kStream, g)));
+  g.data<float>()[39999] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_FALSE(std::isfinite(sum_of_squares(kStream, g)));
+  g.data<float>()[39999] = std::numeric_limits<float>::infinity();
+  EXPECT_FALSE(std::isfinite(sum_of_squares(kStream, g)));
+  g.data<float>()[39999] = 1e30f;  // overflows in float32, not in double
+  EXPECT_TRUE(std::isfinite(sum_of_squares(kStream, g)));
+}
+
+}  // namespace
+}  // namespace wt::kernels
