@@ -34,6 +34,12 @@ Tensor Decoder::append(const std::vector<std::vector<std::int32_t>>& tokens) {
     // Padding rows of shorter samples take room too, until the next call overwrites them.
     WT_CHECK(length[i] + t <= capacity(), "decoder: the segment of sample ", i, " would have ", length[i] + t,
              " rows, its capacity is ", capacity());
+    const std::int64_t end = length[i] + static_cast<std::int64_t>(ids.size()), limit = model_.max_segment_tokens();
+    WT_CHECK(limit == 0 || end <= limit, "decoder: the segment of sample ", i, " would have ", end,
+             " rows, the model's position table ", limit);
+    for (const std::int32_t id : ids) {
+      WT_CHECK(id >= 0, "embedding: token id ", id, " is not in the vocabulary of ", model_.config().vocab_size);
+    }
     std::copy(ids.begin(), ids.end(), rows.begin() + i * t);
     cells_.cells.rows.data<std::int32_t>()[i] = static_cast<std::int32_t>(ids.size());
   }

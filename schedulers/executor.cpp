@@ -107,6 +107,11 @@ Tensor Executor::input_rows(const SegmentGrid& grid, int item,
     const SegmentCell& cell = grid.at(item, b);
     if (!cell.active()) continue;
     const auto& ids = sequences[static_cast<std::size_t>(cell.sequence)];
+    // Below, negative ids mean padding and memory rows; the kernel checks the upper end.
+    for (std::int64_t t = cell.begin; t < cell.begin + cell.length; ++t) {
+      const std::int32_t id = ids[static_cast<std::size_t>(t)];
+      WT_CHECK(id >= 0, "embedding: token id ", id, " is not in the vocabulary of ", model_.config().vocab_size);
+    }
     auto out = rows.begin() + b * rows_;
     out = std::copy_n(ids.begin() + cell.begin, cell.length, out);
     for (std::int32_t j = 0; j < model_.num_mem_tokens(); ++j) *out++ = kernels::memory_row(j);

@@ -13,7 +13,7 @@
 
 namespace wt {
 
-// ‖a - b‖ / ‖b‖
+// ‖a - b‖ / ‖b‖; ‖a‖ where b is zero.
 inline double relative_error(const Tensor& a, const std::vector<double>& b) {
   const std::vector<double> values = a.to(Stream{}, DType::kF64).to_vector<double>();
   WT_CHECK(values.size() == b.size(), "comparing ", values.size(), " values with ", b.size());
@@ -22,7 +22,7 @@ inline double relative_error(const Tensor& a, const std::vector<double>& b) {
     difference += (values[i] - b[i]) * (values[i] - b[i]);
     norm += b[i] * b[i];
   }
-  return std::sqrt(difference) / std::sqrt(norm);
+  return norm == 0 ? std::sqrt(difference) : std::sqrt(difference / norm);
 }
 
 // The fields that these files use; train/model_config_json.h reads real config.json files.

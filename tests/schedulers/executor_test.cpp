@@ -1,0 +1,259 @@
+// The executor's promises beside the numbers: memory, errors, states that go on, odd batches.
+#include "schedulers/executor.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "core/memory.h"
+#include "tests/schedulers/support.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/tolerances.h"
+
+namespace wt {
+namespace {
+
+constexpr std::array kSchedules{Schedule::kSequential, Schedule::kDiagonal, Schedule::kStreaming};
+
+TokenPlace last_place(const TokenBatch& batch, int q) {
+  return {q, static_cast<std::int64_t>(batch.sequences[static_cast<std::size_t>(q)].size()) - 1};
+}
+
+// Bytes in use at once, at the most, by a forward over this many segments.
+std::uint64_t peak_of(const Model& model, Schedule schedule, std::int64_t segments, ExecutorOptions options = {}) {
+  const std::int64_t n = model.config().armt.segment_size;
+  const TokenBatch batch = random_batch({segments * n, segments * n - 3}, 2, model.config().vocab_size);
+  const SegmentGrid grid = make_grid({segments * n, segments * n - 3}, 2, n, SegmentAlignment::kLeft);
+  const Plan plan = make_plan(schedule, model.num_layers(), grid.segments_by_round);
+  State state = model.new_state(2);
+  Executor executor(model);
+  reset_peak(Device{});
+  const std::uint64_t before = memory_use(Device{}).current;
+  executor.forward(batch.sequences, grid, plan, {last_place(batch, 0), last_place(batch, 1)}, state, options);
+  return memory_use(Device{}).peak - before;
+}
+
+TEST(ExecutorMemory, DoesNotGrowWithTheSegmentsWithoutATape) {
+  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  for (const Schedule schedule : kSchedules) {
+    peak_of(*model, schedule, 4);  // the model's rotary table is made on first use
+    const std::uint64_t few = peak_of(*model, schedule, 4);
+    EXPECT_GT(few, 0u);
+    EXPECT_EQ(peak_of(*model, schedule, 400), few) << name_of(schedule);
+  }
+}
+
+TEST(ExecutorMemory, GrowsWithATapeAndLessWhenRecomputing) {
+  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  for (const Schedule schedule : kSchedules) {
+    ExecutorOptions options;
+    options.gradients = true;
+    const std::uint64_t kept = peak_of(*model, schedule, 40, options);
+    options.activations = Activations::kRecompute;
+    const std::uint64_t again = peak_of(*model, schedule, 40, options);
+    EXPECT_GT(kept, 3 * peak_of(*model, schedule, 40)) << name_of(schedule);
+    EXPECT_LT(again, kept / 2) << name_of(schedule);
+  }
+}
+
+TEST(ExecutorMemory, BackwardGivesEverythingBack) {
+  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kGPT2, 3));
+  const TokenBatch batch = random_batch({13, 7}, 2, 11);
+  ExecutorOptions options;
+  options.gradients = true;
+  model->parameters().zero_grad();
+  State state = model->new_state(2);
+  Executor executor(*model);
+  run_language_model(executor, *model, batch, Schedule::kDiagonal, options, 1, state);
+  const std::uint64_t after_one = memory_use(Device{}).current;
+  run_language_model(executor, *model, batch, Schedule::kDiagonal, options, 1, state);
+  EXPECT_EQ(memory_use(Device{}).current, after_one);
+}
+
+TEST(Executor, SavedBytesOfEachWave) {
+  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  const TokenBatch batch = random_batch({23}, 1, 11);
+  ExecutorOptions options;
+  options.gradients = true;
+  options.activations = Activations::kRecompute;
+  Executor executor(*model);
+  State state = model->new_state(1);
+  run_language_model(executor, *model, batch, Schedule::kDiagonal, options, 1, state);
+  // Input (G, 1, 8, 8) and state (G, 1, 36, 8) and (G, 1, 36) of waves of 1, 2, 3, 3, 3, 2, 1 layers.
+  std::vector<std::uint64_t> expected;
+  for (const std::uint64_t g : {1, 2, 3, 3, 3, 2, 1}) expected.push_back(g * 8 * (8 * 8 + 36 * 8 + 36));
+  EXPECT_EQ(executor.saved_bytes(), expected);
+}
+
+TEST(Executor, ErrorsSayWhichWave) {
+  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  TokenBatch batch = random_batch({23}, 1, 11);
+  batch.sequences[0][12] = 11;  // in the third segment
+  Executor executor(*model);
+  State state = model->new_state(1);
+  EXPECT_ERROR(run_language_model(executor, *model, batch, Schedule::kDiagonal, {}, 1, state), Error,
+               "embedding: token id 11 is not in the vocabulary of 11; wave 2, layers [0,3)");
+  EXPECT_ERROR(run_language_model(executor, *model, batch, Schedule::kSequential, {}, 1, state), Error,
+               "wave 6, layers [0,1)");
+  // Negative ids mean padding and memory rows inside; from outside they are mistakes.
+  for (const std::int32_t id : {-1, -2}) {
+    batch.sequences[0][12] = id;
+    EXPECT_ERROR(run_language_model(executor, *model, batch, Schedule::kDiagonal, {}, 1, state), Error,
+                 cat("token id ", id, " is not in the vocabulary of 11"));
+  }
+}
+
+TEST(Executor, ArgumentsThatDoNotFit) {
+  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  const TokenBatch batch = random_batch({13, 7}, 2, 11);
+  const SegmentGrid grid = make_grid({13, 7}, 2, 5, SegmentAlignment::kLeft);
+  const Plan plan = diagonal_plan(3, grid.segments_by_round);
+  State state = model->new_state(2);
+  Executor executor(*model);
+  const auto forward = [&](const Plan& p, const std::vector<TokenPlace>& places) {
+    executor.forward(batch.sequences, grid, p, places, state, {});
+  };
+  EXPECT_ERROR(forward(diagonal_plan(2, {3}), {}), Error, "the plan is for 2 layers and 3 segments, the model has 3");
+  EXPECT_ERROR(forward(diagonal_plan(3, {4}), {}), Error, "3 layers and 4 segments");
+  Plan broken = plan;
+  broken.waves.pop_back();
+  EXPECT_ERROR(forward(broken, {}), Error, "plan: layer 2 runs 2 of 3 items");
+  EXPECT_ERROR(forward(plan, {{0, 12}, {1, 7}, {0, 13}}), Error, "2 of 3 chosen places lie in no segment");
+  EXPECT_ERROR(forward(plan, {{2, 0}}), Error, "1 of 1 chosen places");
+  EXPECT_ERROR(forward(plan, {{0, -1}}), Error, "1 of 1 chosen places");
+  EXPECT_ERROR(forward(plan, {{-1, 0}}), Error, "place 0 names sequence -1");
+  EXPECT_ERROR(executor.backward(Tensor::zeros(Stream{}, {0, 8}, DType::kF64)), Error, "without a forward that kept a tape");
+
+  ExecutorOptions options;
+  options.gradients = true;
+  const Tensor hidden = executor.forward(batch.sequences, grid, plan, {{0, 3}}, state, options);
+  executor.backward(hidden);
+  EXPECT_ERROR(executor.backward(hidden), Error, "without a forward that kept a tape");
+}
+
+TEST(Executor, SegmentsLongerThanThePositionTable) {
+  ModelConfig config = tiny_config(BackboneType::kGPT2);
+  config.has_armt = false;
+  const std::unique_ptr<Model> model = tiny_model(config);
+  Executor executor(*model);
+  State state = model->new_state(1);
+  EXPECT_ERROR(run_language_model(executor, *model, random_batch({7}, 1, 11), Schedule::kDiagonal, {}, 1, state), Error,
+               "a segment has 7 tokens, the model's position table 6");
+  EXPECT_NO_THROW(run_language_model(executor, *model, random_batch({6}, 1, 11), Schedule::kDiagonal, {}, 1, state));
+}
+
+TEST(Executor, SmallestDenominatorIsInfiniteWithoutReads) {
+  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  Executor executor(*model);
+  EXPECT_EQ(executor.min_denominator(), std::numeric_limits<double>::infinity());
+  State state = model->new_state(1);
+  run_language_model(executor, *model, random_batch({5}, 1, 11), Schedule::kDiagonal, {}, 1, state);
+  EXPECT_EQ(executor.min_denominator(), std::numeric_limits<double>::infinity());
+  run_language_model(executor, *model, random_batch({6}, 1, 11), Schedule::kDiagonal, {}, 1, state);
+  EXPECT_LT(executor.min_denominator(), 1e3);
+  EXPECT_GT(executor.min_denominator(), 1e-5);
+}
+
+TEST(Executor, StateOfAFinishedSampleStays) {
+  // The second sample ends after one segment: its memory is what a run of its own leaves.
+  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  const TokenBatch both = random_batch({23, 4}, 2, 11);
+  TokenBatch alone;
+  alone.batch = 1;
+  alone.sequences = {both.sequences[1]};
+  alone.mask = {both.mask[1]};
+  Executor executor(*model);
+  State two = model->new_state(2), one = model->new_state(1);
+  run_language_model(executor, *model, both, Schedule::kDiagonal, {}, 1, two);
+  run_language_model(executor, *model, alone, Schedule::kDiagonal, {}, 1, one);
+  for (int l = 0; l < 3; ++l) {
+    const auto kept = two[0].select(l).select(1).to_vector<double>(), expected = one[0].select(l).select(0).to_vector<double>();
+    for (std::size_t i = 0; i < kept.size(); ++i) EXPECT_NEAR(kept[i], expected[i], kSchedulesAgreeF64);
+  }
+}
+
+TEST(Executor, EverySequenceStartsFromAnEmptyMemory) {
+  // Whatever the state held before, and whichever sequence ran in the sample before.
+  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  const TokenBatch batch = random_batch({13}, 1, 11);
+  Executor executor(*model);
+  for (const Schedule schedule : kSchedules) {
+    State fresh = model->new_state(1), used = model->new_state(1);
+    const double loss = run_language_model(executor, *model, batch, schedule, {}, 1, fresh).sum;
+    run_language_model(executor, *model, random_batch({27}, 1, 11, 9), schedule, {}, 1, used);
+    EXPECT_EQ(run_language_model(executor, *model, batch, schedule, {}, 1, used).sum, loss);
+    EXPECT_EQ(used[0].to_vector<double>(), fresh[0].to_vector<double>());
+    EXPECT_EQ(used[1].to_vector<double>(), fresh[1].to_vector<double>());
+  }
+}
+
+TEST(LanguageModel, CountsTargetsAndRightOnes) {
+  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 2));
+  const TokenBatch batch = random_batch({13, 7, 1, 0}, 2, 11);
+  EXPECT_EQ(batch.num_tokens(), 21);
+  // The last token of a sequence predicts nothing, whatever its mask says.
+  EXPECT_EQ(batch.num_targets(), 9 + 5);
+  Executor executor(*model);
+  State state = model->new_state(2);
+  const LossResult result = run_language_model(executor, *model, batch, Schedule::kStreaming, {}, 1, state);
+  EXPECT_EQ(result.targets, 14);
+  EXPECT_EQ(result.correct_by_target.size(), 14u);
+  EXPECT_EQ(result.correct, std::count(result.correct_by_target.begin(), result.correct_by_target.end(), 1));
+  EXPECT_DOUBLE_EQ(result.mean(), result.sum / 14);
+}
+
+TEST(LanguageModel, BatchesWithoutTargetsOrTokens) {
+  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 2));
+  Executor executor(*model);
+  State state = model->new_state(1);
+  ExecutorOptions options;
+  options.gradients = true;
+  for (const std::vector<std::int64_t>& lengths : {std::vector<std::int64_t>{}, {0}, {1}, {6}}) {
+    TokenBatch batch = random_batch(lengths, 1, 11);
+    for (auto& mask : batch.mask) std::fill(mask.begin(), mask.end(), std::uint8_t{0});
+    model->parameters().zero_grad();
+    const LossResult result = run_language_model(executor, *model, batch, Schedule::kDiagonal, options, 1, state);
+    EXPECT_EQ(result.targets, 0);
+    EXPECT_EQ(result.mean(), 0);
+    for (const PublishedTensor& tensor : model->parameters().published()) {
+      for (const double value : tensor.grad.to_vector<double>()) ASSERT_EQ(value, 0) << tensor.name;
+    }
+  }
+}
+
+TEST(LanguageModel, MasksThatDoNotFit) {
+  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 2));
+  Executor executor(*model);
+  State state = model->new_state(1);
+  TokenBatch batch = random_batch({6, 4}, 1, 11);
+  batch.mask[1].pop_back();
+  EXPECT_ERROR(run_language_model(executor, *model, batch, Schedule::kDiagonal, {}, 1, state), Error,
+               "sequence 1 has 4 tokens and a mask of 3");
+  batch.mask.pop_back();
+  EXPECT_ERROR(run_language_model(executor, *model, batch, Schedule::kDiagonal, {}, 1, state), Error,
+               "a batch of 2 sequences has 1 masks");
+}
+
+TEST(LanguageModel, SinglePrecisionFollowsDouble) {
+  const ModelConfig config = tiny_config(BackboneType::kLlama, 3);
+  const TokenBatch batch = random_batch({13, 7, 4}, 3, config.vocab_size);
+  ExecutorOptions options;
+  options.gradients = true;
+  const StepResult exact = run_step(*tiny_model(config), batch, Schedule::kDiagonal, options);
+  const StepResult single = run_step(*tiny_model(config, DType::kF32), batch, Schedule::kDiagonal, options);
+  EXPECT_NEAR(single.loss / exact.loss, 1, kGoldenLogitsF32);
+  for (std::size_t i = 0; i < exact.grads.size(); ++i) {
+    double difference = 0, norm = 0;
+    for (std::size_t j = 0; j < exact.grads[i].second.size(); ++j) {
+      difference += std::pow(single.grads[i].second[j] - exact.grads[i].second[j], 2);
+      norm += std::pow(exact.grads[i].second[j], 2);
+    }
+    EXPECT_LT(std::sqrt(difference / norm), kGoldenGradientF32) << exact.grads[i].first;
+  }
+}
+
+}  // namespace
+}  // namespace wt

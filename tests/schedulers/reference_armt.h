@@ -1,0 +1,272 @@
+// ARMT in plain double loops, one sequence at a time, segment by segment, layer by layer: written from the equations
+// (arXiv 2407.04841, Llama and GPT-2 as published), sharing no code with the product. It reads its weights by their
+// published names and in place, so that it can be differenced against them.
+//
+// Values that carry no gradient (γ, and with k2 the state that enters a cut) are recorded at the base point and can be
+// frozen: then a difference quotient sees what backward sees.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numbers>
+#include <string>
+#include <vector>
+
+#include "layers/model.h"
+#include "schedulers/language_model.h"
+#include "schedulers/segments.h"
+
+namespace wt {
+
+class ReferenceArmt {
+ public:
+  ReferenceArmt(const Model& model, int k2 = 0) : config_(model.config()), k2_(k2) {
+    for (const PublishedTensor& tensor : model.parameters().published()) weights_[tensor.name] = tensor.value;
+  }
+
+  void freeze() { frozen_ = true; }
+
+  // The batch's summed cross-entropy; memory after each sequence in `state`: its A and z of every layer.
+  double loss(const TokenBatch& batch) {
+    next_ = 0;
+    double sum = 0;
+    states.clear();
+    for (std::size_t q = 0; q < batch.sequences.size(); ++q) sum += sequence_loss(batch.sequences[q], batch.mask[q]);
+    return sum;
+  }
+
+  struct Memory {
+    std::vector<double> a, z;
+  };
+  std::vector<std::vector<Memory>> states;  // of each sequence and layer
+
+ private:
+  using Rows = std::vector<std::vector<double>>;
+
+  // A value that gradients stop at: recorded, or once frozen, replayed.
+  double stopped(double value) {
+    if (!frozen_) {
+      record_.push_back(value);
+      return value;
+    }
+    return record_.at(next_++);
+  }
+
+  bool gpt2() const { return config_.type == BackboneType::kGPT2; }
+  const double* weight(const std::string& name) const { return weights_.at(name).data<double>(); }
+  std::string base() const {
+    return std::string(config_.has_armt ? "memory_cell.model." : "") + (gpt2() ? "transformer." : "model.");
+  }
+  std::string layer_name(int l) const { return base() + (gpt2() ? "h." : "layers.") + std::to_string(l) + "."; }
+
+  // x · W with W stored (out, in), or (in, out) where transposed.
+  std::vector<double> apply(const std::string& name, const std::vector<double>& x, bool in_out = false) const {
+    const Tensor& w = weights_.at(name);
+    const auto rows = static_cast<std::size_t>(w.dim(0)), cols = static_cast<std::size_t>(w.dim(1));
+    std::vector<double> y(in_out ? cols : rows, 0);
+    const double* value = w.data<double>();
+    for (std::size_t i = 0; i < rows; ++i, value += cols) {
+      if (in_out) {
+        for (std::size_t j = 0; j < cols; ++j) y[j] += value[j] * x[i];
+      } else {
+        for (std::size_t j = 0; j < cols; ++j) y[i] += value[j] * x[j];
+      }
+    }
+    return y;
+  }
+  static void add(std::vector<double>& x, const double* y) {
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] += y[i];
+  }
+
+  std::vector<double> norm(const std::string& name, const std::vector<double>& x) const {
+    const double n = static_cast<double>(x.size());
+    double mean = 0, square = 0;
+    if (gpt2()) {
+      for (const double v : x) mean += v / n;
+    }
+    for (const double v : x) square += (v - mean) * (v - mean) / n;
+    const double scale = 1 / std::sqrt(square + (gpt2() ? config_.layer_norm_eps : config_.rms_norm_eps));
+    const double* w = weight(name + ".weight");
+    std::vector<double> y(x.size());
+    for (std::size_t i = 0; i < x.size(); ++i) y[i] = w[i] * (x[i] - mean) * scale;
+    if (gpt2()) add(y, weight(name + ".bias"));
+    return y;
+  }
+
+  // The feature map of arXiv 2102.11174.
+  std::vector<double> features(const std::vector<double>& x) const {
+    std::vector<double> u, phi;
+    for (const double v : x) u.push_back(std::max(v, 0.0));
+    for (const double v : x) u.push_back(std::max(-v, 0.0));
+    const auto n = u.size();
+    for (std::size_t j = 1; j <= static_cast<std::size_t>(config_.armt.nu); ++j) {
+      for (std::size_t i = 0; i < n; ++i) phi.push_back(u[i] * u[(i + n - j) % n]);
+    }
+    return phi;
+  }
+
+  void rotate(double* x, std::size_t position) const {
+    const auto k = static_cast<std::size_t>(config_.head_width());
+    for (std::size_t i = 0; i < k / 2; ++i) {
+      const double angle = static_cast<double>(position) *
+                           std::pow(config_.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(k));
+      const double low = x[i], high = x[i + k / 2];
+      x[i] = low * std::cos(angle) - high * std::sin(angle);
+      x[i + k / 2] = high * std::cos(angle) + low * std::sin(angle);
+    }
+  }
+
+  Rows block(const std::string& name, const Rows& x) const {
+    const auto heads = static_cast<std::size_t>(config_.num_heads), k = static_cast<std::size_t>(config_.head_width());
+    const std::size_t kv_heads = gpt2() ? heads : static_cast<std::size_t>(config_.kv_heads());
+    Rows q, key, value;
+    for (std::size_t t = 0; t < x.size(); ++t) {
+      const std::vector<double> in = norm(name + (gpt2() ? "ln_1" : "input_layernorm"), x[t]);
+      if (gpt2()) {
+        std::vector<double> all = apply(name + "attn.c_attn.weight", in, true);
+        add(all, weight(name + "attn.c_attn.bias"));
+        const auto d = static_cast<std::ptrdiff_t>(heads * k);
+        q.emplace_back(all.begin(), all.begin() + d);
+        key.emplace_back(all.begin() + d, all.begin() + 2 * d);
+        value.emplace_back(all.begin() + 2 * d, all.end());
+      } else {
+        q.push_back(apply(name + "self_attn.q_proj.weight", in));
+        key.push_back(apply(name + "self_attn.k_proj.weight", in));
+        value.push_back(apply(name + "self_attn.v_proj.weight", in));
+        for (std::size_t h = 0; h < heads; ++h) rotate(q[t].data() + h * k, t);
+        for (std::size_t h = 0; h < kv_heads; ++h) rotate(key[t].data() + h * k, t);
+      }
+    }
+    Rows y = x;
+    for (std::size_t t = 0; t < x.size(); ++t) {
+      std::vector<double> mixed(heads * k, 0);
+      for (std::size_t h = 0; h < heads; ++h) {
+        const std::size_t kv = h / (heads / kv_heads);
+        std::vector<double> p(t + 1, 0);
+        double sum = 0;
+        for (std::size_t s = 0; s <= t; ++s) {
+          for (std::size_t i = 0; i < k; ++i) p[s] += q[t][h * k + i] * key[s][kv * k + i];
+          sum += p[s] = std::exp(p[s] / std::sqrt(static_cast<double>(k)));
+        }
+        for (std::size_t s = 0; s <= t; ++s) {
+          for (std::size_t i = 0; i < k; ++i) mixed[h * k + i] += p[s] / sum * value[s][kv * k + i];
+        }
+      }
+      if (gpt2()) {
+        add(y[t], apply(name + "attn.c_proj.weight", mixed, true).data());
+        add(y[t], weight(name + "attn.c_proj.bias"));
+        std::vector<double> hidden = apply(name + "mlp.c_fc.weight", norm(name + "ln_2", y[t]), true);
+        add(hidden, weight(name + "mlp.c_fc.bias"));
+        for (double& v : hidden) {
+          v = 0.5 * v * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (v + 0.044715 * v * v * v)));
+        }
+        add(y[t], apply(name + "mlp.c_proj.weight", hidden, true).data());
+        add(y[t], weight(name + "mlp.c_proj.bias"));
+      } else {
+        add(y[t], apply(name + "self_attn.o_proj.weight", mixed).data());
+        const std::vector<double> in = norm(name + "post_attention_layernorm", y[t]);
+        std::vector<double> gate = apply(name + "mlp.gate_proj.weight", in);
+        const std::vector<double> up = apply(name + "mlp.up_proj.weight", in);
+        for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
+        add(y[t], apply(name + "mlp.down_proj.weight", gate).data());
+      }
+    }
+    return y;
+  }
+
+  // x + (φ A) / (φ·z + ε)
+  void read(const std::string& name, const Memory& memory, Rows& x) const {
+    for (std::vector<double>& row : x) {
+      const std::vector<double> phi = features(apply(name + "W_mq.weight", row));
+      double c = 1e-5;
+      for (std::size_t f = 0; f < phi.size(); ++f) c += phi[f] * memory.z[f];
+      for (std::size_t i = 0; i < row.size(); ++i) {
+        double sum = 0;
+        for (std::size_t f = 0; f < phi.size(); ++f) sum += phi[f] * memory.a[f * row.size() + i];
+        row[i] += sum / c;
+      }
+    }
+  }
+
+  void write(const std::string& name, bool first, const Rows& rows, Memory& memory) {
+    const Memory old = memory;
+    for (const std::vector<double>& row : rows) {
+      const std::vector<double> k = features(apply(name + "W_mk.weight", row)), v = apply(name + "W_mv.weight", row);
+      const double beta = 1 / (1 + std::exp(-apply(name + "W_mb.weight", row)[0] - weight(name + "W_mb.bias")[0]));
+      double c = 1e-5, square = 1e-5, gamma = 1;
+      for (std::size_t f = 0; f < k.size(); ++f) {
+        c += k[f] * old.z[f];
+        square += k[f] * k[f];
+      }
+      if (!first && config_.armt.correction) gamma = stopped(std::clamp(1 - c / square, 0.0, 1.0));
+      for (std::size_t i = 0; i < v.size(); ++i) {
+        double before = 0;
+        for (std::size_t f = 0; f < k.size() && !first; ++f) before += k[f] * old.a[f * v.size() + i];
+        for (std::size_t f = 0; f < k.size(); ++f) memory.a[f * v.size() + i] += k[f] * beta * (v[i] - before / c);
+      }
+      for (std::size_t f = 0; f < k.size(); ++f) memory.z[f] += gamma * k[f];
+    }
+  }
+
+  double sequence_loss(const std::vector<std::int32_t>& ids, const std::vector<std::uint8_t>& mask) {
+    const auto d = static_cast<std::size_t>(config_.hidden_size);
+    const auto n = static_cast<std::int64_t>(ids.size());
+    const std::int64_t m = config_.has_armt ? config_.armt.num_mem_tokens : 0;
+    const auto p = static_cast<std::size_t>(config_.has_armt ? config_.armt.num_features() : 0);
+    std::vector<Memory> memory(static_cast<std::size_t>(config_.num_layers), Memory{std::vector<double>(p * d, 0), std::vector<double>(p, 0)});
+    const double* tokens = weight(base() + (gpt2() ? "wte.weight" : "embed_tokens.weight"));
+    double loss = 0;
+    int number = 0;
+    for (const Segment& segment : cut_segments(n, config_.has_armt ? config_.armt.segment_size : std::max<std::int64_t>(n, 1),
+                                               config_.armt.segment_alignment)) {
+      Rows x;
+      for (std::int64_t t = 0; t < segment.length; ++t) {
+        const double* row = tokens + static_cast<std::size_t>(ids[static_cast<std::size_t>(segment.begin + t)]) * d;
+        x.emplace_back(row, row + d);
+        if (gpt2()) add(x.back(), weight(base() + "wpe.weight") + static_cast<std::size_t>(t) * d);
+      }
+      for (std::int64_t j = 0; j < m; ++j) {
+        const double* row = weight("memory_cell.memory") + static_cast<std::size_t>(j) * d;
+        x.emplace_back(row, row + d);
+        if (gpt2()) add(x.back(), weight(base() + "wpe.weight") + static_cast<std::size_t>(config_.max_positions + j) * d);
+      }
+      const bool cut = k2_ > 0 && number > 0 && number % k2_ == 0;
+      for (int l = 0; l < config_.num_layers; ++l) {
+        Memory& state = memory[static_cast<std::size_t>(l)];
+        if (cut) {
+          for (double& v : state.a) v = stopped(v);
+          for (double& v : state.z) v = stopped(v);
+        }
+        const std::string name = layer_name(l);
+        if (config_.has_armt && number > 0) read(name, state, x);
+        x = block(name + (config_.has_armt ? "layer." : ""), x);
+        if (config_.has_armt) write(name, number == 0, {x.end() - m, x.end()}, state);
+      }
+      for (std::int64_t t = 0; t < segment.length; ++t) {
+        const auto at = static_cast<std::size_t>(segment.begin + t);
+        if (at + 1 >= ids.size() || mask[at] == 0) continue;
+        const std::vector<double> hidden = norm(base() + (gpt2() ? "ln_f" : "norm"), x[static_cast<std::size_t>(t)]);
+        const std::vector<double> logits =
+            apply(config_.tie_word_embeddings ? base() + (gpt2() ? "wte.weight" : "embed_tokens.weight")
+                                              : std::string(config_.has_armt ? "memory_cell.model." : "") + "lm_head.weight",
+                  hidden);
+        double sum = 0;
+        for (const double v : logits) sum += std::exp(v);
+        loss += std::log(sum) - logits[static_cast<std::size_t>(ids[at + 1])];
+      }
+      ++number;
+    }
+    states.push_back(memory);
+    return loss;
+  }
+
+  ModelConfig config_;
+  int k2_;
+  std::map<std::string, Tensor> weights_;
+  bool frozen_ = false;
+  std::vector<double> record_;
+  std::size_t next_ = 0;
+};
+
+}  // namespace wt

@@ -1,0 +1,90 @@
+// Small models and ragged batches for the tests of schedules.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/random.h"
+#include "schedulers/language_model.h"
+
+namespace wt {
+
+// A model small enough to be differenced element by element, large enough to have every part.
+inline ModelConfig tiny_config(BackboneType type, int layers = 2) {
+  ModelConfig c;
+  c.type = type;
+  c.vocab_size = 11;
+  c.hidden_size = 8;
+  c.intermediate_size = 10;
+  c.num_layers = layers;
+  c.num_heads = 2;
+  c.num_kv_heads = type == BackboneType::kLlama ? 1 : 0;
+  c.rope_theta = 100;
+  c.max_positions = 6;
+  c.tie_word_embeddings = type == BackboneType::kGPT2;
+  c.has_armt = true;
+  c.armt.segment_size = 5;
+  c.armt.num_mem_tokens = 3;
+  c.armt.d_mem = 6;
+  c.armt.nu = 3;
+  return c;
+}
+
+// Weights of size one over the root of their width, so that nothing is nearly linear or nearly nothing, and a memory that
+// is written with something (fresh ones start with zero values).
+inline std::unique_ptr<Model> tiny_model(const ModelConfig& config, DType dtype = DType::kF64, std::uint64_t seed = 1) {
+  auto model = std::make_unique<Model>(config, dtype);
+  RandomStream random(seed, random_stream(RandomPurpose::kTest, 3));
+  for (const PublishedTensor& tensor : model->parameters().published()) {
+    const bool gain = tensor.init.kind == Init::Kind::kOnes;
+    std::vector<double> values(static_cast<std::size_t>(tensor.value.numel()));
+    for (double& value : values) value = (gain ? 1 : 0) + 0.4 * random.normal();
+    tensor.value.copy_from(Stream{}, Tensor::from<double>(tensor.value.shape(), values).to(Stream{}, dtype));
+  }
+  return model;
+}
+
+// Random tokens; all but every fourth place carries a loss.
+inline TokenBatch random_batch(const std::vector<std::int64_t>& lengths, int batch, std::int64_t vocab_size,
+                               std::uint64_t seed = 2) {
+  TokenBatch out;
+  out.batch = batch;
+  RandomStream random(seed, random_stream(RandomPurpose::kTest, 4));
+  for (const std::int64_t length : lengths) {
+    out.sequences.emplace_back();
+    out.mask.emplace_back();
+    for (std::int64_t t = 0; t < length; ++t) {
+      out.sequences.back().push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(vocab_size))));
+      out.mask.back().push_back(t % 4 != 2 ? 1 : 0);
+    }
+  }
+  return out;
+}
+
+// Everything a training step leaves behind.
+struct StepResult {
+  double loss = 0;
+  State state;
+  std::vector<std::pair<std::string, std::vector<double>>> grads;
+  std::uint64_t saved_bytes = 0;
+  double min_denominator = 0;
+};
+
+inline StepResult run_step(Model& model, const TokenBatch& batch, Schedule schedule, const ExecutorOptions& options,
+                           double scale = 1) {
+  Executor executor(model);
+  StepResult result;
+  result.state = model.new_state(batch.batch);
+  model.parameters().zero_grad();
+  result.loss = run_language_model(executor, model, batch, schedule, options, scale, result.state).sum;
+  for (const PublishedTensor& tensor : model.parameters().published()) {
+    result.grads.emplace_back(tensor.name, tensor.grad.to(Stream{}, DType::kF64).to_vector<double>());
+  }
+  for (const std::uint64_t bytes : executor.saved_bytes()) result.saved_bytes += bytes;
+  result.min_denominator = executor.min_denominator();
+  return result;
+}
+
+}  // namespace wt
