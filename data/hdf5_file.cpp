@@ -16,6 +16,9 @@ constexpr std::size_t kLongestAttribute = 1 << 16;  // the format's own limit
 constexpr std::int64_t kHighestCompression = 1100;
 
 std::recursive_mutex& library_mutex() {
+  // A file whose closing has failed (on a full disk) stays half open inside the library, which would trip over it when
+  // it cleans up at the program's end. There is nothing to clean up: our files are closed by then.
+  [[maybe_unused]] static const herr_t no_clean_up = H5dont_atexit();
   static std::recursive_mutex mutex;
   return mutex;
 }
