@@ -63,7 +63,8 @@ RunFolder RunFolder::create(const std::string& path) {
   fs::create_directories(path, problem);
   if (problem) throw Error(cat("cannot make folder ", path, ": ", problem.message()));
   RunFolder folder(path, lock_folder(path));
-  if (is_run_folder(path)) throw Error(cat(path, ": holds a run already; resume it, or choose another run.dir"));
+  if (is_run_folder(path))
+    throw Error(cat(path, ": holds a run already; go on with --resume, or choose another run.dir"));
   return folder;
 }
 

@@ -103,7 +103,7 @@ TEST(RunFolder, IsMadeOnceAndResumed) {
     EXPECT_TRUE(is_run_folder(path));
     EXPECT_ERROR(RunFolder::resume(path), Error, "another process is using this run folder");
   }
-  EXPECT_ERROR(RunFolder::create(path), Error, "holds a run already; resume it, or choose another run.dir");
+  EXPECT_ERROR(RunFolder::create(path), Error, "holds a run already; go on with --resume, or choose another run.dir");
   EXPECT_EQ(RunFolder::resume(path).path(), path);
   RunFolder first = RunFolder::resume(path);
   const RunFolder moved = std::move(first);
