@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/cross_entropy.h"
@@ -22,11 +23,11 @@ void cross_entropy_forward(const Stream&, const Tensor& logits, const Tensor& ta
       for (std::int64_t i = begin; i < end; ++i) {
         const auto row = const_array(logits.data<T>() + i * v, v);
         const std::int32_t id = target.data<std::int32_t>()[i];
-        Eigen::Index top = 0;
-        const T largest = row.maxCoeff(&top);
+        const T largest = row.maxCoeff();
         lse.data<T>()[i] = largest + std::log((row - largest).exp().sum());
         loss.data<T>()[i] = lse.data<T>()[i] - row[id];
-        correct.data<std::uint8_t>()[i] = top == id ? 1 : 0;
+        const T* first = row.data();
+        correct.data<std::uint8_t>()[i] = row[id] == largest && std::find(first, first + id, largest) == first + id;
       }
     });
   });
