@@ -77,7 +77,8 @@ void describe_architecture(Fields& f, ModelConfig& c) {
   f.integer("max_positions", c.max_positions, positive(), "gpt2: rows of the position table; llama: only recorded");
   f.boolean("tie_word_embeddings", c.tie_word_embeddings, "One matrix for embedding and head");
   f.real("init_std", c.init_std, above(0), "Deviation of fresh weights");
-  f.real("embedding_std", c.embedding_std, at_least(0), "Deviation of fresh token and memory embeddings, 0 for init_std");
+  f.real("embedding_std", c.embedding_std, at_least(0),
+         "Deviation of fresh token and memory embeddings, 0 for init_std");
   f.integer("bos_id", c.bos_id, at_least(-1), "Begin-of-text token, -1 for none");
   f.integer("eos_id", c.eos_id, at_least(-1), "End-of-text token, -1 for none or the tokenizer's");
 }
@@ -256,10 +257,15 @@ void check(const Config& c) {
     }
   }
   for (std::size_t i = 0; i < c.eval.lengths.size(); ++i) {
+    const std::string path = cat("eval.lengths.", i);
+    EvalLength length;
     try {
-      parse_eval_length(c.eval.lengths[i]);
+      length = parse_eval_length(c.eval.lengths[i]);
     } catch (const UsageError& error) {
-      places.fail(cat("eval.lengths.", i), error.what());
+      places.fail(path, error.what());
+    }
+    if (!c.data.has_books() && length.amount > 0) {
+      places.fail(path, cat("is '", c.eval.lengths[i], "', but data.books is none: only 0k needs no background"));
     }
   }
 }

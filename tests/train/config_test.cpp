@@ -173,6 +173,8 @@ TEST(Config, ContradictionsNameKeyAndPlace) {
   for (const char* key : {"run.dir", "data.babi", "data.books", "data.tokenizer"}) {
     expect_refused(std::string(key) + "=", std::string("command line: ") + key + ": is empty");
   }
+  EXPECT_ERROR(small({"data.books=none", "eval.lengths=[0k, 2x]"}), UsageError,
+               "eval.lengths.1: is '2x', but data.books is none: only 0k needs no background");
   EXPECT_ERROR(small({"data.books=none", "train.stages.0.background_ratio=0.5"}), UsageError,
                "train.stages.0.background_ratio: is 0.5, but data.books is none");
   EXPECT_ERROR(small({"model.armt=null", "train.stages.1.segments=1", "train.k2=2"}), UsageError,

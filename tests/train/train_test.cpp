@@ -37,7 +37,7 @@ std::string tiny_config(const std::string& run, const std::string& type = "llama
              "  validate_every: 5\n  validation_samples: 6\n  checkpoint_every: 3\n  log_every: 4\n",
              "  stages:\n    - {segments: 2, steps: 14, lr: 3e-3}\n",
              "    - {segments: 3, vary_n_segments: true, steps: 10, lr: 2e-3}\n",
-             "eval: {lengths: [2x], samples: 4, batch_size: 2}\n");
+             "eval: {lengths: [0k], samples: 4, batch_size: 2}\n");
 }
 
 void write_config(const TempFolder& folder, const std::string& run, const std::string& name = "config.yaml") {
