@@ -106,7 +106,8 @@ std::vector<PublishedTensor> ParameterStore::published() const {
         parameter->has_grad() ? parameter->published_views(parameter->grad()) : NamedTensors(values.size());
     const auto& parts = parameter->spec().parts;
     for (std::size_t i = 0; i < values.size(); ++i) {
-      all.push_back({values[i].first, parameter.get(), parts[i % parts.size()].init, values[i].second, grads[i].second});
+      all.push_back(
+          {values[i].first, parameter.get(), parts[i % parts.size()].init, values[i].second, grads[i].second});
     }
   }
   return all;

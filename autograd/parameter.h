@@ -33,11 +33,11 @@ struct PublishedPart {
 
 // Everything there is to say about a parameter is said once, here, by the layer that owns it.
 struct ParameterSpec {
-  std::string key;             // "layers.self_attn.qkv": for messages and the optimizer
-  std::int64_t layers = 0;     // 0: the model has one of it, not one per layer
-  Shape shape;                 // of one layer's tensor
+  std::string key;          // "layers.self_attn.qkv": for messages and the optimizer
+  std::int64_t layers = 0;  // 0: the model has one of it, not one per layer
+  Shape shape;              // of one layer's tensor
   std::vector<PublishedPart> parts;
-  bool decay = true;           // weight decay applies
+  bool decay = true;  // weight decay applies
 };
 
 class Parameter {
@@ -95,8 +95,8 @@ class ParameterStore {
   // Every published tensor, layer by layer in the order of registration.
   std::vector<PublishedTensor> published() const;
 
-  // Draws every published tensor from its Init with its own random stream (named by the tensor), so that a value depends
-  // on the seed, its name and its shape only: not on the other parameters or the order of registration.
+  // Draws every published tensor from its Init with its own random stream (named by the tensor), so that a value
+  // depends on the seed, its name and its shape only: not on the other parameters or the order of registration.
   void initialize(std::uint64_t seed);
   // Every trainable parameter has a gradient afterwards, and it is zero.
   void zero_grad();

@@ -129,6 +129,8 @@ struct Context {
 };
 
 // The value of a Var with its gradient stopped: upstream sees zero from here.
-inline Var stop_gradient(const Var& x) { return {x.value}; }
+inline Var stop_gradient(const Var& x) {
+  return {x.value};
+}
 
 }  // namespace wt

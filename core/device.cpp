@@ -4,7 +4,9 @@
 
 namespace wt {
 
-std::string Device::str() const { return is_cpu() ? "cpu" : cat("cuda:", index); }
+std::string Device::str() const {
+  return is_cpu() ? "cpu" : cat("cuda:", index);
+}
 
 Device device_from_name(std::string_view name) {
   if (name == "cpu" || name == "auto") return Device{};

@@ -15,13 +15,16 @@ struct BFloat16 {
   std::uint16_t bits = 0;
 };
 
-// Round to nearest, ties to even; NaN stays NaN (its quiet bit is set, so that truncation cannot turn it into infinity).
+// Round to nearest, ties to even; NaN stays NaN (its quiet bit is set, so that truncation cannot turn it into
+// infinity).
 inline BFloat16 to_bfloat16(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return {static_cast<std::uint16_t>((bits >> 16) | 0x40u)};
   return {static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
 }
-inline float to_float(BFloat16 value) { return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16); }
+inline float to_float(BFloat16 value) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
+}
 
 enum class DType : std::uint8_t { kF64, kF32, kBF16, kI64, kI32, kU8 };
 

@@ -23,8 +23,12 @@ void fail(const char* condition, std::string message) {
 
 }  // namespace detail
 
-ErrorContext::ErrorContext() : outer_(innermost) { innermost = this; }
-ErrorContext::~ErrorContext() { innermost = outer_; }
+ErrorContext::ErrorContext() : outer_(innermost) {
+  innermost = this;
+}
+ErrorContext::~ErrorContext() {
+  innermost = outer_;
+}
 
 std::string ErrorContext::current() {
   std::string text;

@@ -23,7 +23,9 @@ class UsageError : public Error {
 };
 
 namespace detail {
-inline void append(std::string& out, std::string_view text) { out += text; }
+inline void append(std::string& out, std::string_view text) {
+  out += text;
+}
 template <std::integral T>
 void append(std::string& out, T value) {
   if constexpr (std::same_as<T, bool>) {
@@ -78,8 +80,8 @@ class ErrorContext {
 }  // namespace wt
 
 // Always on. `WT_CHECK(rows > 0, "attention: rows is ", rows, ", expected at least 1")` throws wt::Error.
-#define WT_CHECK(condition, ...)                                                      \
-  do {                                                                                \
-    if (!(condition)) [[unlikely]]                                                    \
-      ::wt::detail::fail(#condition, ::wt::cat(__VA_ARGS__));                         \
+#define WT_CHECK(condition, ...)                              \
+  do {                                                        \
+    if (!(condition)) [[unlikely]]                            \
+      ::wt::detail::fail(#condition, ::wt::cat(__VA_ARGS__)); \
   } while (false)

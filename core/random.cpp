@@ -15,7 +15,9 @@ std::uint64_t RandomStream::next_u64() {
   return (std::uint64_t{block.word[half + 1]} << 32) | block.word[half];
 }
 
-double RandomStream::uniform() { return static_cast<double>(next_u64() >> 11) * 0x1p-53; }
+double RandomStream::uniform() {
+  return static_cast<double>(next_u64() >> 11) * 0x1p-53;
+}
 
 std::uint64_t RandomStream::below(std::uint64_t bound) {
   WT_CHECK(bound > 0, "random number below 0");

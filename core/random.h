@@ -46,7 +46,14 @@ WT_HOST_DEVICE inline float uniform_float(std::uint32_t word) {
 
 // What a stream of numbers is for. Every purpose has its own streams, so that changing one (more dropout, another
 // batch size) leaves the others as they were.
-enum class RandomPurpose : std::uint8_t { kWeights = 1, kData = 2, kDropout = 3, kSampling = 4, kTest = 5, kCurriculum = 6 };
+enum class RandomPurpose : std::uint8_t {
+  kWeights = 1,
+  kData = 2,
+  kDropout = 3,
+  kSampling = 4,
+  kTest = 5,
+  kCurriculum = 6
+};
 
 // The stream number of the index-th stream of a purpose (indices below 2^56).
 constexpr std::uint64_t random_stream(RandomPurpose purpose, std::uint64_t index) {

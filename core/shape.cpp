@@ -25,7 +25,9 @@ void Shape::append(std::int64_t extent) {
   dims_[static_cast<std::size_t>(rank_++)] = extent;
 }
 
-std::int64_t Shape::numel() const { return numel_from(0); }
+std::int64_t Shape::numel() const {
+  return numel_from(0);
+}
 
 std::int64_t Shape::numel_from(int first) const {
   std::int64_t count = 1;
@@ -36,7 +38,9 @@ std::int64_t Shape::numel_from(int first) const {
   return count;
 }
 
-bool Shape::operator==(const Shape& other) const { return std::equal(begin(), end(), other.begin(), other.end()); }
+bool Shape::operator==(const Shape& other) const {
+  return std::equal(begin(), end(), other.begin(), other.end());
+}
 
 std::string Shape::str() const {
   std::string text = "[";

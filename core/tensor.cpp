@@ -67,8 +67,7 @@ Tensor Tensor::slice(std::int64_t begin, std::int64_t end) const {
   Tensor out = *this;
   out.shape_.set(0, end - begin);
   out.numel_ = out.shape_.numel();
-  out.data_ = static_cast<char*>(data_) +
-              static_cast<std::size_t>(begin * shape_.numel_from(1)) * size_of(dtype_);
+  out.data_ = static_cast<char*>(data_) + static_cast<std::size_t>(begin * shape_.numel_from(1)) * size_of(dtype_);
   return out;
 }
 
@@ -126,6 +125,8 @@ Tensor Tensor::to(const Stream& stream, DType dtype) const {
   return out;
 }
 
-std::string Tensor::str() const { return defined() ? cat(name_of(dtype_), shape_) : "undefined"; }
+std::string Tensor::str() const {
+  return defined() ? cat(name_of(dtype_), shape_) : "undefined";
+}
 
 }  // namespace wt

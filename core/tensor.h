@@ -90,6 +90,6 @@ std::vector<T> Tensor::to_vector() const {
 }  // namespace wt
 
 // Throws unless the tensor has exactly these extents: WT_CHECK_SHAPE("rms_norm", x, G, B, T, D).
-#define WT_CHECK_SHAPE(op, tensor, ...)                                                                         \
+#define WT_CHECK_SHAPE(op, tensor, ...)                                                                              \
   WT_CHECK((tensor).shape() == ::wt::Shape({__VA_ARGS__}), op, ": " #tensor " is ", (tensor).shape(), ", expected ", \
            ::wt::Shape({__VA_ARGS__}), " (" #__VA_ARGS__ ")")

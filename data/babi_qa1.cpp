@@ -1,4 +1,6 @@
 // qa1, single supporting fact: "Mary went to the office." ... "Where is Mary? "
+#include <array>
+
 #include "core/error.h"
 #include "data/babi_simulator_tasks.h"
 #include "data/babi_story_writer.h"
@@ -12,9 +14,9 @@ BabiStory simulate_qa1(RandomStream& random) {
   StoryWriter story;
   while (story.num_questions() < kQuestionsPerStory) {
     for (int i = 0; i < kFactsPerTurn; ++i) story.add_fact(world.sentence(world.step()));
-    std::vector<double> weights;
-    for (int actor = 0; actor < static_cast<int>(kActors.size()); ++actor) {
-      weights.push_back(world.num_moves(actor, story.window_begin()));
+    std::array<double, kActors.size()> weights{};
+    for (std::size_t actor = 0; actor < weights.size(); ++actor) {
+      weights[actor] = world.num_moves(static_cast<int>(actor), story.window_begin());
     }
     const int asked = world.last_move(static_cast<int>(random.weighted(weights)), story.num_facts());
     const Event& event = world.event(asked);

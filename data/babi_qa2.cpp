@@ -40,6 +40,7 @@ BabiStory simulate_qa2(RandomStream& random) {
     const std::vector<Candidate> found = candidates(world, story);
     if (found.empty()) continue;
     std::vector<double> weights;
+    weights.reserve(found.size());
     for (const Candidate& candidate : found) {
       weights.push_back(world.num_handlings(world.event(candidate.handling).object, story.window_begin()));
     }

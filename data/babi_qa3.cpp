@@ -54,6 +54,7 @@ BabiStory simulate_qa3(RandomStream& random) {
     const std::vector<Carry> found = candidates(world, story);
     if (found.empty()) continue;
     std::vector<double> weights;
+    weights.reserve(found.size());
     for (const Carry& carry : found) {
       weights.push_back(world.num_handlings(world.event(carry.handling).object, story.window_begin()));
     }

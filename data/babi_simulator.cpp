@@ -34,6 +34,7 @@ const TaskSimulator& find_simulator(std::string_view task) {
 
 std::vector<std::string> simulated_tasks() {
   std::vector<std::string> tasks;
+  tasks.reserve(kSimulators.size());
   for (const TaskSimulator& simulator : kSimulators) tasks.emplace_back(simulator.task);
   return tasks;
 }

@@ -1,8 +1,7 @@
-#include "kernels/adamw.h"
-
 #include <cmath>
 #include <vector>
 
+#include "kernels/adamw.h"
 #include "kernels/eigen_cpu.h"
 #include "kernels/parallel_cpu.h"
 
@@ -32,8 +31,7 @@ double sum_of_squares(const Stream&, const Tensor& g) {
     const std::int64_t pieces = (g.numel() + kElementwiseGrain - 1) / kElementwiseGrain;
     std::vector<double> partial(static_cast<std::size_t>(pieces));
     parallel_ranges(g.numel(), kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
-      partial[static_cast<std::size_t>(begin / kElementwiseGrain)] =
-          squares(g.data<T>() + begin, end - begin);
+      partial[static_cast<std::size_t>(begin / kElementwiseGrain)] = squares(g.data<T>() + begin, end - begin);
     });
     double sum = 0;
     for (const double value : partial) sum += value;

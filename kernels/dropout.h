@@ -14,8 +14,8 @@ struct DropoutKey {
   int site = 0;            // which dropout of the block, below 16
 };
 
-// y = x ∘ keep / (1 - p), in place or not. cell_GB (i64) numbers the cells of the whole run of a plan: distinct for every
-// (layer, item, sample). The gradient is the same call on dy. 0 <= p < 1.
+// y = x ∘ keep / (1 - p), in place or not. cell_GB (i64) numbers the cells of the whole run of a plan: distinct for
+// every (layer, item, sample). The gradient is the same call on dy. 0 <= p < 1.
 void dropout(const Stream& stream, const Tensor& x, const Tensor& cell, double p, const DropoutKey& key,
              const Tensor& y);
 

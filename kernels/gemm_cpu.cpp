@@ -26,16 +26,16 @@ struct Tile {
 template <class T>
 void multiply(const Tile<T>& t, T alpha, const Operand<const T>& a, const Operand<const T>& b, T beta, T* c,
               std::int64_t c_stride) {
-  const T* pa = a.data + t.batch * a.batch_stride + (a.transposed ? t.row + t.depth * a.row_stride
-                                                                  : t.row * a.row_stride + t.depth);
-  const T* pb = b.data + t.batch * b.batch_stride + (b.transposed ? t.depth + t.col * b.row_stride
-                                                                  : t.depth * b.row_stride + t.col);
+  const T* pa = a.data + t.batch * a.batch_stride +
+                (a.transposed ? t.row + t.depth * a.row_stride : t.row * a.row_stride + t.depth);
+  const T* pb = b.data + t.batch * b.batch_stride +
+                (b.transposed ? t.depth + t.col * b.row_stride : t.depth * b.row_stride + t.col);
   auto out = matrix(c, t.rows, t.cols, c_stride);
   if (beta == T(0)) out.setZero();
   if (t.depths == 0) return;
   if (!a.transposed && !b.transposed) {
-    out.noalias() += alpha * const_matrix(pa, t.rows, t.depths, a.row_stride) *
-                     const_matrix(pb, t.depths, t.cols, b.row_stride);
+    out.noalias() +=
+        alpha * const_matrix(pa, t.rows, t.depths, a.row_stride) * const_matrix(pb, t.depths, t.cols, b.row_stride);
   } else if (!a.transposed) {
     out.noalias() += alpha * const_matrix(pa, t.rows, t.depths, a.row_stride) *
                      const_matrix(pb, t.cols, t.depths, b.row_stride).transpose();
@@ -69,7 +69,8 @@ void gemm(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k, T 
     t.depths = k;
     return t;
   };
-  const std::int64_t splits = tiles >= kMaxSplits ? 1 : std::clamp<std::int64_t>(k / kSplitDepth, 1, kMaxSplits / tiles);
+  const std::int64_t splits =
+      tiles >= kMaxSplits ? 1 : std::clamp<std::int64_t>(k / kSplitDepth, 1, kMaxSplits / tiles);
   if (splits == 1) {
     parallel_for(tiles, [&](std::int64_t i) {
       const Tile<T> t = tile_at(i);

@@ -16,8 +16,8 @@ struct Operand {
   bool transposed = false;
 };
 
-// C[i] = alpha · op(A[i]) · op(B[i]) + beta · C[i] for i in [0, batch), where op(A) is (m, k), op(B) (k, n) and C (m, n).
-// beta is 0 or 1. With beta 0, C's contents before do not matter (NaN included). C overlaps neither A nor B.
+// C[i] = alpha · op(A[i]) · op(B[i]) + beta · C[i] for i in [0, batch), where op(A) is (m, k), op(B) (k, n) and C (m,
+// n). beta is 0 or 1. With beta 0, C's contents before do not matter (NaN included). C overlaps neither A nor B.
 template <class T>
 void gemm(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, Operand<const T> a,
           Operand<const T> b, T beta, Operand<T> c);

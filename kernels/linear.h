@@ -10,8 +10,8 @@ namespace wt::kernels {
 // How a weight lies in memory: (O, I) as in Llama and torch.nn.Linear, or (I, O) as in GPT-2's Conv1D.
 enum class WeightLayout : std::uint8_t { kOutIn, kInOut };
 
-// y_GRO = x_GRI · w_GOIᵀ [+ bias_GO] [+ residual_GRO]. Optional inputs may be undefined. y overlaps none of the inputs but
-// may be the residual itself. All of one dtype (f32 or f64). Throws Error on a shape or dtype that does not fit.
+// y_GRO = x_GRI · w_GOIᵀ [+ bias_GO] [+ residual_GRO]. Optional inputs may be undefined. y overlaps none of the inputs
+// but may be the residual itself. All of one dtype (f32 or f64). Throws Error on a shape or dtype that does not fit.
 void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const Tensor& bias,
                     const Tensor& residual, const Tensor& y);
 

@@ -1,6 +1,6 @@
-// The associative memory of ARMT: read before a layer's block, delta-rule write after it. Source: Rodkin et al., "Associative
-// recurrent memory transformer" (arXiv 2407.04841).
-// Legend: G layers, B samples, T rows of a segment, M memory rows, D width, P features. State of a cell: A_PD and z_P.
+// The associative memory of ARMT: read before a layer's block, delta-rule write after it. Source: Rodkin et al.,
+// "Associative recurrent memory transformer" (arXiv 2407.04841). Legend: G layers, B samples, T rows of a segment, M
+// memory rows, D width, P features. State of a cell: A_PD and z_P.
 #pragma once
 
 #include "core/tensor.h"
@@ -31,8 +31,8 @@ void memory_read_forward(const Stream& stream, const Tensor& x, const Tensor& ph
 // With g = dy / c and t = g Aᵀ:  dphi = t - z (φ·t)/c (overwritten);  da (+)= φᵀ g;  dz (+)= -φᵀ (φ·t)/c.
 // (dx = dy is the caller's.) da and dz share one mode; in first and inactive cells they are zero or stay as they are.
 void memory_read_backward(const Stream& stream, const Tensor& dy, const Tensor& phi, const Tensor& a, const Tensor& z,
-                          const Tensor& den, const Cells& cells, const Tensor& dphi, const Tensor& da,
-                          const Tensor& dz, GradMode state_mode);
+                          const Tensor& den, const Cells& cells, const Tensor& dphi, const Tensor& da, const Tensor& dz,
+                          GradMode state_mode);
 
 // All M rows read the same old state:
 //   c = k·z + 1e-5,  v_old = (k A) / c  (0 in a first cell),  e = v - v_old,  β = sigmoid(b)
@@ -47,8 +47,8 @@ void memory_write_forward(const Stream& stream, const Tensor& k, const Tensor& v
                           const Tensor& z, const Cells& cells, bool correction, const Tensor& a_out,
                           const Tensor& z_out, const MemoryWrite& saved, const Tensor& min_den);
 
-// da and dz come in as the gradients of A' and z' and leave as those of A and z. dk, dv, db are overwritten. No gradient
-// flows through γ.
+// da and dz come in as the gradients of A' and z' and leave as those of A and z. dk, dv, db are overwritten. No
+// gradient flows through γ.
 void memory_write_backward(const Stream& stream, const Tensor& k, const Tensor& b, const Tensor& a, const Tensor& z,
                            const MemoryWrite& saved, const Cells& cells, const Tensor& da, const Tensor& dz,
                            const Tensor& dk, const Tensor& dv, const Tensor& db);

@@ -1,11 +1,10 @@
-#include "kernels/memory.h"
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "kernels/eigen_cpu.h"
+#include "kernels/memory.h"
 #include "kernels/parallel_cpu.h"
 
 namespace wt::kernels {
@@ -29,7 +28,9 @@ Extents check_state(const char* op, const Tensor& features, const Tensor& a, con
   return e;
 }
 
-bool reads(std::uint8_t flags) { return (flags & kCellActive) != 0 && (flags & kCellFirst) == 0; }
+bool reads(std::uint8_t flags) {
+  return (flags & kCellActive) != 0 && (flags & kCellFirst) == 0;
+}
 
 // Minima of the pieces, folded into the one element in a fixed order.
 template <class T>
@@ -62,7 +63,8 @@ void memory_read_forward(const Stream&, const Tensor& x, const Tensor& phi, cons
         return;
       }
       const auto features = const_matrix(phi.data<T>() + row * e.p, rows, e.p, e.p);
-      matrix(out.data(), rows, e.d, e.d).noalias() = features * const_matrix(a.data<T>() + cell * e.p * e.d, e.p, e.d, e.d);
+      matrix(out.data(), rows, e.d, e.d).noalias() =
+          features * const_matrix(a.data<T>() + cell * e.p * e.d, e.p, e.d, e.d);
       const auto mass = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, 1>>(z.data<T>() + cell * e.p, e.p);
       c.matrix().noalias() = features * mass;
       c += T(kMemoryEpsilon);
@@ -78,8 +80,8 @@ void memory_read_forward(const Stream&, const Tensor& x, const Tensor& phi, cons
 }
 
 void memory_read_backward(const Stream&, const Tensor& dy, const Tensor& phi, const Tensor& a, const Tensor& z,
-                          const Tensor& den, const Cells& cells, const Tensor& dphi, const Tensor& da,
-                          const Tensor& dz, GradMode state_mode) {
+                          const Tensor& den, const Cells& cells, const Tensor& dphi, const Tensor& da, const Tensor& dz,
+                          GradMode state_mode) {
   const Extents e = check_state("memory_read backward", phi, a, z, cells);
   WT_CHECK_SHAPE("memory_read backward", dy, e.g, e.b, e.t, e.d);
   WT_CHECK_SHAPE("memory_read backward", den, e.g, e.b, e.t);
@@ -103,7 +105,8 @@ void memory_read_backward(const Stream&, const Tensor& dy, const Tensor& phi, co
       }
       const auto features = const_matrix(phi.data<T>() + cell * e.t * e.p, e.t, e.p, e.p);
       const auto c = const_array(den.data<T>() + cell * e.t, e.t);
-      const RowMajor<T> g = (const_matrix(dy.data<T>() + cell * e.t * e.d, e.t, e.d, e.d).array().colwise() / c).matrix();
+      const RowMajor<T> g =
+          (const_matrix(dy.data<T>() + cell * e.t * e.d, e.t, e.d, e.d).array().colwise() / c).matrix();
       features_grad.noalias() = g * const_matrix(a.data<T>() + cell * e.p * e.d, e.p, e.d, e.d).transpose();
       const Eigen::Matrix<T, Eigen::Dynamic, 1> dc =
           (-(features.array() * features_grad.array()).rowwise().sum() / c).matrix();

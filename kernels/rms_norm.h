@@ -1,5 +1,5 @@
-// RMSNorm of a wave. Source: Zhang and Sennrich, "Root mean square layer normalization" (arXiv 1910.07467); eps inside the
-// root, as in Llama.
+// RMSNorm of a wave. Source: Zhang and Sennrich, "Root mean square layer normalization" (arXiv 1910.07467); eps inside
+// the root, as in Llama.
 //   y_r = w ∘ x_r · ρ_r,   ρ_r = 1 / √(mean_D(x_r²) + eps)
 // Legend: G layers, R rows, D width.
 #pragma once

@@ -9,8 +9,7 @@ namespace wt::kernels {
 // out_CMD[c, i] = x_CTD[c, first_C[c] + i]: the memory rows of each cell's segment. first + M <= T.
 void take_rows_forward(const Stream& stream, const Tensor& x, const Tensor& first, const Tensor& out);
 // dx_CTD[c, first[c] + i] += dout[c, i]. With kOverwrite all other rows become zero.
-void take_rows_backward(const Stream& stream, const Tensor& dout, const Tensor& first, const Tensor& dx,
-                        GradMode mode);
+void take_rows_backward(const Stream& stream, const Tensor& dout, const Tensor& first, const Tensor& dx, GradMode mode);
 
 // out_RD[i] = x_..D[index_R[i]], x seen as a list of rows.
 void gather_rows(const Stream& stream, const Tensor& x, const Tensor& index, const Tensor& out);

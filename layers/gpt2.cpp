@@ -30,7 +30,8 @@ class Gpt2Blocks final : public Blocks {
     const auto add_norm = [&](const std::string& key) -> Norm {
       return {&add(key + ".weight", {d}, Init::ones(), false), &add(key + ".bias", {d}, Init::zeros(), false)};
     };
-    const auto add_linear = [&](const std::string& key, std::int64_t in, std::int64_t out, const Init& fresh) -> Affine {
+    const auto add_linear = [&](const std::string& key, std::int64_t in, std::int64_t out,
+                                const Init& fresh) -> Affine {
       return {&add(key + ".weight", {in, out}, fresh, true), &add(key + ".bias", {out}, Init::zeros(), false)};
     };
     ln1_ = add_norm("ln_1");

@@ -91,8 +91,7 @@ class LlamaBlocks final : public Blocks {
 
 }  // namespace
 
-std::unique_ptr<Blocks> make_llama_blocks(const ModelConfig& config, const std::string& prefix,
-                                          ParameterStore& store) {
+std::unique_ptr<Blocks> make_llama_blocks(const ModelConfig& config, const std::string& prefix, ParameterStore& store) {
   return std::make_unique<LlamaBlocks>(config, prefix, store);
 }
 

@@ -29,7 +29,8 @@ Model::Model(const ModelConfig& config, DType dtype, const Stream& stream)
   }
   tokens_ = add("embed_tokens", base + (gpt2 ? "wte.weight" : "embed_tokens.weight"), {v, d}, embedding, true);
   if (gpt2) {
-    positions_ = add("positions", base + "wpe.weight", {config.max_positions + (config.has_armt ? m : 0), d}, embedding, true);
+    positions_ =
+        add("positions", base + "wpe.weight", {config.max_positions + (config.has_armt ? m : 0), d}, embedding, true);
   }
   if (config.has_armt) memory_ = std::make_unique<AssociativeMemory>(config, layer, store_);
   const std::string block = layer + (config.has_armt ? "layer." : "");
@@ -69,7 +70,8 @@ Var Model::embed(Context& ctx, const WaveCells& cells, const Tensor& rows, const
     const std::int32_t* ids = rows.data<std::int32_t>();
     for (std::int64_t i = 0; i < b * t; ++i) {
       std::int32_t& place = at[static_cast<std::size_t>(i)];
-      if (ids[i] >= 0) place = static_cast<std::int32_t>(i % t) + (first.defined() ? first.data<std::int32_t>()[i / t] : 0);
+      if (ids[i] >= 0)
+        place = static_cast<std::int32_t>(i % t) + (first.defined() ? first.data<std::int32_t>()[i / t] : 0);
       if (ids[i] < kernels::kPaddingRow) place = static_cast<std::int32_t>(table - m - 2 - ids[i]);
     }
     position = Tensor::from<std::int32_t>({b, t}, at);

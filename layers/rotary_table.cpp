@@ -19,8 +19,8 @@ std::vector<double> rotary_frequencies(double theta, std::int64_t width, const R
       if (wavelength > original / scaling.low_freq_factor) {
         f /= scaling.factor;
       } else if (wavelength >= original / scaling.high_freq_factor) {
-        const double smooth = (original / wavelength - scaling.low_freq_factor) /
-                              (scaling.high_freq_factor - scaling.low_freq_factor);
+        const double smooth =
+            (original / wavelength - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor);
         f = (1 - smooth) * f / scaling.factor + smooth * f;
       }
     } else {
@@ -31,8 +31,7 @@ std::vector<double> rotary_frequencies(double theta, std::int64_t width, const R
   return frequencies;
 }
 
-Tensor rotary_table(const Stream& stream, const std::vector<double>& frequencies, std::int64_t positions,
-                    DType dtype) {
+Tensor rotary_table(const Stream& stream, const std::vector<double>& frequencies, std::int64_t positions, DType dtype) {
   const auto half = static_cast<std::int64_t>(frequencies.size());
   std::vector<double> values(static_cast<std::size_t>(positions * 2 * half));
   for (std::int64_t p = 0; p < positions; ++p) {

@@ -6,8 +6,8 @@
 
 namespace wt {
 
-// Angular frequency of each of the K/2 pairs: θ^(-2i/K), changed as the scaling asks. Source: Llama 3.1's rule as published
-// with its weights.
+// Angular frequency of each of the K/2 pairs: θ^(-2i/K), changed as the scaling asks. Source: Llama 3.1's rule as
+// published with its weights.
 std::vector<double> rotary_frequencies(double theta, std::int64_t width, const RopeScaling& scaling);
 
 // (positions, K): K/2 cosines, then K/2 sines, of position · frequency, computed in double.

@@ -8,12 +8,12 @@
 namespace wt {
 
 struct WaveCells {
-  kernels::Cells cells;   // flags_GB, rows_GB
-  Tensor memory_first;    // (G, B) i32: the row of each cell's first memory token
-  Tensor number;          // (G, B) i64: the cell's number in the plan, for dropout
-  bool any_read = false;  // some cell is neither inactive nor the first of its sequence
-  bool write = true;      // false: read-only, the segment has no memory rows
-  Tensor min_den;         // (1): the smallest memory denominator so far
+  kernels::Cells cells;         // flags_GB, rows_GB
+  Tensor memory_first;          // (G, B) i32: the row of each cell's first memory token
+  Tensor number;                // (G, B) i64: the cell's number in the plan, for dropout
+  bool any_read = false;        // some cell is neither inactive nor the first of its sequence
+  bool write = true;            // false: read-only, the segment has no memory rows
+  Tensor min_den;               // (1): the smallest memory denominator so far
   kernels::DropoutKey dropout;  // site is the block's to fill in
 };
 

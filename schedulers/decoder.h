@@ -11,12 +11,12 @@ namespace wt {
 
 class Decoder {
  public:
-  // `state`: the memory after all closed segments, (L, B, …); it is read, never changed. `has_memory[b]`: sample b had at
-  // least one closed segment. `capacity`: rows the open segment may grow to.
+  // `state`: the memory after all closed segments, (L, B, …); it is read, never changed. `has_memory[b]`: sample b had
+  // at least one closed segment. `capacity`: rows the open segment may grow to.
   Decoder(const Model& model, State state, const std::vector<bool>& has_memory, std::int64_t capacity);
 
-  // Appends these tokens to each sample's segment (none is allowed) and returns hidden_BD: the last layer's output, before
-  // the final norm, at the last token appended so far. Throws Error where the capacity is exceeded.
+  // Appends these tokens to each sample's segment (none is allowed) and returns hidden_BD: the last layer's output,
+  // before the final norm, at the last token appended so far. Throws Error where the capacity is exceeded.
   Tensor append(const std::vector<std::vector<std::int32_t>>& tokens);
 
   std::int64_t length(int sample) const { return cache_.length.data<std::int32_t>()[sample]; }

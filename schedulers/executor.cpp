@@ -57,7 +57,8 @@ std::vector<Chosen> sort_places(const SegmentGrid& grid, const std::vector<Token
       for (std::size_t& at = done[static_cast<std::size_t>(cell.sequence)]; at < list.size(); ++at, ++found) {
         const std::int64_t position = places[static_cast<std::size_t>(list[at])].position;
         if (position < cell.begin || position >= cell.begin + cell.length) break;
-        chosen[static_cast<std::size_t>(item)].row.push_back(static_cast<std::int32_t>(b * rows + position - cell.begin));
+        chosen[static_cast<std::size_t>(item)].row.push_back(
+            static_cast<std::int32_t>(b * rows + position - cell.begin));
         chosen[static_cast<std::size_t>(item)].index.push_back(list[at]);
       }
     }

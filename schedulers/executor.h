@@ -34,9 +34,10 @@ class Executor {
  public:
   explicit Executor(const Model& model) : model_(model) {}
 
-  // Reads the sequences (ids in [0, V)) along the plan, which must be made for the grid's rounds. `state`, of the grid's
-  // batch, is advanced in place; a sequence's first segment starts from zero. Returns the last layer's output (before
-  // the final norm) at `places`, hidden_RD in their order. Throws Error with the wave and layers on any failure.
+  // Reads the sequences (ids in [0, V)) along the plan, which must be made for the grid's rounds. `state`, of the
+  // grid's batch, is advanced in place; a sequence's first segment starts from zero. Returns the last layer's output
+  // (before the final norm) at `places`, hidden_RD in their order. Throws Error with the wave and layers on any
+  // failure.
   Tensor forward(const std::vector<std::vector<std::int32_t>>& sequences, const SegmentGrid& grid, const Plan& plan,
                  const std::vector<TokenPlace>& places, State& state, const ExecutorOptions& options);
 

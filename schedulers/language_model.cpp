@@ -8,7 +8,9 @@ namespace wt {
 namespace {
 
 // Rows of logits at a time: 64 Mi elements, at least 16 rows.
-std::int64_t chunk_rows(std::int64_t vocab_size) { return std::max<std::int64_t>(16, (std::int64_t{1} << 26) / vocab_size); }
+std::int64_t chunk_rows(std::int64_t vocab_size) {
+  return std::max<std::int64_t>(16, (std::int64_t{1} << 26) / vocab_size);
+}
 
 struct Targets {
   std::vector<TokenPlace> places;

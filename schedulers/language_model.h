@@ -20,9 +20,9 @@ struct TokenBatch {
 };
 
 struct LossResult {
-  double sum = 0;             // of the cross-entropy over the targets, in nats
+  double sum = 0;  // of the cross-entropy over the targets, in nats
   std::int64_t targets = 0;
-  std::int64_t correct = 0;   // targets that had the largest logit
+  std::int64_t correct = 0;                     // targets that had the largest logit
   std::vector<std::uint8_t> correct_by_target;  // in the order of sequences and positions
   double mean() const { return targets == 0 ? 0 : sum / static_cast<double>(targets); }
 };
@@ -32,8 +32,9 @@ struct LossResult {
 using LogitsVisitor = std::function<void(std::int64_t, const Tensor&)>;
 void visit_logits(const Model& model, const Tensor& hidden, const LogitsVisitor& visit);
 
-// Forward, and with options.gradients backward too: adds grad_scale · d(sum)/dθ to every trainable parameter's gradient.
-// (grad_scale = 1 / all targets of the optimizer step makes it the mean's.) `state` ends as the memory after the batch.
+// Forward, and with options.gradients backward too: adds grad_scale · d(sum)/dθ to every trainable parameter's
+// gradient. (grad_scale = 1 / all targets of the optimizer step makes it the mean's.) `state` ends as the memory after
+// the batch.
 LossResult run_language_model(Executor& executor, const Model& model, const TokenBatch& batch, Schedule schedule,
                               const ExecutorOptions& options, double grad_scale, State& state);
 

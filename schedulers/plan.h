@@ -1,5 +1,5 @@
-// Plans: which cells (layer, segment) run together, and in what order. A scheduler is a pure function from the number of
-// layers and the segments of each round of sequences to a plan; the executor runs any valid one.
+// Plans: which cells (layer, segment) run together, and in what order. A scheduler is a pure function from the number
+// of layers and the segments of each round of sequences to a plan; the executor runs any valid one.
 //
 // Cell (l, i) needs the output of (l-1, i) and the state after (l, i-1). Both lie on the anti-diagonal before, so all
 // cells with l + i = w can run at once (Sivtsov et al., "Diagonal batching", arXiv 2506.05229).

@@ -15,8 +15,8 @@ struct Segment {
   bool operator==(const Segment&) const = default;
 };
 
-// Cuts n tokens into ⌈n / size⌉ segments: all full but the last (left), all full but the first (right), or parts as equal
-// as can be, longer ones first (center). n = 0 gives none.
+// Cuts n tokens into ⌈n / size⌉ segments: all full but the last (left), all full but the first (right), or parts as
+// equal as can be, longer ones first (center). n = 0 gives none.
 std::vector<Segment> cut_segments(std::int64_t n, std::int64_t size, SegmentAlignment alignment);
 
 // One segment of one sample in the queue of a plan. length 0: this sample has no segment here.
@@ -30,11 +30,11 @@ struct SegmentCell {
 };
 
 // The queue that a plan works through: `items` steps, each one segment of each of `batch` samples. Sequence q stands in
-// round q / batch at sample q % batch: a round is one sequence per sample, its steps as many as its longest sequence has
-// segments, and rounds follow one another.
+// round q / batch at sample q % batch: a round is one sequence per sample, its steps as many as its longest sequence
+// has segments, and rounds follow one another.
 struct SegmentGrid {
   int batch = 0;
-  std::vector<SegmentCell> cells;     // (items, batch)
+  std::vector<SegmentCell> cells;      // (items, batch)
   std::vector<int> segments_by_round;  // steps of each round: what a scheduler is given
 
   int items() const { return batch == 0 ? 0 : static_cast<int>(cells.size()) / batch; }

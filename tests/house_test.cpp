@@ -1,5 +1,5 @@
-// The house rules that a compiler does not check: which folder includes which, where third-party headers may be, names of
-// files, include guards.
+// The house rules that a compiler does not check: which folder includes which, where third-party headers may be, names
+// of files, include guards.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -30,7 +30,8 @@ const std::map<std::string, std::set<std::string>> kMayInclude{
 };
 
 // Libraries that must not reach whoever includes our headers: they cost compile time, or do not compile under nvcc.
-const std::regex kThirdParty("^(Eigen|unsupported|yaml-cpp|nlohmann|CLI|fmt|spdlog|hdf5|H5|pcre2|zlib|omp\\.h|cublas|cudnn|nccl).*");
+const std::regex kThirdParty(
+    "^(Eigen|unsupported|yaml-cpp|nlohmann|CLI|fmt|spdlog|hdf5|H5|pcre2|zlib|omp\\.h|cublas|cudnn|nccl).*");
 
 struct Include {
   std::string name;
@@ -56,8 +57,10 @@ std::vector<std::string> offences(const fs::path& path, const std::string& text)
   const std::set<std::string>& allowed = kMayInclude.at(folder);
   for (const Include& include : includes_of(text)) {
     const std::string to = fs::path(include.name).begin()->string();
-    if (include.quoted && allowed.count(to) == 0) found.push_back("includes \"" + include.name + "\" against the arrows");
-    if (!include.quoted && kMayInclude.count(to) != 0) found.push_back("includes <" + include.name + ">, which is ours");
+    if (include.quoted && allowed.count(to) == 0)
+      found.push_back("includes \"" + include.name + "\" against the arrows");
+    if (!include.quoted && kMayInclude.count(to) != 0)
+      found.push_back("includes <" + include.name + ">, which is ours");
     if (!std::regex_match(include.name, kThirdParty)) continue;
     const bool private_header = path == "kernels/eigen_cpu.h" || path.parent_path() == "train/commands";
     if (header && !private_header) found.push_back("a public header includes " + include.name);
@@ -91,7 +94,8 @@ std::vector<fs::path> files_under(const fs::path& folder) {
 }
 
 bool is_source(const fs::path& path) {
-  return path.extension() == ".h" || path.extension() == ".cpp" || path.extension() == ".cu" || path.extension() == ".cuh";
+  return path.extension() == ".h" || path.extension() == ".cpp" || path.extension() == ".cu" ||
+         path.extension() == ".cuh";
 }
 
 TEST(House, IncludesGoAlongTheArrows) {
@@ -139,8 +143,10 @@ TEST(House, FilesAreNamedInSnakeCase) {
       for (const fs::path& part : path) EXPECT_TRUE(well_named(part.string())) << path.string();
     }
   }
-  for (const char* name : {"rms_norm_cpu.cpp", "tape.h", "armt.yaml", "gpt2.cpp"}) EXPECT_TRUE(well_named(name)) << name;
-  for (const char* name : {"RmsNorm.cpp", "rms-norm.h", "_x.h", "x_.h", "x__y.h", "a.b.c"}) EXPECT_FALSE(well_named(name)) << name;
+  for (const char* name : {"rms_norm_cpu.cpp", "tape.h", "armt.yaml", "gpt2.cpp"})
+    EXPECT_TRUE(well_named(name)) << name;
+  for (const char* name : {"RmsNorm.cpp", "rms-norm.h", "_x.h", "x_.h", "x__y.h", "a.b.c"})
+    EXPECT_FALSE(well_named(name)) << name;
 }
 
 TEST(House, TestHeadersHaveGuards) {

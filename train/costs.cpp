@@ -9,7 +9,8 @@ namespace wt {
 
 double forward_flops(const ModelConfig& c, std::int64_t segments, std::int64_t rows, std::int64_t head_rows) {
   const auto d = static_cast<double>(c.hidden_size), f = static_cast<double>(c.mlp_width());
-  const auto q = static_cast<double>(c.num_heads * c.head_width()), kv = static_cast<double>(c.kv_heads() * c.head_width());
+  const auto q = static_cast<double>(c.num_heads * c.head_width()),
+             kv = static_cast<double>(c.kv_heads() * c.head_width());
   const auto r = static_cast<double>(rows);
   const bool gated = c.type == BackboneType::kLlama;
   double weights = d * (q + 2 * kv) + q * d + (gated ? 3 : 2) * d * f;

@@ -19,10 +19,10 @@ double forward_flops(const ModelConfig& config, std::int64_t segments, std::int6
 double measure_gemm_rate();
 
 struct MemoryEstimate {
-  std::uint64_t weights = 0;     // parameters
-  std::uint64_t training = 0;    // gradients and the optimizer's two moments
+  std::uint64_t weights = 0;      // parameters
+  std::uint64_t training = 0;     // gradients and the optimizer's two moments
   std::uint64_t activations = 0;  // what the tape keeps of one batch
-  std::uint64_t state = 0;       // recurrent state, its gradient
+  std::uint64_t state = 0;        // recurrent state, its gradient
   std::uint64_t total() const { return weights + training + activations + state; }
 };
 // For batches of `batch` samples of `segments` segments in dtype of `element` bytes.

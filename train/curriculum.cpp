@@ -82,8 +82,8 @@ TrainBatch Curriculum::train_batch(std::size_t stage, std::uint64_t index) const
   batch.segments = s.segments[choice];
   batch.tokens.batch = static_cast<int>(settings.batch_size);
   for (std::int64_t i = 0; i < settings.batch_size; ++i) {
-    const std::uint64_t sample = s.first_sample + index * static_cast<std::uint64_t>(settings.batch_size) +
-                                 static_cast<std::uint64_t>(i);
+    const std::uint64_t sample =
+        s.first_sample + index * static_cast<std::uint64_t>(settings.batch_size) + static_cast<std::uint64_t>(i);
     append_sample(batch.tokens, s.train[choice].sample(sample));
   }
   return batch;
@@ -103,14 +103,13 @@ TokenBatch Curriculum::validation_batch(std::size_t stage, std::int64_t index) c
 BabilongSampler Curriculum::test_sampler(const std::string& task, const std::string& length) const {
   std::int64_t trained = 1;
   for (const StageConfig& stage : config_.train.stages) trained = std::max(trained, stage.max_segments());
-  return make_test_sampler(config_.data, static_cast<std::uint64_t>(config_.seed.data), tokenizer_, books_, task, length,
-                           model_.has_armt ? model_.armt.segment_size : model_.max_positions, trained);
+  return make_test_sampler(config_.data, static_cast<std::uint64_t>(config_.seed.data), tokenizer_, books_, task,
+                           length, model_.has_armt ? model_.armt.segment_size : model_.max_positions, trained);
 }
 
 BabilongSampler make_test_sampler(const DataConfig& data, std::uint64_t seed, const Tokenizer& tokenizer,
                                   std::shared_ptr<const BookText> books, const std::string& task,
-                                  const std::string& length, std::int64_t segment_size,
-                                  std::int64_t trained_segments) {
+                                  const std::string& length, std::int64_t segment_size, std::int64_t trained_segments) {
   const EvalLength parsed = parse_eval_length(length);
   EvalSetConfig set;
   set.babilong = base_config(data);

@@ -25,8 +25,8 @@ class Curriculum {
   // Micro-batch `index` of a stage, counted from 0 in each stage. The number of segments is drawn once per batch, so
   // that no sample of it waits for a longer one; samples never come back in a later stage.
   TrainBatch train_batch(std::size_t stage, std::uint64_t index) const;
-  // Validation samples of a stage, at its full length with the last question only: batch `index` of `validation_samples`
-  // samples in pieces of the stage's batch size. Empty behind the last.
+  // Validation samples of a stage, at its full length with the last question only: batch `index` of
+  // `validation_samples` samples in pieces of the stage's batch size. Empty behind the last.
   TokenBatch validation_batch(std::size_t stage, std::int64_t index) const;
 
   // The sampler that evaluation uses for a length of the config's `eval`, with samples no training has seen.
@@ -53,7 +53,6 @@ class Curriculum {
 // `segment_size` tokens).
 BabilongSampler make_test_sampler(const DataConfig& data, std::uint64_t seed, const Tokenizer& tokenizer,
                                   std::shared_ptr<const BookText> books, const std::string& task,
-                                  const std::string& length, std::int64_t segment_size,
-                                  std::int64_t trained_segments);
+                                  const std::string& length, std::int64_t segment_size, std::int64_t trained_segments);
 
 }  // namespace wt

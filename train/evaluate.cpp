@@ -64,8 +64,8 @@ EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t en
 }
 
 std::string eval_table(const std::vector<EvalRow>& rows) {
-  std::string out = fmt::format("{:<6} {:>8} {:>10} {:>8} {:>12} {:>12} {:>12}\n", "task", "length", "tokens", "samples",
-                                "exact match", "tokens/s", "peak memory");
+  std::string out = fmt::format("{:<6} {:>8} {:>10} {:>8} {:>12} {:>12} {:>12}\n", "task", "length", "tokens",
+                                "samples", "exact match", "tokens/s", "peak memory");
   for (const EvalRow& row : rows) {
     const std::int64_t mean = row.samples == 0 ? 0 : row.prompt_tokens / row.samples;
     out += fmt::format("{:<6} {:>8} {:>10} {:>8} {:>12.3f} {:>12} {:>12}\n", row.task, row.length, mean, row.samples,

@@ -13,7 +13,7 @@ namespace wt {
 
 struct EvalRow {
   std::string task;
-  std::string length;            // as asked for: "4k", "16x"
+  std::string length;              // as asked for: "4k", "16x"
   std::int64_t prompt_tokens = 0;  // of all samples
   std::int64_t samples = 0;
   std::int64_t correct = 0;

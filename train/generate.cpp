@@ -61,8 +61,7 @@ std::vector<std::vector<std::int32_t>> generate(const Model& model,
     longest = std::max(longest, n - end);
   }
   State state = model.new_state(batch);
-  if (const SegmentGrid grid =
-          make_grid(lengths, batch, model.segment_size(longest), SegmentAlignment::kLeft);
+  if (const SegmentGrid grid = make_grid(lengths, batch, model.segment_size(longest), SegmentAlignment::kLeft);
       grid.items() > 0) {
     Executor executor(model);
     executor.forward(closed, grid, make_plan(options.schedule, model.num_layers(), grid.segments_by_round), {}, state,
@@ -86,7 +85,8 @@ std::vector<std::vector<std::int32_t>> generate(const Model& model,
       open[at].clear();
       const double uniform = random.uniform();  // drawn for finished samples too: the others' draws stay the same
       if (done[at]) continue;
-      const std::int32_t id = sample_token(logits.select(i).to_vector<double>(), options.temperature, options.top_p, uniform);
+      const std::int32_t id =
+          sample_token(logits.select(i).to_vector<double>(), options.temperature, options.top_p, uniform);
       results[at].push_back(id);
       if (each) each(i, id);
       done[at] = std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end();

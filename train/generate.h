@@ -19,8 +19,8 @@ struct GenerateOptions {
   Schedule schedule = Schedule::kDiagonal;
 };
 
-// New tokens for each prompt (ids in [0, V), at least one each). The prompts are computed together. `each`, where given,
-// hears of every new token as it comes: each(prompt, id).
+// New tokens for each prompt (ids in [0, V), at least one each). The prompts are computed together. `each`, where
+// given, hears of every new token as it comes: each(prompt, id).
 std::vector<std::vector<std::int32_t>> generate(const Model& model,
                                                 const std::vector<std::vector<std::int32_t>>& prompts,
                                                 const GenerateOptions& options,

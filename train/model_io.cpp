@@ -14,7 +14,9 @@ namespace wt {
 namespace fs = std::filesystem;
 namespace {
 
-bool starts_with(const std::string& text, std::string_view prefix) { return text.rfind(prefix, 0) == 0; }
+bool starts_with(const std::string& text, std::string_view prefix) {
+  return text.rfind(prefix, 0) == 0;
+}
 
 // The name we use for a tensor of a file: the same, or that of its other path.
 std::string canonical_name(const ModelConfig& config, const std::string& name) {
@@ -135,7 +137,8 @@ void load_weights(Model& model, const std::string& weights, bool fresh_memory) {
     target.copy_from(model.stream(), file->tensor(name).to(model.stream(), model.dtype()));
   }
   for (const auto& [canonical, place] : found) {
-    if (used.count(canonical) > 0 || (config.tie_word_embeddings && canonical.find("lm_head.weight") != std::string::npos)) {
+    if (used.count(canonical) > 0 ||
+        (config.tie_word_embeddings && canonical.find("lm_head.weight") != std::string::npos)) {
       continue;
     }
     throw Error(cat(place.first->path(), ": tensor ", place.second, " is not part of this ", name_of(config.type),

@@ -24,10 +24,10 @@ ModelLocation find_model(const std::string& path, const std::function<void(const
 // f32, as a CPU does). Throws Error naming the file and tensor that is missing, unknown or of another shape.
 std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, const Stream& stream = {});
 
-// Copies every parameter from a file, or from the parts of an index. Names may be those we write, those of the published
-// wrapper's other path (`memory_cell.layers.{l}.…`), or GPT-2's without `transformer.`; a head that is tied may be there
-// or not. `fresh_memory`: parameters of the memory that are not in the file keep the values they have (wrapping a
-// plain backbone).
+// Copies every parameter from a file, or from the parts of an index. Names may be those we write, those of the
+// published wrapper's other path (`memory_cell.layers.{l}.…`), or GPT-2's without `transformer.`; a head that is tied
+// may be there or not. `fresh_memory`: parameters of the memory that are not in the file keep the values they have
+// (wrapping a plain backbone).
 void load_weights(Model& model, const std::string& weights, bool fresh_memory = false);
 
 // Every parameter under its published name.

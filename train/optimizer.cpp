@@ -12,8 +12,8 @@ AdamW::AdamW(ParameterStore& store, const OptimizerConfig& config) : store_(stor
   for (const auto& parameter : store.all()) {
     if (!parameter->trainable) continue;
     const Shape& shape = parameter->value().shape();
-    moments_.push_back({parameter.get(), Tensor::zeros(stream_, shape, store.dtype()),
-                        Tensor::zeros(stream_, shape, store.dtype())});
+    moments_.push_back(
+        {parameter.get(), Tensor::zeros(stream_, shape, store.dtype()), Tensor::zeros(stream_, shape, store.dtype())});
   }
 }
 
@@ -31,8 +31,9 @@ void AdamW::scale_gradients(double scale, double clip_value) {
 void AdamW::step(double lr) {
   ++num_steps_;
   for (const Moments& m : moments_) {
-    const kernels::AdamWStep options{lr,          config_.beta1, config_.beta2, config_.eps,
-                                     m.parameter->spec().decay ? config_.weight_decay : 0, num_steps_};
+    const kernels::AdamWStep options{
+        lr,        config_.beta1, config_.beta2, config_.eps, m.parameter->spec().decay ? config_.weight_decay : 0,
+        num_steps_};
     kernels::adamw(stream_, options, m.parameter->grad(), m.first, m.second, m.parameter->value());
   }
 }

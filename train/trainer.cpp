@@ -50,8 +50,8 @@ ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {
   }
   if (model.vocab_size == 0) model.vocab_size = tokenizer.vocab_size();
   if (model.vocab_size < tokenizer.vocab_size()) {
-    config.places.fail("model.vocab_size", cat("is ", model.vocab_size, ", the tokenizer has ids up to ",
-                                               tokenizer.vocab_size() - 1));
+    config.places.fail("model.vocab_size",
+                       cat("is ", model.vocab_size, ", the tokenizer has ids up to ", tokenizer.vocab_size() - 1));
   }
   if (model.eos_id < 0) model.eos_id = find_end_token(tokenizer);
   return model;
@@ -118,7 +118,8 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
   checkpoints_ = std::make_unique<CheckpointStore>(folder_.path(), StoreMode::kWrite);
 
   if (resume) {
-    if (const auto newest = checkpoints_->load_newest([&](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); })) {
+    if (const auto newest = checkpoints_->load_newest(
+            [&](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); })) {
       state_ = TrainState::from_json(newest->state_json, newest->folder + "/state.json");
       load_weights(*model_, newest->weights.path());
       optimizer_->load(newest->optimizer, state_.optimizer_steps);
@@ -245,12 +246,12 @@ bool Trainer::validate_and_judge(std::size_t stage) {
   const bool patience = config_.train.early_stopping_patience > 0 &&
                         state_.validations_since_best >= config_.train.early_stopping_patience;
   if (reached || patience) state_.stage_done = true;
-  say(fmt::format("validation step {} exact_match {:.3f} loss {:.4f}{}{}", state_.step, v.exact_match, v.loss,
-                  better ? " (best)" : "",
-                  reached    ? fmt::format(": stop_at {} reached, the stage ends", settings.stop_at)
-                  : patience ? fmt::format(": no new best in {} validations, the stage ends",
-                                           config_.train.early_stopping_patience)
-                             : ""));
+  say(fmt::format(
+      "validation step {} exact_match {:.3f} loss {:.4f}{}{}", state_.step, v.exact_match, v.loss,
+      better ? " (best)" : "",
+      reached    ? fmt::format(": stop_at {} reached, the stage ends", settings.stop_at)
+      : patience ? fmt::format(": no new best in {} validations, the stage ends", config_.train.early_stopping_patience)
+                 : ""));
   metrics_->line(MetricRecord()
                      .add("step", state_.step)
                      .add("stage", state_.stage + 1)
@@ -373,10 +374,11 @@ int Trainer::run() {
   for (std::int64_t i = 0; i < state_.stage; ++i) first_step += config_.train.stages[static_cast<std::size_t>(i)].steps;
   progress_ = std::make_unique<Progress>(out_, "train", config_.train.total_steps(), first_step);
   const ModelConfig& model = model_->config();
-  say(fmt::format("{} of {} parameters, {} layers of width {}; {} schedule; {} threads, {:.0f} GFLOP/s in matrix products",
-                  model.has_armt ? fmt::format("{} with memory", name_of(model.type)) : std::string(name_of(model.type)),
-                  human_count(static_cast<double>(model_->parameters().count())), model.num_layers, model.hidden_size,
-                  name_of(config_.train.wave_schedule), omp_get_max_threads(), peak_gflops_));
+  say(fmt::format(
+      "{} of {} parameters, {} layers of width {}; {} schedule; {} threads, {:.0f} GFLOP/s in matrix products",
+      model.has_armt ? fmt::format("{} with memory", name_of(model.type)) : std::string(name_of(model.type)),
+      human_count(static_cast<double>(model_->parameters().count())), model.num_layers, model.hidden_size,
+      name_of(config_.train.wave_schedule), omp_get_max_threads(), peak_gflops_));
   if (resumed_) say(fmt::format("resumed at step {}", state_.step));
   while (true) {
     run_stage(static_cast<std::size_t>(state_.stage), signals);

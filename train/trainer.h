@@ -19,17 +19,17 @@ namespace wt {
 // Where a run stands. With weights and optimizer it is all that a checkpoint holds: data and dropout are functions of
 // seeds and these counters.
 struct TrainState {
-  std::int64_t stage = 0;       // index
-  std::int64_t stage_step = 0;  // steps done in the stage
-  std::int64_t step = 0;        // steps done in the run
-  std::int64_t skipped = 0;     // of those, not applied: loss or gradient was not finite
+  std::int64_t stage = 0;            // index
+  std::int64_t stage_step = 0;       // steps done in the stage
+  std::int64_t step = 0;             // steps done in the run
+  std::int64_t skipped = 0;          // of those, not applied: loss or gradient was not finite
   std::int64_t optimizer_steps = 0;  // of the moments: AdamW's t
-  bool stage_done = false;      // early or not
-  std::int64_t best_step = -1;  // of the stage
+  bool stage_done = false;           // early or not
+  std::int64_t best_step = -1;       // of the stage
   double best_exact_match = -1;
   double best_loss = 0;
   std::int64_t validations_since_best = 0;
-  std::int64_t tokens = 0;      // read in training so far
+  std::int64_t tokens = 0;  // read in training so far
 
   std::string json() const;
   // Throws Error naming what is missing.

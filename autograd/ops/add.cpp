@@ -21,8 +21,8 @@ void backward(BackwardPass& pass, const Saved& s) {
 }  // namespace
 
 Var add(Context& ctx, const Var& x, const Var& y, const Tensor& out) {
-  const Tensor sum = out.defined() ? out.reshape(x.value.shape())
-                                   : Tensor::empty(ctx.stream, x.value.shape(), x.value.dtype());
+  const Tensor sum =
+      out.defined() ? out.reshape(x.value.shape()) : Tensor::empty(ctx.stream, x.value.shape(), x.value.dtype());
   sum.copy_from(ctx.stream, x.value);
   kernels::add(ctx.stream, y.value, sum);
   if (!ctx.recording()) return sum;

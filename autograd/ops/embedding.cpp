@@ -3,8 +3,12 @@
 namespace wt::ops {
 namespace {
 
-Tensor table(const Parameter* p) { return p == nullptr ? Tensor{} : p->value().select(0); }
-Tensor table_grad(const Parameter* p) { return p == nullptr || !p->trainable ? Tensor{} : p->grad().select(0); }
+Tensor table(const Parameter* p) {
+  return p == nullptr ? Tensor{} : p->value().select(0);
+}
+Tensor table_grad(const Parameter* p) {
+  return p == nullptr || !p->trainable ? Tensor{} : p->grad().select(0);
+}
 
 struct Saved {
   EmbeddingTables tables;

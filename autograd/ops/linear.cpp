@@ -23,10 +23,12 @@ void backward(BackwardPass& pass, const Saved& s) {
   if (!dy.defined()) return;
   const auto [dx, mode] = pass.slot(s.x_id, s.x);
   if (mode != GradMode::kSkip) {
-    kernels::linear_backward_input(pass.stream(), flat(dy, s.x.dim(0)), s.weight->value_slice(s.lo, s.hi), s.layout, flat(dx, s.x.dim(0)), mode);
+    kernels::linear_backward_input(pass.stream(), flat(dy, s.x.dim(0)), s.weight->value_slice(s.lo, s.hi), s.layout,
+                                   flat(dx, s.x.dim(0)), mode);
   }
   if (s.weight->trainable) {
-    kernels::linear_backward_weight(pass.stream(), flat(dy, s.x.dim(0)), flat(s.x, s.x.dim(0)), s.layout, s.weight->grad_slice(s.lo, s.hi));
+    kernels::linear_backward_weight(pass.stream(), flat(dy, s.x.dim(0)), flat(s.x, s.x.dim(0)), s.layout,
+                                    s.weight->grad_slice(s.lo, s.hi));
   }
   if (s.bias != nullptr && s.bias->trainable) {
     kernels::linear_backward_bias(pass.stream(), flat(dy, s.x.dim(0)), s.bias->grad_slice(s.lo, s.hi));
@@ -41,11 +43,12 @@ Var linear(Context& ctx, const Var& x, const Parameter& weight, const LinearOpti
   const bool out_in = options.layout == kernels::WeightLayout::kOutIn;
   Shape shape = x.value.shape();
   shape.set(shape.rank() - 1, w.dim(out_in ? 1 : 2));
-  const Tensor y = options.out.defined() ? options.out.reshape(shape)
-                                         : Tensor::empty(ctx.stream, shape, x.value.dtype());
+  const Tensor y =
+      options.out.defined() ? options.out.reshape(shape) : Tensor::empty(ctx.stream, shape, x.value.dtype());
   const Tensor bias = options.bias != nullptr ? options.bias->value_slice(ctx.lo, ctx.hi) : Tensor{};
   const Tensor residual = options.residual != nullptr ? flat(options.residual->value, x.value.dim(0)) : Tensor{};
-  kernels::linear_forward(ctx.stream, flat(x.value, x.value.dim(0)), w, options.layout, bias, residual, flat(y, x.value.dim(0)));
+  kernels::linear_forward(ctx.stream, flat(x.value, x.value.dim(0)), w, options.layout, bias, residual,
+                          flat(y, x.value.dim(0)));
   if (!ctx.recording()) return y;
   const Var out = ctx.record->output(y, true);
   ctx.record->record("linear",

@@ -90,10 +90,10 @@ Var memory_read(Context& ctx, const Var& x, const Var& phi, const MemoryState& s
   kernels::memory_read_forward(ctx.stream, x.value, phi.value, state.a.value, state.z.value, cells, y, den, min_den);
   if (!ctx.recording()) return y;
   const Var out = ctx.record->output(y, true);
-  ctx.record->record("memory_read",
-                     ReadSaved{phi.value, state.a.value, state.z.value, den, cells, x.id, phi.id, state.a.id,
-                               state.z.id, out.id},
-                     read_backward);
+  ctx.record->record(
+      "memory_read",
+      ReadSaved{phi.value, state.a.value, state.z.value, den, cells, x.id, phi.id, state.a.id, state.z.id, out.id},
+      read_backward);
   return out;
 }
 

@@ -22,8 +22,8 @@ void rms_backward(BackwardPass& pass, const RmsSaved& s) {
   const Tensor dy = pass.take(s.y_id);
   if (!dy.defined()) return;
   const auto [dx, mode] = pass.slot(s.x_id, s.x);
-  kernels::rms_norm_backward(pass.stream(), flat(dy, s.x.dim(0)), flat(s.x, s.x.dim(0)), s.weight->value_slice(s.lo, s.hi), s.rstd,
-                             dx.defined() ? flat(dx, s.x.dim(0)) : dx, mode,
+  kernels::rms_norm_backward(pass.stream(), flat(dy, s.x.dim(0)), flat(s.x, s.x.dim(0)),
+                             s.weight->value_slice(s.lo, s.hi), s.rstd, dx.defined() ? flat(dx, s.x.dim(0)) : dx, mode,
                              s.weight->trainable ? s.weight->grad_slice(s.lo, s.hi) : Tensor{});
 }
 

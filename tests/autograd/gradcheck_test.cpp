@@ -17,12 +17,12 @@ struct Softmax {
 
 enum class Flaw {
   kNone,
-  kScale,        // gradient times 1.001
-  kSign,         // gradient negated
-  kNoMean,       // the mean is not subtracted: wrong, but right for a cotangent of ones
-  kMissingRow,   // the last row's gradient is not written
-  kOverwrites,   // ignores what is in the slot
-  kNoGradient,   // contributes nothing
+  kScale,       // gradient times 1.001
+  kSign,        // gradient negated
+  kNoMean,      // the mean is not subtracted: wrong, but right for a cotangent of ones
+  kMissingRow,  // the last row's gradient is not written
+  kOverwrites,  // ignores what is in the slot
+  kNoGradient,  // contributes nothing
 };
 Flaw flaw = Flaw::kNone;  // a backward is a plain function: what it is to do wrong stands here
 
@@ -83,11 +83,17 @@ TEST(Gradcheck, WrongScaleFails) {
   EXPECT_NE(run.failure, "");
 }
 
-TEST(Gradcheck, WrongSignFails) { EXPECT_GT(check_softmax(Flaw::kSign).worst, 1e-2); }
+TEST(Gradcheck, WrongSignFails) {
+  EXPECT_GT(check_softmax(Flaw::kSign).worst, 1e-2);
+}
 
-TEST(Gradcheck, SoftmaxWithoutItsMeanFails) { EXPECT_GT(check_softmax(Flaw::kNoMean).worst, 1e-2); }
+TEST(Gradcheck, SoftmaxWithoutItsMeanFails) {
+  EXPECT_GT(check_softmax(Flaw::kNoMean).worst, 1e-2);
+}
 
-TEST(Gradcheck, MissingGradientFails) { EXPECT_GT(check_softmax(Flaw::kNoGradient).worst, 1e-2); }
+TEST(Gradcheck, MissingGradientFails) {
+  EXPECT_GT(check_softmax(Flaw::kNoGradient).worst, 1e-2);
+}
 
 TEST(Gradcheck, UnwrittenElementsFail) {
   // NaN from the poisoned memory counts as an infinite error. (Sanitizer builds have no pool: there the row holds
@@ -142,9 +148,13 @@ GradcheckRun check_scaled(ParameterFlaw what) {
                         }});
 }
 
-TEST(Gradcheck, RightParameterGradientPasses) { EXPECT_EQ(check_scaled(ParameterFlaw::kNone).failure, ""); }
+TEST(Gradcheck, RightParameterGradientPasses) {
+  EXPECT_EQ(check_scaled(ParameterFlaw::kNone).failure, "");
+}
 
-TEST(Gradcheck, WrongParameterGradientFails) { EXPECT_GT(check_scaled(ParameterFlaw::kHalf).worst, 1e-2); }
+TEST(Gradcheck, WrongParameterGradientFails) {
+  EXPECT_GT(check_scaled(ParameterFlaw::kHalf).worst, 1e-2);
+}
 
 TEST(Gradcheck, ParameterGradientThatOverwritesFails) {
   const GradcheckRun run = check_scaled(ParameterFlaw::kOverwrites);
@@ -158,13 +168,12 @@ TEST(Gradcheck, GradientOfAFrozenParameterFails) {
 
 TEST(Gradcheck, ForwardThatDiffersFromItsReferenceFails) {
   flaw = Flaw::kNone;
-  const GradcheckRun run = run_gradcheck({.inputs = {{random_tensor({3, 4}, 1)}},
-                                          .op = softmax,
-                                          .reference = [](Context& ctx, const std::vector<Var>& x) {
-                                            std::vector<Var> y = softmax(ctx, x);
-                                            y[0].value.data<double>()[5] += 1e-9;
-                                            return y;
-                                          }});
+  const GradcheckRun run = run_gradcheck(
+      {.inputs = {{random_tensor({3, 4}, 1)}}, .op = softmax, .reference = [](Context& ctx, const std::vector<Var>& x) {
+         std::vector<Var> y = softmax(ctx, x);
+         y[0].value.data<double>()[5] += 1e-9;
+         return y;
+       }});
   EXPECT_NE(run.failure.find("output 0: element 5"), std::string::npos) << run.failure;
 }
 

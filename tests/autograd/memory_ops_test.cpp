@@ -1,4 +1,5 @@
-// Gradient checks of the associative memory's ops. Shapes: G layers, B samples, T rows, M memory rows, D width, P features.
+// Gradient checks of the associative memory's ops. Shapes: G layers, B samples, T rows, M memory rows, D width, P
+// features.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -41,10 +42,9 @@ TEST(MemoryOpGradients, Dpfp) {
 }
 
 TEST(MemoryOpGradients, DpfpOfManyRows) {
-  EXPECT_GRADIENTS({.inputs = {{random_tensor({1, 1, 300, 2}, 1, 1, 0.05), Contribution::kRefuses}},
-                    .op = [&](Context& ctx, const std::vector<Var>& x) -> std::vector<Var> {
-                      return {ops::dpfp(ctx, x[0], 3)};
-                    }});
+  EXPECT_GRADIENTS(
+      {.inputs = {{random_tensor({1, 1, 300, 2}, 1, 1, 0.05), Contribution::kRefuses}},
+       .op = [&](Context& ctx, const std::vector<Var>& x) -> std::vector<Var> { return {ops::dpfp(ctx, x[0], 3)}; }});
 }
 
 TEST(MemoryOpGradients, Read) {
@@ -146,7 +146,8 @@ TEST(MemoryOpGradients, Write) {
 }
 
 TEST(MemoryOpGradients, WriteWithMovingGammaIsFound) {
-  // The check must see the difference between a frozen and a moving γ, else it would not know about the gradient's path.
+  // The check must see the difference between a frozen and a moving γ, else it would not know about the gradient's
+  // path.
   const kernels::Cells cells = mixed_cells(5);
   std::vector<double> gamma;
   Gradcheck check = write_check(cells, true, gamma);
@@ -161,7 +162,9 @@ TEST(MemoryOpGradients, WriteWhoseMassIsNotUsed) {
   const Gradcheck check = write_check(cells, true, gamma);
   for (const std::size_t used : {std::size_t{0}, std::size_t{1}}) {
     Gradcheck one = check;
-    one.op = [&check, used](Context& ctx, const std::vector<Var>& x) { return std::vector<Var>{check.op(ctx, x)[used]}; };
+    one.op = [&check, used](Context& ctx, const std::vector<Var>& x) {
+      return std::vector<Var>{check.op(ctx, x)[used]};
+    };
     one.reference = [&check, used](Context& ctx, const std::vector<Var>& x) {
       return std::vector<Var>{check.reference(ctx, x)[used]};
     };
@@ -184,10 +187,10 @@ TEST(MemoryOpGradients, MapReadAndWriteTogether) {
                     .op = [&](Context& ctx, const std::vector<Var>& x) -> std::vector<Var> {
                       const ops::MemoryState state{x[5], x[6]};
                       const Var y = ops::memory_read(ctx, x[0], ops::dpfp(ctx, x[1], kNu), state, cells, {});
-                      const ops::MemoryState next = ops::memory_write(
-                          ctx, ops::dpfp(ctx, x[2], kNu), x[3], x[4], state, cells, false,
-                          Tensor::empty(ctx.stream, x[5].value.shape(), DType::kF64),
-                          Tensor::empty(ctx.stream, x[6].value.shape(), DType::kF64), {});
+                      const ops::MemoryState next =
+                          ops::memory_write(ctx, ops::dpfp(ctx, x[2], kNu), x[3], x[4], state, cells, false,
+                                            Tensor::empty(ctx.stream, x[5].value.shape(), DType::kF64),
+                                            Tensor::empty(ctx.stream, x[6].value.shape(), DType::kF64), {});
                       return {y, next.a, next.z};
                     }});
 }
@@ -198,7 +201,8 @@ TEST(MemoryOps, SmallestDenominatorIsReported) {
   // φ·z of the first cell's rows: 6, 4 and, in padding, 0.
   const Tensor phi = Tensor::from<double>({1, 3, 3, 1}, {3, 2, 0, 0, 0, 0, 0, 0, 0});
   const Tensor z = Tensor::from<double>({1, 3, 1}, {2, 0, 0});
-  const Tensor a = Tensor::zeros(Stream{}, {1, 3, 1, 2}, DType::kF64), x = Tensor::zeros(Stream{}, {1, 3, 3, 2}, DType::kF64);
+  const Tensor a = Tensor::zeros(Stream{}, {1, 3, 1, 2}, DType::kF64),
+               x = Tensor::zeros(Stream{}, {1, 3, 3, 2}, DType::kF64);
   Context ctx;
   const Tensor smallest = Tensor::from<double>({1}, {100});
   ops::memory_read(ctx, x, phi, {a, z}, cells, smallest);

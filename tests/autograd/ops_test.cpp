@@ -33,7 +33,8 @@ TEST_P(LinearGradients, MatchDifferences) {
   if (with_residual) check.inputs.push_back({random_tensor({g, 2, 3, kOut}, 4)});
   check.parameters = {&weight};
   if (with_bias) check.parameters.push_back(&bias);
-  check.op = [&, g = g, layout = layout, slot = with_slot, add_bias = with_bias](Context& ctx, const std::vector<Var>& x) {
+  check.op = [&, g = g, layout = layout, slot = with_slot, add_bias = with_bias](Context& ctx,
+                                                                                 const std::vector<Var>& x) {
     ops::LinearOptions options{.bias = add_bias ? &bias : nullptr, .layout = layout};
     if (x.size() > 1) options.residual = &x[1];
     const Tensor buffer = Tensor::empty(ctx.stream, {g + 1, 2, 3, kOut}, DType::kF64);
@@ -126,7 +127,8 @@ TEST(OpGradients, Attention) {
     kernels::AttentionHeads heads;
   };
   // One row; grouped queries; more rows than a block holds.
-  for (const Case& c : {Case{{1, 1, 1, 9}, {1, 1, 3}}, Case{{2, 2, 5, 24}, {4, 2, 3}}, Case{{1, 1, 70, 8}, {2, 1, 2}}}) {
+  for (const Case& c :
+       {Case{{1, 1, 1, 9}, {1, 1, 3}}, Case{{2, 2, 5, 24}, {4, 2, 3}}, Case{{1, 1, 70, 8}, {2, 1, 2}}}) {
     EXPECT_GRADIENTS({.inputs = {{random_tensor(c.shape, 1), Contribution::kRefuses}},
                       .op = [&](Context& ctx, const std::vector<Var>& x) -> std::vector<Var> {
                         return {ops::attention(ctx, x[0], c.heads)};
@@ -135,17 +137,15 @@ TEST(OpGradients, Attention) {
 }
 
 TEST(OpGradients, SwiGlu) {
-  EXPECT_GRADIENTS({.inputs = {{random_tensor({2, 2, 3, 10}, 1, 2), Contribution::kRefuses}},
-                    .op = [](Context& ctx, const std::vector<Var>& x) -> std::vector<Var> {
-                      return {ops::swiglu(ctx, x[0])};
-                    }});
+  EXPECT_GRADIENTS(
+      {.inputs = {{random_tensor({2, 2, 3, 10}, 1, 2), Contribution::kRefuses}},
+       .op = [](Context& ctx, const std::vector<Var>& x) -> std::vector<Var> { return {ops::swiglu(ctx, x[0])}; }});
 }
 
 TEST(OpGradients, Gelu) {
-  EXPECT_GRADIENTS({.inputs = {{random_tensor({2, 2, 3, 5}, 1, 2), Contribution::kRefuses}},
-                    .op = [](Context& ctx, const std::vector<Var>& x) -> std::vector<Var> {
-                      return {ops::gelu(ctx, x[0])};
-                    }});
+  EXPECT_GRADIENTS(
+      {.inputs = {{random_tensor({2, 2, 3, 5}, 1, 2), Contribution::kRefuses}},
+       .op = [](Context& ctx, const std::vector<Var>& x) -> std::vector<Var> { return {ops::gelu(ctx, x[0])}; }});
 }
 
 TEST(OpGradients, CrossEntropy) {
@@ -162,8 +162,8 @@ TEST(OpGradients, Embedding) {
   Parameter tokens = random_parameter(0, {5, 3}, 1), memory = random_parameter(0, {2, 3}, 2),
             positions = random_parameter(0, {4, 3}, 3);
   // Ids that repeat (4), ids nobody uses (2), padding, memory rows, rows without a position.
-  const Tensor rows = Tensor::from<std::int32_t>({2, 5}, {4, 0, 4, memory_row(0), memory_row(1), 4, 1, memory_row(0),
-                                                          memory_row(1), kPaddingRow});
+  const Tensor rows = Tensor::from<std::int32_t>(
+      {2, 5}, {4, 0, 4, memory_row(0), memory_row(1), 4, 1, memory_row(0), memory_row(1), kPaddingRow});
   const Tensor position = Tensor::from<std::int32_t>({2, 5}, {0, 1, 2, 2, 3, 0, 1, 2, 3, -1});
   for (const bool with_positions : {true, false}) {
     Gradcheck check;

@@ -143,14 +143,19 @@ TEST(Parameters, InitialValuesDependOnSeedNameAndShapeOnly) {
   EXPECT_NE(values(false, 1, "b.{l}"), values(false, 2, "b.{l}"));
   EXPECT_NE(values(false, 1, "b.{l}"), values(false, 1, "c.{l}"));
   const auto drawn = values(false, 1, "b.{l}");
-  EXPECT_NE(std::vector<double>(drawn.begin(), drawn.begin() + 12), std::vector<double>(drawn.begin() + 12, drawn.end()));
+  EXPECT_NE(std::vector<double>(drawn.begin(), drawn.begin() + 12),
+            std::vector<double>(drawn.begin() + 12, drawn.end()));
 }
 
 TEST(Parameters, InitKinds) {
   ParameterStore store(DType::kF64);
-  const Parameter& p = store.add({"p", 0, {4, 5000},
-                                  {{"zeros", 0, 1, Init::zeros()}, {"ones", 1, 2, Init::ones()},
-                                   {"normal", 2, 3, Init::normal(0.5)}, {"uniform", 3, 4, Init::uniform(0.2)}}});
+  const Parameter& p = store.add({"p",
+                                  0,
+                                  {4, 5000},
+                                  {{"zeros", 0, 1, Init::zeros()},
+                                   {"ones", 1, 2, Init::ones()},
+                                   {"normal", 2, 3, Init::normal(0.5)},
+                                   {"uniform", 3, 4, Init::uniform(0.2)}}});
   store.initialize(3);
   const auto values = p.value().to_vector<double>();
   const auto moments = [&](std::size_t part) {
@@ -165,7 +170,7 @@ TEST(Parameters, InitKinds) {
   EXPECT_EQ(moments(0)[2], 0);
   EXPECT_NEAR(moments(1)[0], 1, 1e-12);
   EXPECT_NEAR(moments(1)[1], 1, 1e-12);
-  EXPECT_NEAR(moments(2)[0], 0, 0.03);       // four deviations of the mean
+  EXPECT_NEAR(moments(2)[0], 0, 0.03);  // four deviations of the mean
   EXPECT_NEAR(moments(2)[1], 0.25, 0.02);
   EXPECT_NEAR(moments(3)[0], 0, 0.007);
   EXPECT_NEAR(moments(3)[1], 0.04 / 3, 0.001);

@@ -1,5 +1,5 @@
-// Benchmarks of the CPU kernels in float32, at the shapes of a tiny model (D 128, trained in minutes on two cores) and of a
-// small one (D 768, the 160M shape). Counters:
+// Benchmarks of the CPU kernels in float32, at the shapes of a tiny model (D 128, trained in minutes on two cores) and
+// of a small one (D 768, the 160M shape). Counters:
 //   GFLOP/s  arithmetic of the formula, an exponential counted as one operation
 //   share    of the machine's matrix rate: the product of two 1024×1024 matrices, measured at the start of the same run
 //   GB/s     bytes that the kernel must read and write once, for kernels that compute little
@@ -44,7 +44,9 @@ Tensor positive(const Shape& shape) {
   return out;
 }
 
-Tensor empty(const Shape& shape) { return Tensor::zeros(kStream, shape, DType::kF32); }
+Tensor empty(const Shape& shape) {
+  return Tensor::zeros(kStream, shape, DType::kF32);
+}
 
 // What one call costs.
 struct Work {
@@ -60,7 +62,8 @@ void measure(benchmark::State& state, const Work& work, const Body& body) {
   }
   const double calls = static_cast<double>(state.iterations());
   state.counters["GFLOP/s"] = benchmark::Counter(work.flops * calls * 1e-9, benchmark::Counter::kIsRate);
-  if (work.bytes > 0) state.counters["GB/s"] = benchmark::Counter(work.bytes * calls * 1e-9, benchmark::Counter::kIsRate);
+  if (work.bytes > 0)
+    state.counters["GB/s"] = benchmark::Counter(work.bytes * calls * 1e-9, benchmark::Counter::kIsRate);
   state.counters["share"] = benchmark::Counter(work.flops * calls / machine_flops, benchmark::Counter::kIsRate);
 }
 
@@ -88,7 +91,8 @@ void measure_machine() {
 // G layers, R rows, I inputs, O outputs.
 void add_linear(const char* name, std::int64_t g, std::int64_t r, std::int64_t in, std::int64_t out) {
   const Work work{2.0 * static_cast<double>(g * r * in * out), 0};
-  const std::string shape = std::to_string(g) + "x" + std::to_string(r) + "x" + std::to_string(in) + "x" + std::to_string(out);
+  const std::string shape =
+      std::to_string(g) + "x" + std::to_string(r) + "x" + std::to_string(in) + "x" + std::to_string(out);
   const auto title = [&](const char* what) { return std::string("linear/") + name + "/" + what + "/" + shape; };
   add(title("forward"), [=](benchmark::State& state) {
     const Tensor x = normal({g, r, in}), w = normal({g, out, in}), y = empty({g, r, out});
@@ -96,7 +100,8 @@ void add_linear(const char* name, std::int64_t g, std::int64_t r, std::int64_t i
   });
   add(title("input_grad"), [=](benchmark::State& state) {
     const Tensor dx = empty({g, r, in}), w = normal({g, out, in}), dy = normal({g, r, out});
-    measure(state, work, [&] { linear_backward_input(kStream, dy, w, WeightLayout::kOutIn, dx, GradMode::kOverwrite); });
+    measure(state, work,
+            [&] { linear_backward_input(kStream, dy, w, WeightLayout::kOutIn, dx, GradMode::kOverwrite); });
   });
   add(title("weight_grad"), [=](benchmark::State& state) {
     const Tensor x = normal({g, r, in}), dw = empty({g, out, in}), dy = normal({g, r, out});
@@ -133,11 +138,12 @@ void add_rowwise(std::int64_t g, std::int64_t r, std::int64_t d, std::int64_t f)
   add(("rms_norm/backward" + narrow), [=](benchmark::State& state) {
     const Tensor x = normal({g, r, d}), w = normal({g, d}), dy = normal({g, r, d}), dx = empty({g, r, d}),
                  scale = positive({g, r}), dw = empty({g, d});
-    measure(state, {10 * n, 16 * n}, [&] { rms_norm_backward(kStream, dy, x, w, scale, dx, GradMode::kAccumulate, dw); });
+    measure(state, {10 * n, 16 * n},
+            [&] { rms_norm_backward(kStream, dy, x, w, scale, dx, GradMode::kAccumulate, dw); });
   });
   add(("layer_norm/forward" + narrow), [=](benchmark::State& state) {
-    const Tensor x = normal({g, r, d}), w = normal({g, d}), b = normal({g, d}), y = empty({g, r, d}), mean = empty({g, r}),
-                 scale = empty({g, r});
+    const Tensor x = normal({g, r, d}), w = normal({g, d}), b = normal({g, d}), y = empty({g, r, d}),
+                 mean = empty({g, r}), scale = empty({g, r});
     measure(state, {7 * n, 8 * n}, [&] { layer_norm_forward(kStream, x, w, b, 1e-5, y, mean, scale); });
   });
   add(("layer_norm/backward" + narrow), [=](benchmark::State& state) {
@@ -170,12 +176,14 @@ void add_rowwise(std::int64_t g, std::int64_t r, std::int64_t d, std::int64_t f)
 
 void add_memory(std::int64_t g, std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t d, std::int64_t d_mem) {
   const std::int64_t nu = 3, p = 2 * nu * d_mem;
-  const std::string shape = "/" + std::to_string(g) + "x" + std::to_string(b) + "x" + std::to_string(t) + "x" + std::to_string(d) +
-                            "/d_mem" + std::to_string(d_mem);
+  const std::string shape = "/" + std::to_string(g) + "x" + std::to_string(b) + "x" + std::to_string(t) + "x" +
+                            std::to_string(d) + "/d_mem" + std::to_string(d_mem);
   const double features = static_cast<double>(g * b * t * p), product = 2.0 * static_cast<double>(g * b * p * d);
   const auto cells = [=] {
-    return Cells{Tensor::from<std::uint8_t>({g, b}, std::vector<std::uint8_t>(static_cast<std::size_t>(g * b), kCellActive)),
-                 Tensor::from<std::int32_t>({g, b}, std::vector<std::int32_t>(static_cast<std::size_t>(g * b), static_cast<std::int32_t>(t)))};
+    return Cells{
+        Tensor::from<std::uint8_t>({g, b}, std::vector<std::uint8_t>(static_cast<std::size_t>(g * b), kCellActive)),
+        Tensor::from<std::int32_t>(
+            {g, b}, std::vector<std::int32_t>(static_cast<std::size_t>(g * b), static_cast<std::int32_t>(t)))};
   };
   add(("dpfp/forward" + shape), [=](benchmark::State& state) {
     const Tensor x = normal({g * b * t, d_mem}), phi = empty({g * b * t, p});
@@ -186,35 +194,37 @@ void add_memory(std::int64_t g, std::int64_t b, std::int64_t t, std::int64_t m, 
     measure(state, {4 * features, 4 * features}, [&] { dpfp_backward(kStream, dphi, x, nu, dx); });
   });
   add(("memory_read/forward" + shape), [=](benchmark::State& state) {
-    const Tensor x = normal({g, b, t, d}), phi = positive({g, b, t, p}), a = normal({g, b, p, d}), z = positive({g, b, p}),
-                 y = empty(x.shape()), den = empty({g, b, t});
+    const Tensor x = normal({g, b, t, d}), phi = positive({g, b, t, p}), a = normal({g, b, p, d}),
+                 z = positive({g, b, p}), y = empty(x.shape()), den = empty({g, b, t});
     const Cells all = cells();
-    measure(state, {product * static_cast<double>(t)}, [&] { memory_read_forward(kStream, x, phi, a, z, all, y, den, {}); });
+    measure(state, {product * static_cast<double>(t)},
+            [&] { memory_read_forward(kStream, x, phi, a, z, all, y, den, {}); });
   });
   add(("memory_read/backward" + shape), [=](benchmark::State& state) {
-    const Tensor x = normal({g, b, t, d}), phi = positive({g, b, t, p}), a = normal({g, b, p, d}), z = positive({g, b, p}),
-                 den = positive({g, b, t}), dphi = empty(phi.shape()), da = empty(a.shape()), dz = empty(z.shape());
+    const Tensor x = normal({g, b, t, d}), phi = positive({g, b, t, p}), a = normal({g, b, p, d}),
+                 z = positive({g, b, p}), den = positive({g, b, t}), dphi = empty(phi.shape()), da = empty(a.shape()),
+                 dz = empty(z.shape());
     const Cells all = cells();
     measure(state, {2 * product * static_cast<double>(t)},
             [&] { memory_read_backward(kStream, x, phi, a, z, den, all, dphi, da, dz, GradMode::kAccumulate); });
   });
   const auto write_inputs = [=] {
-    return std::vector<Tensor>{positive({g, b, m, p}), normal({g, b, m, d}), normal({g, b, m}), normal({g, b, p, d}), positive({g, b, p})};
+    return std::vector<Tensor>{positive({g, b, m, p}), normal({g, b, m, d}), normal({g, b, m}), normal({g, b, p, d}),
+                               positive({g, b, p})};
   };
   add(("memory_write/forward" + shape), [=](benchmark::State& state) {
     const std::vector<Tensor> in = write_inputs();
     const Tensor a = empty(in[3].shape()), z = empty(in[4].shape());
     const MemoryWrite saved{empty(in[1].shape()), empty(in[2].shape()), empty(in[2].shape())};
     const Cells all = cells();
-    measure(state, {2 * product * static_cast<double>(m)}, [&] {
-      memory_write_forward(kStream, in[0], in[1], in[2], in[3], in[4], all, true, a, z, saved, {});
-    });
+    measure(state, {2 * product * static_cast<double>(m)},
+            [&] { memory_write_forward(kStream, in[0], in[1], in[2], in[3], in[4], all, true, a, z, saved, {}); });
   });
   add(("memory_write/backward" + shape), [=](benchmark::State& state) {
     const std::vector<Tensor> in = write_inputs();
     const MemoryWrite saved{normal(in[1].shape()), positive(in[2].shape()), positive(in[2].shape())};
-    const Tensor da = normal(in[3].shape()), dz = normal(in[4].shape()), dk = empty(in[0].shape()), dv = empty(in[1].shape()),
-                 db = empty(in[2].shape()), da_start = da.clone(kStream);
+    const Tensor da = normal(in[3].shape()), dz = normal(in[4].shape()), dk = empty(in[0].shape()),
+                 dv = empty(in[1].shape()), db = empty(in[2].shape()), da_start = da.clone(kStream);
     const Cells all = cells();
     measure(state, {4 * product * static_cast<double>(m)}, [&] {
       memory_write_backward(kStream, in[0], in[2], in[3], in[4], saved, all, da, dz, dk, dv, db);
@@ -230,8 +240,8 @@ void add_head(std::int64_t r, std::int64_t v) {
   const double n = static_cast<double>(r * v);
   const std::string shape = "/" + std::to_string(r) + "x" + std::to_string(v);
   add(("cross_entropy/forward" + shape), [=](benchmark::State& state) {
-    const Tensor logits = normal({r, v}), loss = empty({r}), lse = empty({r}), correct = Tensor::zeros(kStream, {r}, DType::kU8),
-                 target = Tensor::zeros(kStream, {r}, DType::kI32);
+    const Tensor logits = normal({r, v}), loss = empty({r}), lse = empty({r}),
+                 correct = Tensor::zeros(kStream, {r}, DType::kU8), target = Tensor::zeros(kStream, {r}, DType::kI32);
     measure(state, {4 * n, 4 * n}, [&] { cross_entropy_forward(kStream, logits, target, loss, lse, correct); });
   });
   add(("cross_entropy/backward" + shape), [=](benchmark::State& state) {
@@ -245,7 +255,8 @@ void add_optimizer(std::int64_t n) {
   const double count = static_cast<double>(n);
   add(("adamw/" + std::to_string(n)), [=](benchmark::State& state) {
     const Tensor g = normal({n}), m = empty({n}), v = empty({n}), w = normal({n});
-    measure(state, {15 * count, 28 * count}, [&] { adamw(kStream, {.lr = 1e-3, .decay = 0.01, .step = 10}, g, m, v, w); });
+    measure(state, {15 * count, 28 * count},
+            [&] { adamw(kStream, {.lr = 1e-3, .decay = 0.01, .step = 10}, g, m, v, w); });
   });
   add(("sum_of_squares/" + std::to_string(n)), [=](benchmark::State& state) {
     const Tensor g = normal({n});
@@ -285,7 +296,8 @@ void add_all() {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   wt::kernels::measure_machine();
-  benchmark::AddCustomContext("matrix rate, 1024x1024x1024", std::to_string(wt::kernels::machine_flops * 1e-9) + " GFLOP/s");
+  benchmark::AddCustomContext("matrix rate, 1024x1024x1024",
+                              std::to_string(wt::kernels::machine_flops * 1e-9) + " GFLOP/s");
   wt::kernels::add_all();
   benchmark::RunSpecifiedBenchmarks();
 }

@@ -29,7 +29,9 @@ constexpr DType kF64 = DType::kF64;
 using Values = std::vector<double>;
 const Stream kStream;
 
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+std::size_t at(std::int64_t i) {
+  return static_cast<std::size_t>(i);
+}
 
 TEST(Composite, Linear) {
   const std::int64_t g = 3, r = 5, in = 7, out = 4;
@@ -68,7 +70,8 @@ TEST(Composite, Linear) {
 
 TEST(Composite, Norms) {
   const std::int64_t g = 2, r = 5, d = 7;
-  const Tensor x = normal_tensor({g, r, d}, 1, kF64, 3), w = normal_tensor({g, d}, 2, kF64), b = normal_tensor({g, d}, 3, kF64);
+  const Tensor x = normal_tensor({g, r, d}, 1, kF64, 3), w = normal_tensor({g, d}, 2, kF64),
+               b = normal_tensor({g, d}, 3, kF64);
   const Values xs = values_of(x), ws = values_of(w), bs = values_of(b);
   Values rms(at(g * r * d)), layer(rms), rms_scale(at(g * r)), mean(rms_scale), scale(rms_scale);
   for (std::int64_t row = 0; row < g * r; ++row) {
@@ -121,7 +124,8 @@ TEST(Composite, Activations) {
 }
 
 TEST(Composite, ActivationBackwardsInPlace) {
-  const Tensor x = normal_tensor({5, 6}, 1, kF64), dy = normal_tensor({5, 3}, 2, kF64), dz = normal_tensor({5, 6}, 3, kF64);
+  const Tensor x = normal_tensor({5, 6}, 1, kF64), dy = normal_tensor({5, 3}, 2, kF64),
+               dz = normal_tensor({5, 6}, 3, kF64);
   const Tensor apart = poisoned({5, 6}, kF64), same = x.clone(kStream);
   swiglu_backward(kStream, dy, x, apart);
   swiglu_backward(kStream, dy, same, same);
@@ -190,12 +194,14 @@ TEST(Composite, CachedAttentionIsAttentionPieceByPiece) {
   const Tensor qkv = normal_tensor({1, b, t, w}, 1, kF64);
   const Tensor whole = poisoned({1, b, t, width}, kF64), lse = poisoned({1, b, heads.query, t}, kF64);
   attention_forward(kStream, qkv, heads, whole, lse);
-  const Tensor keys = poisoned({b, capacity, heads.key_value, heads.width}, kF64), values = poisoned(keys.shape(), kF64);
+  const Tensor keys = poisoned({b, capacity, heads.key_value, heads.width}, kF64),
+               values = poisoned(keys.shape(), kF64);
   const Tensor length = integers({b}, {0, 0});
   std::int64_t done = 0;
   for (const std::int64_t rows : {1, 2, 66, 1}) {
     const Tensor piece = poisoned({b, rows, w}, kF64), out = poisoned({b, rows, width}, kF64);
-    for (std::int64_t i = 0; i < b; ++i) piece.select(i).copy_from(kStream, qkv.select(0).select(i).slice(done, done + rows));
+    for (std::int64_t i = 0; i < b; ++i)
+      piece.select(i).copy_from(kStream, qkv.select(0).select(i).slice(done, done + rows));
     attention_cached(kStream, piece, heads, length, keys, values, out);
     for (std::int64_t i = 0; i < b; ++i) {
       EXPECT_LT(largest_error(values_of(out.select(i)), values_of(whole.select(0).select(i).slice(done, done + rows))),
@@ -304,7 +310,8 @@ TEST(Composite, MemoryRead) {
     }
     if (row % m.t < m.cells.rows.data<std::int32_t>()[cell]) smallest = std::min(smallest, den[at(row)]);
   }
-  const Tensor y = poisoned(m.x.shape(), kF64), c = poisoned({m.g, m.b, m.t}, kF64), least = Tensor::from<double>({1}, {1e9});
+  const Tensor y = poisoned(m.x.shape(), kF64), c = poisoned({m.g, m.b, m.t}, kF64),
+               least = Tensor::from<double>({1}, {1e9});
   memory_read_forward(kStream, m.x, m.phi, m.a, m.z, m.cells, y, c, least);
   EXPECT_LT(largest_error(values_of(y), expected), kRounding);
   EXPECT_LT(largest_error(values_of(c), den), kRounding);
@@ -336,7 +343,8 @@ TEST(Composite, MemoryWrite) {
       gammas[at(row)] = gamma;
       for (std::int64_t j = 0; j < m.d; ++j) {
         double old = 0;
-        for (std::int64_t f = 0; f < m.p && !first; ++f) old += ks[at(row * m.p + f)] * a[at((cell * m.p + f) * m.d + j)];
+        for (std::int64_t f = 0; f < m.p && !first; ++f)
+          old += ks[at(row * m.p + f)] * a[at((cell * m.p + f) * m.d + j)];
         error[at(row * m.d + j)] = vs[at(row * m.d + j)] - old / den[at(row)];
         for (std::int64_t f = 0; f < m.p; ++f) {
           new_a[at((cell * m.p + f) * m.d + j)] +=
@@ -430,12 +438,13 @@ TEST(Composite, Dropout) {
   // The mask belongs to the cell, wherever it stands, and changes with cell, seed, step and site.
   const auto masked = [&](std::int64_t number, const DropoutKey& k) {
     const Tensor one = poisoned({1, 1, elements}, kF64);
-    dropout(kStream, x.select(0).slice(0, 1).reshape({1, 1, elements}), integers<std::int64_t>({1, 1}, {number}), 0.3, k, one);
+    dropout(kStream, x.select(0).slice(0, 1).reshape({1, 1, elements}), integers<std::int64_t>({1, 1}, {number}), 0.3,
+            k, one);
     return one;
   };
   EXPECT_TRUE(bit_equal(masked(3, key).select(0), y.select(0).slice(0, 1)));
-  for (const auto& [number, other] : std::vector<std::pair<int, DropoutKey>>{
-           {4, key}, {3, {10, 12, 2}}, {3, {11, 13, 2}}, {3, {11, 12, 1}}}) {
+  for (const auto& [number, other] :
+       std::vector<std::pair<int, DropoutKey>>{{4, key}, {3, {10, 12, 2}}, {3, {11, 13, 2}}, {3, {11, 12, 1}}}) {
     EXPECT_FALSE(bit_equal(masked(3, key), masked(number, other)));
   }
   // In place, and rate zero.
@@ -457,7 +466,8 @@ TEST(Composite, AdamW) {
     for (std::size_t i = 0; i < ws.size(); ++i) {
       ms[i] = 0.8 * ms[i] + 0.2 * gs[i];
       vs[i] = 0.95 * vs[i] + 0.05 * gs[i] * gs[i];
-      const double first = ms[i] / (1 - std::pow(0.8, options.step)), second = vs[i] / (1 - std::pow(0.95, options.step));
+      const double first = ms[i] / (1 - std::pow(0.8, options.step)),
+                   second = vs[i] / (1 - std::pow(0.95, options.step));
       ws[i] -= 0.1 * (first / (std::sqrt(second) + 1e-6) + 0.3 * ws[i]);
     }
     EXPECT_LT(largest_error(values_of(w), ws), kRounding);

@@ -22,16 +22,21 @@ namespace {
 
 const Stream s;
 constexpr DType kF32 = DType::kF32;
-Tensor f(const Shape& shape) { return normal_tensor(shape, 1, kF32); }
+Tensor f(const Shape& shape) {
+  return normal_tensor(shape, 1, kF32);
+}
 
 TEST(KernelErrors, Linear) {
   const WeightLayout out_in = WeightLayout::kOutIn, in_out = WeightLayout::kInOut;
   EXPECT_ERROR(linear_forward(s, f({3, 2, 4}), f({4, 5, 4}), out_in, {}, {}, f({3, 2, 5})), Error,
                "linear: w is [4,5,4], expected [3,5,4]");
   EXPECT_ERROR(linear_forward(s, f({3, 2, 4}), f({3, 5, 4}), in_out, {}, {}, f({3, 2, 5})), Error, "expected [3,4,5]");
-  EXPECT_ERROR(linear_forward(s, f({6, 4}), f({3, 5, 4}), out_in, {}, {}, f({3, 2, 5})), Error, "linear: x is f32[6,4]");
-  EXPECT_ERROR(linear_forward(s, f({3, 2, 4}), f({3, 5, 4}), out_in, f({3, 4}), {}, f({3, 2, 5})), Error, "linear: bias");
-  EXPECT_ERROR(linear_forward(s, f({3, 2, 4}), f({3, 5, 4}), out_in, {}, f({3, 2, 4}), f({3, 2, 5})), Error, "residual");
+  EXPECT_ERROR(linear_forward(s, f({6, 4}), f({3, 5, 4}), out_in, {}, {}, f({3, 2, 5})), Error,
+               "linear: x is f32[6,4]");
+  EXPECT_ERROR(linear_forward(s, f({3, 2, 4}), f({3, 5, 4}), out_in, f({3, 4}), {}, f({3, 2, 5})), Error,
+               "linear: bias");
+  EXPECT_ERROR(linear_forward(s, f({3, 2, 4}), f({3, 5, 4}), out_in, {}, f({3, 2, 4}), f({3, 2, 5})), Error,
+               "residual");
   EXPECT_ERROR(linear_forward(s, f({1, 2, 4}), normal_tensor({1, 5, 4}, 1, DType::kF64), out_in, {}, {}, f({1, 2, 5})),
                Error, "linear: dtypes differ");
   EXPECT_ERROR(linear_backward_input(s, f({1, 2, 5}), f({1, 5, 4}), out_in, f({1, 2, 3}), GradMode::kOverwrite), Error,
@@ -45,19 +50,21 @@ TEST(KernelErrors, DTypesThatCannotBeComputedWith) {
                out = f({1, 2, 5}).to(s, DType::kBF16);
   EXPECT_ERROR(linear_forward(s, half, weight, WeightLayout::kOutIn, {}, {}, out), Error, "expected f32 or f64");
   EXPECT_ERROR(rms_norm_forward(s, half, f({1, 4}), 0, half, f({1, 2})), Error, "expected f32 or f64");
-  EXPECT_ERROR(rms_norm_forward(s, f({1, 2, 4}), normal_tensor({1, 4}, 1, DType::kF64), 0, f({1, 2, 4}), f({1, 2})), Error,
-               "tensor [1,4] is f64, expected f32");
+  EXPECT_ERROR(rms_norm_forward(s, f({1, 2, 4}), normal_tensor({1, 4}, 1, DType::kF64), 0, f({1, 2, 4}), f({1, 2})),
+               Error, "tensor [1,4] is f64, expected f32");
 }
 
 TEST(KernelErrors, Norms) {
   const Tensor x = f({3, 2, 4});
-  EXPECT_ERROR(rms_norm_forward(s, x, f({4, 4}), 0, x, f({3, 2})), Error, "rms_norm: w is [4,4], expected [3,4] (g, d)");
+  EXPECT_ERROR(rms_norm_forward(s, x, f({4, 4}), 0, x, f({3, 2})), Error,
+               "rms_norm: w is [4,4], expected [3,4] (g, d)");
   EXPECT_ERROR(rms_norm_forward(s, x, f({3, 4}), 0, f({3, 4, 2}), f({3, 2})), Error, "rms_norm: y");
   EXPECT_ERROR(rms_norm_forward(s, x, f({3, 4}), 0, x, f({3})), Error, "rms_norm: rstd");
   EXPECT_ERROR(rms_norm_backward(s, x, x, f({3, 4}), f({3, 2}), f({3, 1, 4}), GradMode::kOverwrite, {}), Error,
                "rms_norm backward: dx");
   EXPECT_ERROR(rms_norm_backward(s, x, x, f({3, 4}), f({3, 2}), {}, GradMode::kSkip, f({2, 4})), Error, "backward: dw");
-  EXPECT_ERROR(layer_norm_forward(s, x, f({3, 4}), f({3, 5}), 0, x, f({3, 2}), f({3, 2})), Error, "layer_norm: b is [3,5]");
+  EXPECT_ERROR(layer_norm_forward(s, x, f({3, 4}), f({3, 5}), 0, x, f({3, 2}), f({3, 2})), Error,
+               "layer_norm: b is [3,5]");
   EXPECT_ERROR(layer_norm_forward(s, x, f({3, 4}), f({3, 4}), 0, x, f({2, 2}), f({3, 2})), Error, "layer_norm: mean");
   EXPECT_ERROR(layer_norm_backward(s, x, x, f({3, 4}), f({3, 2}), f({3, 2}), {}, GradMode::kSkip, f({3, 4}), {}), Error,
                "layer_norm backward: dw and db go together");
@@ -92,7 +99,8 @@ TEST(KernelErrors, Attention) {
 
 TEST(KernelErrors, Rotary) {
   EXPECT_ERROR(rotary(s, f({1, 1, 3, 12}), 4, f({3, 4}), {}, false), Error, "rotary: 4 heads of width 4 in rows of 12");
-  EXPECT_ERROR(rotary(s, f({1, 1, 3, 12}), 3, f({2, 4}), {}, false), Error, "rotary: position 2 is beyond the table of 2");
+  EXPECT_ERROR(rotary(s, f({1, 1, 3, 12}), 3, f({2, 4}), {}, false), Error,
+               "rotary: position 2 is beyond the table of 2");
   EXPECT_ERROR(rotary(s, f({1, 2, 3, 12}), 3, f({9, 4}), integers({2}, {0, 7}), false), Error, "rotary: position 9");
   EXPECT_ERROR(rotary(s, f({1, 2, 3, 12}), 3, f({9, 4}), integers({1}, {0}), false), Error, "rotary: first_position");
 }
@@ -122,7 +130,8 @@ TEST(KernelErrors, Memory) {
                "memory_read: a is [1,2,5,4], expected [1,2,6,4]");
   EXPECT_ERROR(memory_read_forward(s, x, phi, a, f({1, 2, 5}), cells, x, den, {}), Error, "memory_read: z");
   EXPECT_ERROR(memory_read_forward(s, x, f({2, 3, 6}), a, z, cells, x, den, {}), Error, "memory_read: features are");
-  EXPECT_ERROR(memory_read_forward(s, x, phi, a, z, {cells.flags, integers({2}, {3, 3})}, x, den, {}), Error, "cells.rows");
+  EXPECT_ERROR(memory_read_forward(s, x, phi, a, z, {cells.flags, integers({2}, {3, 3})}, x, den, {}), Error,
+               "cells.rows");
   EXPECT_ERROR(memory_read_backward(s, x, phi, a, z, den, cells, phi, f({1, 2, 6, 3}), z, GradMode::kOverwrite), Error,
                "memory_read backward: da");
   const MemoryWrite saved{x, den, den};
@@ -144,7 +153,8 @@ TEST(KernelErrors, Embedding) {
   EXPECT_ERROR(embed(1, -2), Error, "embedding: position -2");
   EXPECT_ERROR(embedding_forward(s, integers({2}, {0, 1}), {}, table, {}, {}, f({3, 3})), Error, "embedding: out");
   EXPECT_ERROR(embedding_forward(s, integers({2}, {0, -2}), {}, table, {}, {}, out), Error, "memory token 0 of 0");
-  EXPECT_ERROR(embedding_backward(s, f({3, 3}), integers({2}, {0, 1}), {}, table, {}, {}), Error, "embedding backward: ");
+  EXPECT_ERROR(embedding_backward(s, f({3, 3}), integers({2}, {0, 1}), {}, table, {}, {}), Error,
+               "embedding backward: ");
 }
 
 TEST(KernelErrors, Rows) {
@@ -152,7 +162,8 @@ TEST(KernelErrors, Rows) {
   EXPECT_ERROR(take_rows_forward(s, x, integers({2}, {0, 3}), f({2, 2, 3})), Error, "take_rows: rows [3,5) of 4");
   EXPECT_ERROR(take_rows_forward(s, x, integers({2}, {-1, 0}), f({2, 2, 3})), Error, "take_rows: rows [-1,1) of 4");
   EXPECT_ERROR(take_rows_forward(s, x, integers({3}, {0, 0, 0}), f({2, 2, 3})), Error, "take_rows: x is");
-  EXPECT_ERROR(take_rows_backward(s, f({2, 2, 3}), integers({2}, {0, 3}), x, GradMode::kOverwrite), Error, "take_rows backward");
+  EXPECT_ERROR(take_rows_backward(s, f({2, 2, 3}), integers({2}, {0, 3}), x, GradMode::kOverwrite), Error,
+               "take_rows backward");
   EXPECT_ERROR(gather_rows(s, x, integers({2}, {0, 8}), f({2, 3})), Error, "gather_rows: row 8 of 8");
   EXPECT_ERROR(scatter_add_rows(s, f({2, 3}), integers({2}, {0, -1}), x), Error, "scatter_add_rows: row -1 of 8");
   EXPECT_ERROR(put_rows(s, f({3, 3}), integers({2}, {0, 1}), x), Error, "put_rows: 2 rows of");

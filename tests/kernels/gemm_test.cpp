@@ -1,11 +1,10 @@
 // The matrix product below everything: all transposes, odd sizes, tiles, split sums, batches, strides.
-#include "kernels/gemm_cpu.h"
-
 #include <gtest/gtest.h>
 #include <omp.h>
 
 #include <vector>
 
+#include "kernels/gemm_cpu.h"
 #include "tests/kernels/support.h"
 
 namespace wt::kernels {
@@ -62,7 +61,8 @@ TEST_P(Gemm, AllTransposesOverNanAndAdding) {
         over[i] = 42;
       }
       EXPECT_LT(largest_error(over, expected), 1e-11) << ta << tb;
-      EXPECT_LT(largest_error(run<double>(p, ta, tb, -1, 1, 3, p.n), plain(p, ta, tb, -1, 3, 0, p.n)), 1e-11) << ta << tb;
+      EXPECT_LT(largest_error(run<double>(p, ta, tb, -1, 1, 3, p.n), plain(p, ta, tb, -1, 3, 0, p.n)), 1e-11)
+          << ta << tb;
       const std::vector<float> single = run<float>(p, ta, tb, 1, 0, 7, p.n);
       EXPECT_LT(largest_error({single.begin(), single.end()}, plain(p, ta, tb, 1, 0, 0, p.n)), 2e-4) << ta << tb;
     }
@@ -82,17 +82,17 @@ TEST_P(Gemm, SameBitsForAnyNumberOfThreads) {
   omp_set_num_threads(before);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, Gemm,
-    testing::Values(Product{1, 1, 1, 1}, Product{3, 5, 7, 2}, Product{2, 1, 33, 17}, Product{1, 193, 3, 5},
-                    Product{1, 2, 513, 3}, Product{2, 200, 530, 4},
-                    // Long inner sums into small outputs are cut into pieces: 2 of 1025, 8 (the most) of 1126, and 3 for
-                    // each of two matrices.
-                    Product{1, 3, 5, 2049}, Product{1, 2, 3, 9001}, Product{2, 3, 2, 3500}, Product{1, 195, 2, 2100}),
-    [](const testing::TestParamInfo<Product>& given) {
-      const Product& p = given.param;
-      return cat(p.batch, "x", p.m, "x", p.n, "x", p.k);
-    });
+INSTANTIATE_TEST_SUITE_P(Shapes, Gemm,
+                         testing::Values(Product{1, 1, 1, 1}, Product{3, 5, 7, 2}, Product{2, 1, 33, 17},
+                                         Product{1, 193, 3, 5}, Product{1, 2, 513, 3}, Product{2, 200, 530, 4},
+                                         // Long inner sums into small outputs are cut into pieces: 2 of 1025, 8 (the
+                                         // most) of 1126, and 3 for each of two matrices.
+                                         Product{1, 3, 5, 2049}, Product{1, 2, 3, 9001}, Product{2, 3, 2, 3500},
+                                         Product{1, 195, 2, 2100}),
+                         [](const testing::TestParamInfo<Product>& given) {
+                           const Product& p = given.param;
+                           return cat(p.batch, "x", p.m, "x", p.n, "x", p.k);
+                         });
 
 TEST(Gemm, EmptyExtents) {
   EXPECT_TRUE(run<double>({0, 2, 3, 4}, false, false, 1, 0, 5, 3).empty());

@@ -71,166 +71,181 @@ std::vector<Case> all_cases() {
   std::vector<Case> cases;
   cases.push_back({"linear", [](const Size& s, DType t) { return run_linear(s, t, WeightLayout::kOutIn); }});
   cases.push_back({"linear_in_out", [](const Size& s, DType t) { return run_linear(s, t, WeightLayout::kInOut); }});
-  cases.push_back({"rms_norm", [](const Size& s, DType t) -> std::vector<Tensor> {
-    const Shape shape{s.g, s.b * s.t, 19};
-    const Tensor x = normal_tensor(shape, 1, t), w = normal_tensor({s.g, 19}, 2, t), dy = normal_tensor(shape, 3, t);
-    const Tensor y = poisoned(shape, t), scale = poisoned({s.g, s.b * s.t}, t), dx = poisoned(shape, t);
-    const Tensor more = normal_tensor(shape, 4, t), dw = normal_tensor({s.g, 19}, 5, t);
-    rms_norm_forward(kStream, x, w, 1e-5, y, scale);
-    rms_norm_backward(kStream, dy, x, w, scale, dx, GradMode::kOverwrite, dw);
-    rms_norm_backward(kStream, dy, x, w, scale, more, GradMode::kAccumulate, {});
-    rms_norm_backward(kStream, dy, x, w, scale, {}, GradMode::kSkip, dw);
-    return {y, scale, dx, more, dw};
-  }});
+  cases.push_back(
+      {"rms_norm", [](const Size& s, DType t) -> std::vector<Tensor> {
+         const Shape shape{s.g, s.b * s.t, 19};
+         const Tensor x = normal_tensor(shape, 1, t), w = normal_tensor({s.g, 19}, 2, t),
+                      dy = normal_tensor(shape, 3, t);
+         const Tensor y = poisoned(shape, t), scale = poisoned({s.g, s.b * s.t}, t), dx = poisoned(shape, t);
+         const Tensor more = normal_tensor(shape, 4, t), dw = normal_tensor({s.g, 19}, 5, t);
+         rms_norm_forward(kStream, x, w, 1e-5, y, scale);
+         rms_norm_backward(kStream, dy, x, w, scale, dx, GradMode::kOverwrite, dw);
+         rms_norm_backward(kStream, dy, x, w, scale, more, GradMode::kAccumulate, {});
+         rms_norm_backward(kStream, dy, x, w, scale, {}, GradMode::kSkip, dw);
+         return {y, scale, dx, more, dw};
+       }});
   cases.push_back({"layer_norm", [](const Size& s, DType t) -> std::vector<Tensor> {
-    const Shape shape{s.g, s.b * s.t, 19};
-    const Tensor x = normal_tensor(shape, 1, t), w = normal_tensor({s.g, 19}, 2, t), b = normal_tensor({s.g, 19}, 6, t),
-                 dy = normal_tensor(shape, 3, t);
-    const Tensor y = poisoned(shape, t), mean = poisoned({s.g, s.b * s.t}, t), scale = poisoned({s.g, s.b * s.t}, t);
-    const Tensor dx = poisoned(shape, t), more = normal_tensor(shape, 4, t), dw = normal_tensor({s.g, 19}, 5, t),
-                 db = normal_tensor({s.g, 19}, 7, t);
-    layer_norm_forward(kStream, x, w, b, 1e-5, y, mean, scale);
-    layer_norm_backward(kStream, dy, x, w, mean, scale, dx, GradMode::kOverwrite, dw, db);
-    layer_norm_backward(kStream, dy, x, w, mean, scale, more, GradMode::kAccumulate, {}, {});
-    layer_norm_backward(kStream, dy, x, w, mean, scale, {}, GradMode::kSkip, dw, db);
-    return {y, mean, scale, dx, more, dw, db};
-  }});
+                     const Shape shape{s.g, s.b * s.t, 19};
+                     const Tensor x = normal_tensor(shape, 1, t), w = normal_tensor({s.g, 19}, 2, t),
+                                  b = normal_tensor({s.g, 19}, 6, t), dy = normal_tensor(shape, 3, t);
+                     const Tensor y = poisoned(shape, t), mean = poisoned({s.g, s.b * s.t}, t),
+                                  scale = poisoned({s.g, s.b * s.t}, t);
+                     const Tensor dx = poisoned(shape, t), more = normal_tensor(shape, 4, t),
+                                  dw = normal_tensor({s.g, 19}, 5, t), db = normal_tensor({s.g, 19}, 7, t);
+                     layer_norm_forward(kStream, x, w, b, 1e-5, y, mean, scale);
+                     layer_norm_backward(kStream, dy, x, w, mean, scale, dx, GradMode::kOverwrite, dw, db);
+                     layer_norm_backward(kStream, dy, x, w, mean, scale, more, GradMode::kAccumulate, {}, {});
+                     layer_norm_backward(kStream, dy, x, w, mean, scale, {}, GradMode::kSkip, dw, db);
+                     return {y, mean, scale, dx, more, dw, db};
+                   }});
   cases.push_back({"activations", [](const Size& s, DType t) -> std::vector<Tensor> {
-    const Shape wide{s.g * s.b * s.t, 58}, half{s.g * s.b * s.t, 29};
-    const Tensor x = normal_tensor(wide, 1, t, 3), dout = normal_tensor(half, 2, t), grad = normal_tensor(wide, 3, t);
-    const Tensor y = poisoned(half, t), dx = poisoned(wide, t), z = poisoned(wide, t), dz = poisoned(wide, t);
-    swiglu_forward(kStream, x, y);
-    swiglu_backward(kStream, dout, x, dx);
-    gelu_forward(kStream, x, z);
-    gelu_backward(kStream, grad, x, dz);
-    return {y, dx, z, dz};
-  }});
-  cases.push_back({"attention", [](const Size& s, DType t) -> std::vector<Tensor> {
-    const AttentionHeads heads{4, 2, 5};
-    const Shape rows{s.g, s.b, s.t, heads.row_width()}, outs{s.g, s.b, s.t, 20};
-    const Tensor qkv = normal_tensor(rows, 1, t), dout = normal_tensor(outs, 2, t);
-    const Tensor out = poisoned(outs, t), lse = poisoned({s.g, s.b, 4, s.t}, t), dqkv = poisoned(rows, t);
-    attention_forward(kStream, qkv, heads, out, lse);
-    attention_backward(kStream, dout, qkv, out, lse, heads, dqkv);
-    return {out, lse, dqkv};
-  }});
-  cases.push_back({"cached_attention", [](const Size& s, DType t) -> std::vector<Tensor> {
-    const AttentionHeads heads{4, 2, 5};
-    const Tensor qkv = normal_tensor({s.b, s.t, heads.row_width()}, 1, t), out = poisoned({s.b, s.t, 20}, t);
-    const Tensor keys = normal_tensor({s.b, s.t + 7, 2, 5}, 2, t), values = normal_tensor({s.b, s.t + 7, 2, 5}, 3, t);
-    std::vector<std::int32_t> length;
-    for (std::int64_t i = 0; i < s.b; ++i) length.push_back(static_cast<std::int32_t>(7 - i));
-    attention_cached(kStream, qkv, heads, integers({s.b}, length), keys, values, out);
-    return {out, keys, values};
-  }});
+                     const Shape wide{s.g * s.b * s.t, 58}, half{s.g * s.b * s.t, 29};
+                     const Tensor x = normal_tensor(wide, 1, t, 3), dout = normal_tensor(half, 2, t),
+                                  grad = normal_tensor(wide, 3, t);
+                     const Tensor y = poisoned(half, t), dx = poisoned(wide, t), z = poisoned(wide, t),
+                                  dz = poisoned(wide, t);
+                     swiglu_forward(kStream, x, y);
+                     swiglu_backward(kStream, dout, x, dx);
+                     gelu_forward(kStream, x, z);
+                     gelu_backward(kStream, grad, x, dz);
+                     return {y, dx, z, dz};
+                   }});
+  cases.push_back(
+      {"attention", [](const Size& s, DType t) -> std::vector<Tensor> {
+         const AttentionHeads heads{4, 2, 5};
+         const Shape rows{s.g, s.b, s.t, heads.row_width()}, outs{s.g, s.b, s.t, 20};
+         const Tensor qkv = normal_tensor(rows, 1, t), dout = normal_tensor(outs, 2, t);
+         const Tensor out = poisoned(outs, t), lse = poisoned({s.g, s.b, 4, s.t}, t), dqkv = poisoned(rows, t);
+         attention_forward(kStream, qkv, heads, out, lse);
+         attention_backward(kStream, dout, qkv, out, lse, heads, dqkv);
+         return {out, lse, dqkv};
+       }});
+  cases.push_back(
+      {"cached_attention", [](const Size& s, DType t) -> std::vector<Tensor> {
+         const AttentionHeads heads{4, 2, 5};
+         const Tensor qkv = normal_tensor({s.b, s.t, heads.row_width()}, 1, t), out = poisoned({s.b, s.t, 20}, t);
+         const Tensor keys = normal_tensor({s.b, s.t + 7, 2, 5}, 2, t),
+                      values = normal_tensor({s.b, s.t + 7, 2, 5}, 3, t);
+         std::vector<std::int32_t> length;
+         for (std::int64_t i = 0; i < s.b; ++i) length.push_back(static_cast<std::int32_t>(7 - i));
+         attention_cached(kStream, qkv, heads, integers({s.b}, length), keys, values, out);
+         return {out, keys, values};
+       }});
   cases.push_back({"rotary", [](const Size& s, DType t) -> std::vector<Tensor> {
-    const Tensor x = normal_tensor({s.g, s.b, s.t, 18}, 1, t), back = x.clone(kStream);
-    const Tensor table = normal_tensor({s.t + 1, 6}, 2, t);
-    rotary(kStream, x, 2, table, {}, false);
-    rotary(kStream, back, 2, table, {}, true);
-    return {x, back};
-  }});
+                     const Tensor x = normal_tensor({s.g, s.b, s.t, 18}, 1, t), back = x.clone(kStream);
+                     const Tensor table = normal_tensor({s.t + 1, 6}, 2, t);
+                     rotary(kStream, x, 2, table, {}, false);
+                     rotary(kStream, back, 2, table, {}, true);
+                     return {x, back};
+                   }});
   cases.push_back({"cross_entropy", [](const Size& s, DType t) -> std::vector<Tensor> {
-    const std::int64_t r = s.b * s.t;
-    const Tensor logits = normal_tensor({r, 41}, 1, t, 3), dloss = normal_tensor({r}, 2, t);
-    std::vector<std::int32_t> target;
-    for (std::int64_t i = 0; i < r; ++i) target.push_back(static_cast<std::int32_t>(i * 7 % 41));
-    const Tensor ids = integers({r}, target);
-    const Tensor loss = poisoned({r}, t), lse = poisoned({r}, t), correct = poisoned({r}, DType::kU8), grad = poisoned({r, 41}, t);
-    cross_entropy_forward(kStream, logits, ids, loss, lse, correct);
-    cross_entropy_backward(kStream, dloss, logits, ids, lse, grad);
-    return {loss, lse, correct, grad};
-  }});
+                     const std::int64_t r = s.b * s.t;
+                     const Tensor logits = normal_tensor({r, 41}, 1, t, 3), dloss = normal_tensor({r}, 2, t);
+                     std::vector<std::int32_t> target;
+                     for (std::int64_t i = 0; i < r; ++i) target.push_back(static_cast<std::int32_t>(i * 7 % 41));
+                     const Tensor ids = integers({r}, target);
+                     const Tensor loss = poisoned({r}, t), lse = poisoned({r}, t), correct = poisoned({r}, DType::kU8),
+                                  grad = poisoned({r, 41}, t);
+                     cross_entropy_forward(kStream, logits, ids, loss, lse, correct);
+                     cross_entropy_backward(kStream, dloss, logits, ids, lse, grad);
+                     return {loss, lse, correct, grad};
+                   }});
   cases.push_back({"dpfp", [](const Size& s, DType t) -> std::vector<Tensor> {
-    const std::int64_t r = s.g * s.b * s.t;
-    const Tensor x = normal_tensor({r, 5}, 1, t), dphi = normal_tensor({r, 30}, 2, t);
-    const Tensor phi = poisoned({r, 30}, t), dx = poisoned({r, 5}, t);
-    dpfp_forward(kStream, x, 3, phi);
-    dpfp_backward(kStream, dphi, x, 3, dx);
-    return {phi, dx};
-  }});
-  cases.push_back({"memory_read", [](const Size& s, DType t) -> std::vector<Tensor> {
-    const std::int64_t p = 12, d = 19;
-    const Shape rows{s.g, s.b, s.t, d}, features{s.g, s.b, s.t, p};
-    const Tensor x = normal_tensor(rows, 1, t), phi = positive_tensor(features, 2, t), dy = normal_tensor(rows, 3, t);
-    const Tensor a = normal_tensor({s.g, s.b, p, d}, 4, t), z = positive_tensor({s.g, s.b, p}, 5, t);
-    const Cells cells = mixed_cells(s);
-    const Tensor y = poisoned(rows, t), den = poisoned({s.g, s.b, s.t}, t);
-    const Tensor least = Tensor::from<double>({1}, {1e9}).to(kStream, t);
-    const Tensor dphi = poisoned(features, t), da = poisoned(a.shape(), t), dz = poisoned(z.shape(), t);
-    const Tensor skipped = poisoned(features, t), again = poisoned(features, t);
-    const Tensor more_a = normal_tensor(a.shape(), 7, t), more_z = normal_tensor(z.shape(), 8, t);
-    memory_read_forward(kStream, x, phi, a, z, cells, y, den, least);
-    memory_read_backward(kStream, dy, phi, a, z, den, cells, dphi, da, dz, GradMode::kOverwrite);
-    memory_read_backward(kStream, dy, phi, a, z, den, cells, again, more_a, more_z, GradMode::kAccumulate);
-    memory_read_backward(kStream, dy, phi, a, z, den, cells, skipped, {}, {}, GradMode::kSkip);
-    return {y, den, least, dphi, da, dz, again, more_a, more_z, skipped};
-  }});
+                     const std::int64_t r = s.g * s.b * s.t;
+                     const Tensor x = normal_tensor({r, 5}, 1, t), dphi = normal_tensor({r, 30}, 2, t);
+                     const Tensor phi = poisoned({r, 30}, t), dx = poisoned({r, 5}, t);
+                     dpfp_forward(kStream, x, 3, phi);
+                     dpfp_backward(kStream, dphi, x, 3, dx);
+                     return {phi, dx};
+                   }});
+  cases.push_back(
+      {"memory_read", [](const Size& s, DType t) -> std::vector<Tensor> {
+         const std::int64_t p = 12, d = 19;
+         const Shape rows{s.g, s.b, s.t, d}, features{s.g, s.b, s.t, p};
+         const Tensor x = normal_tensor(rows, 1, t), phi = positive_tensor(features, 2, t),
+                      dy = normal_tensor(rows, 3, t);
+         const Tensor a = normal_tensor({s.g, s.b, p, d}, 4, t), z = positive_tensor({s.g, s.b, p}, 5, t);
+         const Cells cells = mixed_cells(s);
+         const Tensor y = poisoned(rows, t), den = poisoned({s.g, s.b, s.t}, t);
+         const Tensor least = Tensor::from<double>({1}, {1e9}).to(kStream, t);
+         const Tensor dphi = poisoned(features, t), da = poisoned(a.shape(), t), dz = poisoned(z.shape(), t);
+         const Tensor skipped = poisoned(features, t), again = poisoned(features, t);
+         const Tensor more_a = normal_tensor(a.shape(), 7, t), more_z = normal_tensor(z.shape(), 8, t);
+         memory_read_forward(kStream, x, phi, a, z, cells, y, den, least);
+         memory_read_backward(kStream, dy, phi, a, z, den, cells, dphi, da, dz, GradMode::kOverwrite);
+         memory_read_backward(kStream, dy, phi, a, z, den, cells, again, more_a, more_z, GradMode::kAccumulate);
+         memory_read_backward(kStream, dy, phi, a, z, den, cells, skipped, {}, {}, GradMode::kSkip);
+         return {y, den, least, dphi, da, dz, again, more_a, more_z, skipped};
+       }});
   cases.push_back({"memory_write", [](const Size& s, DType t) -> std::vector<Tensor> {
-    const std::int64_t p = 12, d = 19, m = s.t;
-    const Tensor k = positive_tensor({s.g, s.b, m, p}, 1, t), v = normal_tensor({s.g, s.b, m, d}, 2, t),
-                 b = normal_tensor({s.g, s.b, m}, 3, t);
-    const Tensor a = normal_tensor({s.g, s.b, p, d}, 4, t), z = positive_tensor({s.g, s.b, p}, 5, t);
-    const Cells cells = mixed_cells(s);
-    const Tensor least = Tensor::from<double>({1}, {1e9}).to(kStream, t);
-    const MemoryWrite saved{poisoned(v.shape(), t), poisoned(b.shape(), t), poisoned(b.shape(), t)};
-    const Tensor a_out = poisoned(a.shape(), t), z_out = poisoned(z.shape(), t);
-    memory_write_forward(kStream, k, v, b, a, z, cells, true, a_out, z_out, saved, least);
-    const Tensor da = normal_tensor(a.shape(), 6, t), dz = normal_tensor(z.shape(), 7, t);
-    const Tensor dk = poisoned(k.shape(), t), dv = poisoned(v.shape(), t), db = poisoned(b.shape(), t);
-    memory_write_backward(kStream, k, b, a, z, saved, cells, da, dz, dk, dv, db);
-    return {a_out, z_out, saved.error, saved.den, saved.gamma, least, da, dz, dk, dv, db};
-  }});
+                     const std::int64_t p = 12, d = 19, m = s.t;
+                     const Tensor k = positive_tensor({s.g, s.b, m, p}, 1, t),
+                                  v = normal_tensor({s.g, s.b, m, d}, 2, t), b = normal_tensor({s.g, s.b, m}, 3, t);
+                     const Tensor a = normal_tensor({s.g, s.b, p, d}, 4, t), z = positive_tensor({s.g, s.b, p}, 5, t);
+                     const Cells cells = mixed_cells(s);
+                     const Tensor least = Tensor::from<double>({1}, {1e9}).to(kStream, t);
+                     const MemoryWrite saved{poisoned(v.shape(), t), poisoned(b.shape(), t), poisoned(b.shape(), t)};
+                     const Tensor a_out = poisoned(a.shape(), t), z_out = poisoned(z.shape(), t);
+                     memory_write_forward(kStream, k, v, b, a, z, cells, true, a_out, z_out, saved, least);
+                     const Tensor da = normal_tensor(a.shape(), 6, t), dz = normal_tensor(z.shape(), 7, t);
+                     const Tensor dk = poisoned(k.shape(), t), dv = poisoned(v.shape(), t), db = poisoned(b.shape(), t);
+                     memory_write_backward(kStream, k, b, a, z, saved, cells, da, dz, dk, dv, db);
+                     return {a_out, z_out, saved.error, saved.den, saved.gamma, least, da, dz, dk, dv, db};
+                   }});
   cases.push_back({"embedding", [](const Size& s, DType t) -> std::vector<Tensor> {
-    const std::int64_t r = s.b * s.t, d = 19;
-    const Tensor table = normal_tensor({47, d}, 1, t), memory = normal_tensor({3, d}, 2, t), places = normal_tensor({61, d}, 3, t);
-    const Tensor dout = normal_tensor({r, d}, 4, t), out = poisoned({r, d}, t);
-    std::vector<std::int32_t> rows, position;
-    for (std::int64_t i = 0; i < r; ++i) {
-      rows.push_back(static_cast<std::int32_t>(i * i % 51 - 4));  // tokens, padding and memory rows
-      position.push_back(static_cast<std::int32_t>(i % 62 - 1));
-    }
-    const Tensor ids = integers({r}, rows), at = integers({r}, position);
-    const Tensor dtable = normal_tensor({47, d}, 5, t), dmemory = normal_tensor({3, d}, 6, t), dplaces = normal_tensor({61, d}, 7, t);
-    embedding_forward(kStream, ids, at, table, memory, places, out);
-    embedding_backward(kStream, dout, ids, at, dtable, dmemory, dplaces);
-    return {out, dtable, dmemory, dplaces};
-  }});
-  cases.push_back({"rows", [](const Size& s, DType t) -> std::vector<Tensor> {
-    const std::int64_t m = s.t / 2, d = 19;
-    const Tensor x = normal_tensor({s.g * s.b, s.t, d}, 1, t), dout = normal_tensor({s.g * s.b, m, d}, 2, t);
-    std::vector<std::int32_t> first, index;
-    for (std::int64_t i = 0; i < s.g * s.b; ++i) first.push_back(static_cast<std::int32_t>(i % (m + 1)));
-    for (std::int64_t i = 0; i < s.t; ++i) index.push_back(static_cast<std::int32_t>(s.t * (i + 1) - 1 - i));
-    const Tensor at = integers({s.g * s.b}, first), list = integers({s.t}, index);
-    const Tensor out = poisoned(dout.shape(), t), dx = poisoned(x.shape(), t), more = x.clone(kStream);
-    const Tensor gathered = poisoned({s.t, d}, t), scattered = normal_tensor({s.t, s.t, d}, 3, t), put = scattered.clone(kStream);
-    const Tensor wide = normal_tensor({s.t, s.t, d}, 4, t), sum = wide.clone(kStream);
-    take_rows_forward(kStream, x, at, out);
-    take_rows_backward(kStream, dout, at, dx, GradMode::kOverwrite);
-    take_rows_backward(kStream, dout, at, more, GradMode::kAccumulate);
-    gather_rows(kStream, wide, list, gathered);
-    scatter_add_rows(kStream, gathered, list, scattered);
-    put_rows(kStream, gathered, list, put);
-    add(kStream, scattered, sum);
-    return {out, dx, more, gathered, scattered, put, sum};
-  }});
+                     const std::int64_t r = s.b * s.t, d = 19;
+                     const Tensor table = normal_tensor({47, d}, 1, t), memory = normal_tensor({3, d}, 2, t),
+                                  places = normal_tensor({61, d}, 3, t);
+                     const Tensor dout = normal_tensor({r, d}, 4, t), out = poisoned({r, d}, t);
+                     std::vector<std::int32_t> rows, position;
+                     for (std::int64_t i = 0; i < r; ++i) {
+                       rows.push_back(static_cast<std::int32_t>(i * i % 51 - 4));  // tokens, padding and memory rows
+                       position.push_back(static_cast<std::int32_t>(i % 62 - 1));
+                     }
+                     const Tensor ids = integers({r}, rows), at = integers({r}, position);
+                     const Tensor dtable = normal_tensor({47, d}, 5, t), dmemory = normal_tensor({3, d}, 6, t),
+                                  dplaces = normal_tensor({61, d}, 7, t);
+                     embedding_forward(kStream, ids, at, table, memory, places, out);
+                     embedding_backward(kStream, dout, ids, at, dtable, dmemory, dplaces);
+                     return {out, dtable, dmemory, dplaces};
+                   }});
+  cases.push_back(
+      {"rows", [](const Size& s, DType t) -> std::vector<Tensor> {
+         const std::int64_t m = s.t / 2, d = 19;
+         const Tensor x = normal_tensor({s.g * s.b, s.t, d}, 1, t), dout = normal_tensor({s.g * s.b, m, d}, 2, t);
+         std::vector<std::int32_t> first, index;
+         for (std::int64_t i = 0; i < s.g * s.b; ++i) first.push_back(static_cast<std::int32_t>(i % (m + 1)));
+         for (std::int64_t i = 0; i < s.t; ++i) index.push_back(static_cast<std::int32_t>(s.t * (i + 1) - 1 - i));
+         const Tensor at = integers({s.g * s.b}, first), list = integers({s.t}, index);
+         const Tensor out = poisoned(dout.shape(), t), dx = poisoned(x.shape(), t), more = x.clone(kStream);
+         const Tensor gathered = poisoned({s.t, d}, t), scattered = normal_tensor({s.t, s.t, d}, 3, t),
+                      put = scattered.clone(kStream);
+         const Tensor wide = normal_tensor({s.t, s.t, d}, 4, t), sum = wide.clone(kStream);
+         take_rows_forward(kStream, x, at, out);
+         take_rows_backward(kStream, dout, at, dx, GradMode::kOverwrite);
+         take_rows_backward(kStream, dout, at, more, GradMode::kAccumulate);
+         gather_rows(kStream, wide, list, gathered);
+         scatter_add_rows(kStream, gathered, list, scattered);
+         put_rows(kStream, gathered, list, put);
+         add(kStream, scattered, sum);
+         return {out, dx, more, gathered, scattered, put, sum};
+       }});
   cases.push_back({"dropout", [](const Size& s, DType t) -> std::vector<Tensor> {
-    const Tensor x = normal_tensor({s.g, s.b, s.t, 30}, 1, t), y = poisoned(x.shape(), t);
-    std::vector<std::int64_t> number;
-    for (std::int64_t i = 0; i < s.g * s.b; ++i) number.push_back(i * i + 5);
-    dropout(kStream, x, integers<std::int64_t>({s.g, s.b}, number), 0.25, {1, 2, 3}, y);
-    return {y};
-  }});
+                     const Tensor x = normal_tensor({s.g, s.b, s.t, 30}, 1, t), y = poisoned(x.shape(), t);
+                     std::vector<std::int64_t> number;
+                     for (std::int64_t i = 0; i < s.g * s.b; ++i) number.push_back(i * i + 5);
+                     dropout(kStream, x, integers<std::int64_t>({s.g, s.b}, number), 0.25, {1, 2, 3}, y);
+                     return {y};
+                   }});
   cases.push_back({"optimizer", [](const Size& s, DType t) -> std::vector<Tensor> {
-    const Shape shape{s.g * s.b * s.t, 41};
-    const Tensor g = normal_tensor(shape, 1, t, 1e-2), w = normal_tensor(shape, 2, t), m = normal_tensor(shape, 3, t, 1e-2),
-                 v = positive_tensor(shape, 4, t);
-    const double sum = sum_of_squares(kStream, g);
-    scale_and_clip(kStream, g, 0.7, 1e-2);
-    adamw(kStream, {.lr = 0.1, .decay = 0.1, .step = 3}, g, m, v, w);
-    return {g, w, m, v, Tensor::from<double>({1}, {sum})};
-  }});
+                     const Shape shape{s.g * s.b * s.t, 41};
+                     const Tensor g = normal_tensor(shape, 1, t, 1e-2), w = normal_tensor(shape, 2, t),
+                                  m = normal_tensor(shape, 3, t, 1e-2), v = positive_tensor(shape, 4, t);
+                     const double sum = sum_of_squares(kStream, g);
+                     scale_and_clip(kStream, g, 0.7, 1e-2);
+                     adamw(kStream, {.lr = 0.1, .decay = 0.1, .step = 3}, g, m, v, w);
+                     return {g, w, m, v, Tensor::from<double>({1}, {sum})};
+                   }});
   return cases;
 }
 

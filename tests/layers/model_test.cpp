@@ -44,12 +44,14 @@ ModelConfig gpt2_config() {
 // "name shape" of every published tensor.
 std::set<std::string> published(const Model& model) {
   std::set<std::string> all;
-  for (const PublishedTensor& tensor : model.parameters().published()) all.insert(tensor.name + " " + tensor.value.shape().str());
+  for (const PublishedTensor& tensor : model.parameters().published())
+    all.insert(tensor.name + " " + tensor.value.shape().str());
   EXPECT_EQ(all.size(), model.parameters().published().size());
   return all;
 }
 
-std::set<std::string> with_layers(std::set<std::string> once, const std::string& prefix, const std::vector<std::string>& each) {
+std::set<std::string> with_layers(std::set<std::string> once, const std::string& prefix,
+                                  const std::vector<std::string>& each) {
   for (const char* layer : {"0.", "1."}) {
     for (const std::string& name : each) once.insert(prefix + layer + name);
   }
@@ -60,18 +62,20 @@ const std::vector<std::string> kMemoryParameters{"W_mq.weight [5,16]", "W_mk.wei
                                                  "W_mb.weight [1,16]", "W_mb.bias [1]"};
 
 std::vector<std::string> llama_layer(const std::string& prefix) {
-  return {prefix + "input_layernorm.weight [16]",   prefix + "self_attn.q_proj.weight [16,16]",
-          prefix + "self_attn.k_proj.weight [8,16]", prefix + "self_attn.v_proj.weight [8,16]",
+  return {prefix + "input_layernorm.weight [16]",     prefix + "self_attn.q_proj.weight [16,16]",
+          prefix + "self_attn.k_proj.weight [8,16]",  prefix + "self_attn.v_proj.weight [8,16]",
           prefix + "self_attn.o_proj.weight [16,16]", prefix + "post_attention_layernorm.weight [16]",
-          prefix + "mlp.gate_proj.weight [24,16]",   prefix + "mlp.up_proj.weight [24,16]",
+          prefix + "mlp.gate_proj.weight [24,16]",    prefix + "mlp.up_proj.weight [24,16]",
           prefix + "mlp.down_proj.weight [16,24]"};
 }
 
 std::vector<std::string> gpt2_layer(const std::string& prefix) {
-  return {prefix + "ln_1.weight [16]",            prefix + "ln_1.bias [16]",         prefix + "ln_2.weight [16]",
-          prefix + "ln_2.bias [16]",              prefix + "attn.c_attn.weight [16,48]", prefix + "attn.c_attn.bias [48]",
-          prefix + "attn.c_proj.weight [16,16]",  prefix + "attn.c_proj.bias [16]",  prefix + "mlp.c_fc.weight [16,64]",
-          prefix + "mlp.c_fc.bias [64]",          prefix + "mlp.c_proj.weight [64,16]", prefix + "mlp.c_proj.bias [16]"};
+  return {prefix + "ln_1.weight [16]",           prefix + "ln_1.bias [16]",
+          prefix + "ln_2.weight [16]",           prefix + "ln_2.bias [16]",
+          prefix + "attn.c_attn.weight [16,48]", prefix + "attn.c_attn.bias [48]",
+          prefix + "attn.c_proj.weight [16,16]", prefix + "attn.c_proj.bias [16]",
+          prefix + "mlp.c_fc.weight [16,64]",    prefix + "mlp.c_fc.bias [64]",
+          prefix + "mlp.c_proj.weight [64,16]",  prefix + "mlp.c_proj.bias [16]"};
 }
 
 std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string>& b) {
@@ -81,17 +85,18 @@ std::vector<std::string> operator+(std::vector<std::string> a, const std::vector
 
 TEST(Names, LlamaWithMemory) {
   const Model model(llama_config(), DType::kF32);
-  EXPECT_EQ(published(model), with_layers({"memory_cell.memory [3,16]", "memory_cell.model.model.embed_tokens.weight [50,16]",
-                                           "memory_cell.model.model.norm.weight [16]", "memory_cell.model.lm_head.weight [50,16]"},
-                                          "memory_cell.model.model.layers.", kMemoryParameters + llama_layer("layer.")));
+  EXPECT_EQ(published(model),
+            with_layers({"memory_cell.memory [3,16]", "memory_cell.model.model.embed_tokens.weight [50,16]",
+                         "memory_cell.model.model.norm.weight [16]", "memory_cell.model.lm_head.weight [50,16]"},
+                        "memory_cell.model.model.layers.", kMemoryParameters + llama_layer("layer.")));
 }
 
 TEST(Names, LlamaAlone) {
   ModelConfig config = llama_config();
   config.has_armt = false;
   const Model untied(config, DType::kF32);
-  const std::set<std::string> tied_names = with_layers({"model.embed_tokens.weight [50,16]", "model.norm.weight [16]"},
-                                                       "model.layers.", llama_layer(""));
+  const std::set<std::string> tied_names =
+      with_layers({"model.embed_tokens.weight [50,16]", "model.norm.weight [16]"}, "model.layers.", llama_layer(""));
   std::set<std::string> untied_names = tied_names;
   untied_names.insert("lm_head.weight [50,16]");
   EXPECT_EQ(published(untied), untied_names);
@@ -101,16 +106,17 @@ TEST(Names, LlamaAlone) {
 
 TEST(Names, Gpt2) {
   // The position table is lengthened by the memory tokens.
-  EXPECT_EQ(published(Model(gpt2_config(), DType::kF32)),
-            with_layers({"memory_cell.memory [3,16]", "memory_cell.model.transformer.wte.weight [50,16]",
-                         "memory_cell.model.transformer.wpe.weight [15,16]", "memory_cell.model.transformer.ln_f.weight [16]",
-                         "memory_cell.model.transformer.ln_f.bias [16]"},
-                        "memory_cell.model.transformer.h.", kMemoryParameters + gpt2_layer("layer.")));
+  EXPECT_EQ(
+      published(Model(gpt2_config(), DType::kF32)),
+      with_layers({"memory_cell.memory [3,16]", "memory_cell.model.transformer.wte.weight [50,16]",
+                   "memory_cell.model.transformer.wpe.weight [15,16]", "memory_cell.model.transformer.ln_f.weight [16]",
+                   "memory_cell.model.transformer.ln_f.bias [16]"},
+                  "memory_cell.model.transformer.h.", kMemoryParameters + gpt2_layer("layer.")));
   ModelConfig config = gpt2_config();
   config.has_armt = false;
   EXPECT_EQ(published(Model(config, DType::kF32)),
-            with_layers({"transformer.wte.weight [50,16]", "transformer.wpe.weight [12,16]", "transformer.ln_f.weight [16]",
-                         "transformer.ln_f.bias [16]"},
+            with_layers({"transformer.wte.weight [50,16]", "transformer.wpe.weight [12,16]",
+                         "transformer.ln_f.weight [16]", "transformer.ln_f.bias [16]"},
                         "transformer.h.", gpt2_layer("")));
 }
 
@@ -193,7 +199,9 @@ std::vector<double> hidden_of(const Model& model, const std::vector<std::int32_t
   for (std::int64_t t = 0; t < n; ++t) places.push_back({0, t});
   State state = model.new_state(1);
   Executor executor(model);
-  return executor.forward({ids}, grid, make_plan(Schedule::kDiagonal, model.num_layers(), grid.segments_by_round), places, state, {})
+  return executor
+      .forward({ids}, grid, make_plan(Schedule::kDiagonal, model.num_layers(), grid.segments_by_round), places, state,
+               {})
       .to_vector<double>();
 }
 
@@ -219,7 +227,8 @@ TEST(FreshMemory, ChangesNothingInTheBackbone) {
     const std::vector<double> whole = hidden_of(armt, ids);
     for (std::size_t begin = 0; begin < ids.size(); begin += 6) {
       const std::size_t end = std::min(ids.size(), begin + 6);
-      const std::vector<double> part = hidden_of(plain, {ids.begin() + static_cast<std::ptrdiff_t>(begin), ids.begin() + static_cast<std::ptrdiff_t>(end)});
+      const std::vector<double> part = hidden_of(
+          plain, {ids.begin() + static_cast<std::ptrdiff_t>(begin), ids.begin() + static_cast<std::ptrdiff_t>(end)});
       for (std::size_t i = 0; i < part.size(); ++i) ASSERT_NEAR(part[i], whole[begin * 16 + i], 1e-12);
     }
   }
@@ -261,7 +270,8 @@ TEST(ModelErrors, ImpossibleConfigs) {
   EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.armt.d_mem = 0; }), Error, "armt: segment_size");
   EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.attention_bias = true; }), Error, "not supported");
   EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.mlp_bias = true; }), Error, "not supported");
-  EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.rope_scaling.type = "yarn"; }), Error, "'yarn' is not supported");
+  EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.rope_scaling.type = "yarn"; }), Error,
+               "'yarn' is not supported");
   EXPECT_ERROR(broken(gpt2_config(), [](ModelConfig& c) { c.num_heads = 3; }), Error, "not a multiple of num_heads 3");
 }
 
@@ -284,7 +294,8 @@ TEST(Rotary, Llama3Scaling) {
   scaling.low_freq_factor = 1;
   scaling.high_freq_factor = 4;
   scaling.original_max_positions = 8192;
-  const std::vector<double> plain = rotary_frequencies(500000, 64, {}), scaled = rotary_frequencies(500000, 64, scaling);
+  const std::vector<double> plain = rotary_frequencies(500000, 64, {}),
+                            scaled = rotary_frequencies(500000, 64, scaling);
   int kept = 0, divided = 0, blended = 0;
   for (std::size_t i = 0; i < plain.size(); ++i) {
     const double wavelength = 2 * 3.14159265358979323846 / plain[i];

@@ -21,7 +21,9 @@ struct Case {
   bool has_armt = true;
 };
 
-void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.name;
+}
 
 class Agreement : public testing::TestWithParam<Case> {
  protected:
@@ -61,8 +63,8 @@ class Agreement : public testing::TestWithParam<Case> {
     options.training = options_.training;
     options.dropout = options_.dropout;
     return executor
-        .forward(batch_.sequences, grid, make_plan(schedule, model_->num_layers(), grid.segments_by_round), places, state,
-                 options)
+        .forward(batch_.sequences, grid, make_plan(schedule, model_->num_layers(), grid.segments_by_round), places,
+                 state, options)
         .to_vector<double>();
   }
 
@@ -140,23 +142,24 @@ TEST_P(Agreement, TwoRunsAreBitEqual) {
 
 INSTANTIATE_TEST_SUITE_P(
     Schedules, Agreement,
-    testing::Values(Case{.name = "ragged_ends", .lengths = {13, 7, 4}, .batch = 3},
-                    Case{.name = "one_segment", .lengths = {5, 3}, .batch = 2},
-                    Case{.name = "fewer_segments_than_layers", .lengths = {9, 8}, .batch = 2, .layers = 5},
-                    Case{.name = "one_layer", .lengths = {9, 23}, .batch = 2, .layers = 1},
-                    Case{.name = "long_sequence", .lengths = {61}},
-                    Case{.name = "several_rounds", .lengths = {13, 7, 4, 22, 1, 0, 9}, .batch = 2},
-                    Case{.name = "many_short_rounds", .lengths = {3, 5, 2, 6, 4}, .layers = 4},
-                    Case{.name = "cut_every_segment", .lengths = {22, 14, 9}, .batch = 2, .k2 = 1},
-                    Case{.name = "cut_every_second", .lengths = {28, 14, 21}, .batch = 2, .k2 = 2},
-                    Case{.name = "dropout", .lengths = {13, 7, 9, 4}, .batch = 2, .dropout = 0.3},
-                    Case{.name = "dropout_and_cuts", .lengths = {23, 17}, .batch = 2, .k2 = 2, .dropout = 0.5},
-                    Case{.name = "gpt2", .lengths = {13, 7, 4}, .batch = 3, .type = BackboneType::kGPT2},
-                    Case{.name = "gpt2_dropout", .lengths = {13, 7, 4}, .batch = 2, .dropout = 0.2, .type = BackboneType::kGPT2},
-                    Case{.name = "aligned_right", .lengths = {13, 7, 4}, .batch = 3, .alignment = SegmentAlignment::kRight},
-                    Case{.name = "centered", .lengths = {13, 7, 4}, .batch = 3, .alignment = SegmentAlignment::kCenter},
-                    Case{.name = "plain_llama", .lengths = {13, 7, 4}, .batch = 2, .has_armt = false},
-                    Case{.name = "plain_gpt2", .lengths = {13, 7, 4}, .batch = 2, .type = BackboneType::kGPT2, .has_armt = false}),
+    testing::Values(
+        Case{.name = "ragged_ends", .lengths = {13, 7, 4}, .batch = 3},
+        Case{.name = "one_segment", .lengths = {5, 3}, .batch = 2},
+        Case{.name = "fewer_segments_than_layers", .lengths = {9, 8}, .batch = 2, .layers = 5},
+        Case{.name = "one_layer", .lengths = {9, 23}, .batch = 2, .layers = 1},
+        Case{.name = "long_sequence", .lengths = {61}},
+        Case{.name = "several_rounds", .lengths = {13, 7, 4, 22, 1, 0, 9}, .batch = 2},
+        Case{.name = "many_short_rounds", .lengths = {3, 5, 2, 6, 4}, .layers = 4},
+        Case{.name = "cut_every_segment", .lengths = {22, 14, 9}, .batch = 2, .k2 = 1},
+        Case{.name = "cut_every_second", .lengths = {28, 14, 21}, .batch = 2, .k2 = 2},
+        Case{.name = "dropout", .lengths = {13, 7, 9, 4}, .batch = 2, .dropout = 0.3},
+        Case{.name = "dropout_and_cuts", .lengths = {23, 17}, .batch = 2, .k2 = 2, .dropout = 0.5},
+        Case{.name = "gpt2", .lengths = {13, 7, 4}, .batch = 3, .type = BackboneType::kGPT2},
+        Case{.name = "gpt2_dropout", .lengths = {13, 7, 4}, .batch = 2, .dropout = 0.2, .type = BackboneType::kGPT2},
+        Case{.name = "aligned_right", .lengths = {13, 7, 4}, .batch = 3, .alignment = SegmentAlignment::kRight},
+        Case{.name = "centered", .lengths = {13, 7, 4}, .batch = 3, .alignment = SegmentAlignment::kCenter},
+        Case{.name = "plain_llama", .lengths = {13, 7, 4}, .batch = 2, .has_armt = false},
+        Case{.name = "plain_gpt2", .lengths = {13, 7, 4}, .batch = 2, .type = BackboneType::kGPT2, .has_armt = false}),
     [](const testing::TestParamInfo<Case>& given) { return given.param.name; });
 
 TEST(Dropout, ChangesTheResultAndFollowsItsKey) {

@@ -102,7 +102,8 @@ TEST_P(Decoding, LanesOfDifferentLengthsAreLanesAlone) {
   Decoder together = decoder({0, 1, 2});
   std::vector<Decoder> alone{decoder({0}), decoder({1}), decoder({2})};
   // Uneven pieces: first the open segments, then a token for some lanes only, then one for all.
-  const std::vector<std::vector<Tokens>> steps{{open_[0], open_[1], open_[2]}, {{4}, {}, {5, 6}}, {{}, {7}, {}}, {{1}, {2}, {3}}};
+  const std::vector<std::vector<Tokens>> steps{
+      {open_[0], open_[1], open_[2]}, {{4}, {}, {5, 6}}, {{}, {7}, {}}, {{1}, {2}, {3}}};
   for (const auto& step : steps) {
     const Tensor hidden = together.append(step);
     for (std::size_t lane = 0; lane < 3; ++lane) {
@@ -143,7 +144,8 @@ TEST_P(Decoding, Errors) {
 INSTANTIATE_TEST_SUITE_P(Models, Decoding,
                          testing::Combine(testing::Values(BackboneType::kLlama, BackboneType::kGPT2), testing::Bool()),
                          [](const testing::TestParamInfo<std::tuple<BackboneType, bool>>& given) {
-                           return std::string(name_of(std::get<0>(given.param))) + (std::get<1>(given.param) ? "_armt" : "_plain");
+                           return std::string(name_of(std::get<0>(given.param))) +
+                                  (std::get<1>(given.param) ? "_armt" : "_plain");
                          });
 
 TEST(Decoder, StaysInsideThePositionTable) {

@@ -125,7 +125,8 @@ TEST(Executor, ArgumentsThatDoNotFit) {
   EXPECT_ERROR(forward(plan, {{2, 0}}), Error, "1 of 1 chosen places");
   EXPECT_ERROR(forward(plan, {{0, -1}}), Error, "1 of 1 chosen places");
   EXPECT_ERROR(forward(plan, {{-1, 0}}), Error, "place 0 names sequence -1");
-  EXPECT_ERROR(executor.backward(Tensor::zeros(Stream{}, {0, 8}, DType::kF64)), Error, "without a forward that kept a tape");
+  EXPECT_ERROR(executor.backward(Tensor::zeros(Stream{}, {0, 8}, DType::kF64)), Error,
+               "without a forward that kept a tape");
 
   ExecutorOptions options;
   options.gradients = true;
@@ -170,7 +171,8 @@ TEST(Executor, StateOfAFinishedSampleStays) {
   run_language_model(executor, *model, both, Schedule::kDiagonal, {}, 1, two);
   run_language_model(executor, *model, alone, Schedule::kDiagonal, {}, 1, one);
   for (int l = 0; l < 3; ++l) {
-    const auto kept = two[0].select(l).select(1).to_vector<double>(), expected = one[0].select(l).select(0).to_vector<double>();
+    const auto kept = two[0].select(l).select(1).to_vector<double>(),
+               expected = one[0].select(l).select(0).to_vector<double>();
     for (std::size_t i = 0; i < kept.size(); ++i) EXPECT_NEAR(kept[i], expected[i], kSchedulesAgreeF64);
   }
 }

@@ -1,5 +1,7 @@
 // The golden numbers of the published code (tests/fixtures/README.md) on every schedule, with activations kept and
 // recomputed, in f64 and f32.
+#include "tests/support/golden.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,7 +12,6 @@
 #include "core/safetensors.h"
 #include "schedulers/decoder.h"
 #include "schedulers/language_model.h"
-#include "tests/support/golden.h"
 #include "tests/support/tolerances.h"
 
 namespace wt {
@@ -85,7 +86,8 @@ TEST_P(Golden, LogitsLossMemoryAndGradients) {
     const std::optional<std::vector<double>> grad = golden.gradient(key, tensor.name);
     if (!grad) {
       // The published code gave this parameter no gradient: one segment leaves the memory unread.
-      for (const double value : tensor.grad.to(Stream{}, DType::kF64).to_vector<double>()) ASSERT_EQ(value, 0) << tensor.name;
+      for (const double value : tensor.grad.to(Stream{}, DType::kF64).to_vector<double>())
+        ASSERT_EQ(value, 0) << tensor.name;
       continue;
     }
     EXPECT_LT(relative_error(tensor.grad, *grad), grad_tolerance) << tensor.name;
@@ -137,7 +139,8 @@ std::vector<Case> all_cases() {
   for (const auto& [file, length] : files) {
     for (const Schedule schedule : {Schedule::kSequential, Schedule::kDiagonal, Schedule::kStreaming}) {
       for (const Activations activations : {Activations::kKeep, Activations::kRecompute}) {
-        for (const DType dtype : {DType::kF64, DType::kF32}) cases.push_back({file, length, schedule, activations, dtype});
+        for (const DType dtype : {DType::kF64, DType::kF32})
+          cases.push_back({file, length, schedule, activations, dtype});
       }
     }
   }

@@ -24,7 +24,9 @@ struct Case {
   SegmentAlignment alignment;
   bool has_armt;
 };
-void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.name;
+}
 
 ExecutorOptions with_gradients(const Case& c) {
   ExecutorOptions options;
@@ -43,7 +45,9 @@ ModelConfig config_of(const Case& c) {
 }
 
 // Three, two and one segments of five tokens, with short ends.
-TokenBatch ragged_batch(const ModelConfig& config) { return random_batch({13, 7, 4}, 3, config.vocab_size); }
+TokenBatch ragged_batch(const ModelConfig& config) {
+  return random_batch({13, 7, 4}, 3, config.vocab_size);
+}
 
 // The first model whose memory denominators all stay away from zero: difference quotients of 1/x ask for it.
 std::unique_ptr<Model> well_conditioned_model(const ModelConfig& config, const TokenBatch& batch) {
@@ -144,7 +148,9 @@ constexpr Case kGpt2Correction{"gpt2_correction", BackboneType::kGPT2, true, 0, 
 constexpr Case kPlainLlama{"plain_llama", BackboneType::kLlama, true, 0, kLeft, false};
 constexpr Case kPlainGpt2{"plain_gpt2", BackboneType::kGPT2, true, 0, kLeft, false};
 
-std::string case_name(const testing::TestParamInfo<Case>& given) { return given.param.name; }
+std::string case_name(const testing::TestParamInfo<Case>& given) {
+  return given.param.name;
+}
 
 INSTANTIATE_TEST_SUITE_P(Armt, WholeModelGradients,
                          testing::Values(kLlama, kLlamaCorrection, kGpt2, kGpt2Correction, kPlainLlama, kPlainGpt2,
@@ -154,7 +160,8 @@ INSTANTIATE_TEST_SUITE_P(Armt, WholeModelGradients,
 INSTANTIATE_TEST_SUITE_P(Armt, WholeModel,
                          testing::Values(kLlama, kLlamaCorrection, kGpt2, kGpt2Correction, kPlainLlama, kPlainGpt2,
                                          Case{"right", BackboneType::kLlama, true, 0, SegmentAlignment::kRight, true},
-                                         Case{"center", BackboneType::kLlama, true, 0, SegmentAlignment::kCenter, true}),
+                                         Case{"center", BackboneType::kLlama, true, 0, SegmentAlignment::kCenter,
+                                              true}),
                          case_name);
 
 TEST(WholeModelGradient, CutsChangeIt) {
@@ -193,7 +200,8 @@ TEST(WholeModelGradient, IsScaledAndAdded) {
   std::size_t at = 0;
   for (const PublishedTensor& tensor : model->parameters().published()) {
     const auto twice = tensor.grad.to_vector<double>();
-    for (std::size_t i = 0; i < twice.size(); ++i) EXPECT_NEAR(twice[i], 2 * once.grads[at].second[i], 1e-12 * (1 + std::abs(twice[i])));
+    for (std::size_t i = 0; i < twice.size(); ++i)
+      EXPECT_NEAR(twice[i], 2 * once.grads[at].second[i], 1e-12 * (1 + std::abs(twice[i])));
     ++at;
   }
 }

@@ -83,7 +83,8 @@ TEST(Plan, ScheduleNames) {
   for (const Schedule schedule : {Schedule::kSequential, Schedule::kDiagonal, Schedule::kStreaming}) {
     EXPECT_EQ(schedule_from_name(name_of(schedule)), schedule);
   }
-  EXPECT_ERROR(schedule_from_name("diagnal"), UsageError, "unknown schedule 'diagnal': expected sequential, diagonal or streaming");
+  EXPECT_ERROR(schedule_from_name("diagnal"), UsageError,
+               "unknown schedule 'diagnal': expected sequential, diagonal or streaming");
 }
 
 // The diagonal plan of 3 layers and 3 segments:
@@ -98,14 +99,18 @@ Plan broken(const std::function<void(Plan&)>& change) {
 
 TEST(CheckPlan, CatchesEveryMistake) {
   EXPECT_ERROR(check_plan(broken([](Plan& p) { p.waves.pop_back(); })), Error, "layer 2 runs 2 of 3 items");
-  EXPECT_ERROR(check_plan(broken([](Plan& p) { p.waves[1] = {0, 1, {1}}; })), Error,
-               "wave 2, layer 1 works on item 1, expected 0 (its state is not there yet)");
+  EXPECT_ERROR(check_plan(broken([](Plan& p) {
+                 p.waves[1] = {0, 1, {1}};
+               })),
+               Error, "wave 2, layer 1 works on item 1, expected 0 (its state is not there yet)");
   EXPECT_ERROR(check_plan(broken([](Plan& p) { p.waves[1] = {1, 2, {0}}; })), Error, "wave 2, layer 0 works on item 2");
   EXPECT_ERROR(check_plan(broken([](Plan& p) { p.waves[1].items[0] = 0; })), Error,
                "wave 1, layer 0 works on item 0, expected 1 (a cell runs twice)");
-  EXPECT_ERROR(check_plan(broken([](Plan& p) { p.waves.insert(p.waves.begin() + 2, p.waves[1]); })), Error, "runs twice");
+  EXPECT_ERROR(check_plan(broken([](Plan& p) { p.waves.insert(p.waves.begin() + 2, p.waves[1]); })), Error,
+               "runs twice");
   EXPECT_ERROR(check_plan(broken([](Plan& p) { std::swap(p.waves[0], p.waves[1]); })), Error, "wave 0, layer 0");
-  EXPECT_ERROR(check_plan(broken([](Plan& p) { p.waves[2].items.pop_back(); })), Error, "wave 2 has 2 items for 3 layers");
+  EXPECT_ERROR(check_plan(broken([](Plan& p) { p.waves[2].items.pop_back(); })), Error,
+               "wave 2 has 2 items for 3 layers");
   EXPECT_ERROR(check_plan(broken([](Plan& p) { p.waves[2].items[0] = 3; })), Error, "wave 2, layer 0: item 3 of 3");
   EXPECT_ERROR(check_plan(broken([](Plan& p) { p.waves[2].items[0] = -1; })), Error, "item -1 of 3");
   EXPECT_ERROR(check_plan(broken([](Plan& p) { p.waves[2].hi = 4; })), Error, "plan: wave 2 has layers [0,4) of 3");
@@ -169,7 +174,8 @@ TEST(Segments, Alignments) {
   EXPECT_EQ(cut(9, 4, SegmentAlignment::kLeft), (Lengths{4, 4, 1}));
   EXPECT_EQ(cut(9, 4, SegmentAlignment::kRight), (Lengths{1, 4, 4}));
   EXPECT_EQ(cut(9, 4, SegmentAlignment::kCenter), (Lengths{3, 3, 3}));
-  for (const SegmentAlignment alignment : {SegmentAlignment::kLeft, SegmentAlignment::kRight, SegmentAlignment::kCenter}) {
+  for (const SegmentAlignment alignment :
+       {SegmentAlignment::kLeft, SegmentAlignment::kRight, SegmentAlignment::kCenter}) {
     EXPECT_EQ(cut(8, 4, alignment), (Lengths{4, 4}));
     EXPECT_EQ(cut(3, 4, alignment), (Lengths{3}));
     EXPECT_EQ(cut(0, 4, alignment), Lengths{});

@@ -214,12 +214,14 @@ class ReferenceArmt {
     const auto n = static_cast<std::int64_t>(ids.size());
     const std::int64_t m = config_.has_armt ? config_.armt.num_mem_tokens : 0;
     const auto p = static_cast<std::size_t>(config_.has_armt ? config_.armt.num_features() : 0);
-    std::vector<Memory> memory(static_cast<std::size_t>(config_.num_layers), Memory{std::vector<double>(p * d, 0), std::vector<double>(p, 0)});
+    std::vector<Memory> memory(static_cast<std::size_t>(config_.num_layers),
+                               Memory{std::vector<double>(p * d, 0), std::vector<double>(p, 0)});
     const double* tokens = weight(base() + (gpt2() ? "wte.weight" : "embed_tokens.weight"));
     double loss = 0;
     int number = 0;
-    for (const Segment& segment : cut_segments(n, config_.has_armt ? config_.armt.segment_size : std::max<std::int64_t>(n, 1),
-                                               config_.armt.segment_alignment)) {
+    for (const Segment& segment :
+         cut_segments(n, config_.has_armt ? config_.armt.segment_size : std::max<std::int64_t>(n, 1),
+                      config_.armt.segment_alignment)) {
       Rows x;
       for (std::int64_t t = 0; t < segment.length; ++t) {
         const double* row = tokens + static_cast<std::size_t>(ids[static_cast<std::size_t>(segment.begin + t)]) * d;
@@ -229,7 +231,8 @@ class ReferenceArmt {
       for (std::int64_t j = 0; j < m; ++j) {
         const double* row = weight("memory_cell.memory") + static_cast<std::size_t>(j) * d;
         x.emplace_back(row, row + d);
-        if (gpt2()) add(x.back(), weight(base() + "wpe.weight") + static_cast<std::size_t>(config_.max_positions + j) * d);
+        if (gpt2())
+          add(x.back(), weight(base() + "wpe.weight") + static_cast<std::size_t>(config_.max_positions + j) * d);
       }
       const bool cut = k2_ > 0 && number > 0 && number % k2_ == 0;
       for (int l = 0; l < config_.num_layers; ++l) {
@@ -247,10 +250,10 @@ class ReferenceArmt {
         const auto at = static_cast<std::size_t>(segment.begin + t);
         if (at + 1 >= ids.size() || mask[at] == 0) continue;
         const std::vector<double> hidden = norm(base() + (gpt2() ? "ln_f" : "norm"), x[static_cast<std::size_t>(t)]);
-        const std::vector<double> logits =
-            apply(config_.tie_word_embeddings ? base() + (gpt2() ? "wte.weight" : "embed_tokens.weight")
-                                              : std::string(config_.has_armt ? "memory_cell.model." : "") + "lm_head.weight",
-                  hidden);
+        const std::vector<double> logits = apply(
+            config_.tie_word_embeddings ? base() + (gpt2() ? "wte.weight" : "embed_tokens.weight")
+                                        : std::string(config_.has_armt ? "memory_cell.model." : "") + "lm_head.weight",
+            hidden);
         double sum = 0;
         for (const double v : logits) sum += std::exp(v);
         loss += std::log(sum) - logits[static_cast<std::size_t>(ids[at + 1])];

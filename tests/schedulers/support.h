@@ -32,8 +32,8 @@ inline ModelConfig tiny_config(BackboneType type, int layers = 2) {
   return c;
 }
 
-// Weights of size one over the root of their width, so that nothing is nearly linear or nearly nothing, and a memory that
-// is written with something (fresh ones start with zero values).
+// Weights of size one over the root of their width, so that nothing is nearly linear or nearly nothing, and a memory
+// that is written with something (fresh ones start with zero values).
 inline std::unique_ptr<Model> tiny_model(const ModelConfig& config, DType dtype = DType::kF64, std::uint64_t seed = 1) {
   auto model = std::make_unique<Model>(config, dtype);
   RandomStream random(seed, random_stream(RandomPurpose::kTest, 3));

@@ -287,9 +287,9 @@ inline Parameter random_parameter(std::int64_t layers, const Shape& shape, std::
 }  // namespace wt
 
 // The check passes, and looked at something.
-#define EXPECT_GRADIENTS(...)                                                   \
-  do {                                                                          \
-    const ::wt::GradcheckRun wt_run_ = ::wt::run_gradcheck(__VA_ARGS__);        \
-    EXPECT_EQ(wt_run_.failure, "") << "largest error " << wt_run_.worst;        \
-    EXPECT_GT(wt_run_.compared, 0);                                             \
+#define EXPECT_GRADIENTS(...)                                            \
+  do {                                                                   \
+    const ::wt::GradcheckRun wt_run_ = ::wt::run_gradcheck(__VA_ARGS__); \
+    EXPECT_EQ(wt_run_.failure, "") << "largest error " << wt_run_.worst; \
+    EXPECT_GT(wt_run_.compared, 0);                                      \
   } while (false)

@@ -30,10 +30,10 @@ std::string tiny_config(const std::string& run, const std::string& type = "llama
   return cat("seed: {weights: 3, data: 5, dropout: 7}\n", "run: {dir: ", run, ", device: cpu, threads: 1}\n",
              "model:\n  type: ", type,
              "\n  hidden_size: 16\n  intermediate_size: 24\n  num_layers: 2\n  num_heads: 2\n  dropout: 0.1\n",
-             "  max_positions: 64\n",
-             "  armt: {segment_size: 32, num_mem_tokens: 2, d_mem: 4, nu: 3}\n", "data:\n  task: qa1\n  books: none\n",
-             "  tokenizer: ", WAVETAPE_SOURCE_DIR, "/data/tokenizer/tokenizer.json\n",
-             "  inline_question_rate: 0.5\n  max_facts: 6\n", "train:\n  batch_size: 3\n  grad_accumulation: 2\n",
+             "  max_positions: 64\n", "  armt: {segment_size: 32, num_mem_tokens: 2, d_mem: 4, nu: 3}\n",
+             "data:\n  task: qa1\n  books: none\n", "  tokenizer: ", WAVETAPE_SOURCE_DIR,
+             "/data/tokenizer/tokenizer.json\n", "  inline_question_rate: 0.5\n  max_facts: 6\n",
+             "train:\n  batch_size: 3\n  grad_accumulation: 2\n",
              "  validate_every: 5\n  validation_samples: 6\n  checkpoint_every: 3\n  log_every: 4\n",
              "  stages:\n    - {segments: 2, steps: 14, lr: 3e-3}\n",
              "    - {segments: 3, vary_n_segments: true, steps: 10, lr: 2e-3}\n",
@@ -65,8 +65,7 @@ TEST(Train, RunsEvaluatesExportsAndReloadsBitEqual) {
   ASSERT_EQ(exported.code, 0) << exported.err;
 
   const CheckpointStore store(folder / "run", StoreMode::kRead);
-  const SafetensorsFile best =
-      SafetensorsFile::open(store.folder_of(*store.best_step()) + "/weights.safetensors");
+  const SafetensorsFile best = SafetensorsFile::open(store.folder_of(*store.best_step()) + "/weights.safetensors");
   const SafetensorsFile published = SafetensorsFile::open(folder / "model/model.safetensors");
   const auto reloaded = load_model(find_model(folder / "model"), DType::kF32);
   ASSERT_EQ(published.names(), best.names());
@@ -101,7 +100,8 @@ TEST(Train, SamePlanSameBytesAndStreamingAgrees) {
   const TempFolder folder;
   write_config(folder, folder / "a");
   for (const char* run : {"a", "b"}) {
-    const ProgramResult result = run_program(cat("train ", folder / "config.yaml", " --no-eval run.dir=", folder / run));
+    const ProgramResult result =
+        run_program(cat("train ", folder / "config.yaml", " --no-eval run.dir=", folder / run));
     ASSERT_EQ(result.code, 0) << result.err;
   }
   EXPECT_EQ(final_bytes(folder / "a"), final_bytes(folder / "b"));
@@ -109,8 +109,8 @@ TEST(Train, SamePlanSameBytesAndStreamingAgrees) {
       cat("train ", folder / "config.yaml", " --no-eval run.threads=3 data.loader_threads=3 run.dir=", folder / "c"));
   ASSERT_EQ(threads.code, 0) << threads.err;
   EXPECT_EQ(final_bytes(folder / "a"), final_bytes(folder / "c"));
-  const ProgramResult recompute =
-      run_program(cat("train ", folder / "config.yaml", " --no-eval train.activations=recompute run.dir=", folder / "d"));
+  const ProgramResult recompute = run_program(
+      cat("train ", folder / "config.yaml", " --no-eval train.activations=recompute run.dir=", folder / "d"));
   ASSERT_EQ(recompute.code, 0) << recompute.err;
   EXPECT_EQ(final_bytes(folder / "a"), final_bytes(folder / "d"));
 }
@@ -131,7 +131,8 @@ TEST(Train, KilledTwentyTimesAtRandomEndsBitEqual) {
     if (child == 0) {
       const std::string dir = "run.dir=" + run;
       const std::string config = folder / "config.yaml";
-      if (std::freopen("/dev/null", "w", stdout) == nullptr || std::freopen((folder / "err").c_str(), "a", stderr) == nullptr) {
+      if (std::freopen("/dev/null", "w", stdout) == nullptr ||
+          std::freopen((folder / "err").c_str(), "a", stderr) == nullptr) {
         _exit(3);
       }
       if (fs::exists(run + "/config.yaml")) {
@@ -169,9 +170,10 @@ TEST(Train, KilledTwentyTimesAtRandomEndsBitEqual) {
 TEST(Train, TerminationSavesAndExitsWithItsSignal) {
   const TempFolder folder;
   write_config(folder, folder / "run");
-  const ProgramResult stopped = run_program(
-      cat("train ", folder / "config.yaml", " train.stages.0.steps=100000 & pid=$!; sleep 1.5; kill -TERM $pid; wait $pid"),
-      "set +e;");
+  const ProgramResult stopped =
+      run_program(cat("train ", folder / "config.yaml",
+                      " train.stages.0.steps=100000 & pid=$!; sleep 1.5; kill -TERM $pid; wait $pid"),
+                  "set +e;");
   EXPECT_EQ(stopped.code, 143) << stopped.err;
   EXPECT_NE(stopped.out.find("by signal 15; go on with --resume"), std::string::npos) << stopped.out;
   EXPECT_TRUE(CheckpointStore(folder / "run", StoreMode::kRead).load_newest([](const std::string&) {}).has_value());
@@ -243,9 +245,9 @@ TEST(Forward, GoldenFilesThroughTheProgramUnderEitherNames) {
     const GoldenModel golden(name, DType::kF64);
     for (const bool other_names : {false, true}) {
       const GoldenFolder g(name, other_names);
-      const ProgramResult result = run_program(cat("forward ", g.folder.path(), " --input ", g.folder / "input.safetensors",
-                                                   " --output ", g.folder / "out.safetensors",
-                                                   " --backward --dtype f64 --schedule diagonal --device cpu"));
+      const ProgramResult result =
+          run_program(cat("forward ", g.folder.path(), " --input ", g.folder / "input.safetensors", " --output ",
+                          g.folder / "out.safetensors", " --backward --dtype f64 --schedule diagonal --device cpu"));
       ASSERT_EQ(result.code, 0) << result.err;
       const SafetensorsFile out = SafetensorsFile::open(g.folder / "out.safetensors");
       const std::string key = "len" + g.length + ".";
@@ -272,8 +274,8 @@ TEST(Forward, Bf16RoundsTheWeights) {
   ASSERT_EQ(run_program(base + g.folder / "bf16.safetensors --dtype bf16").code, 0);
   const SafetensorsFile exact = SafetensorsFile::open(g.folder / "f32.safetensors");
   const SafetensorsFile rounded = SafetensorsFile::open(g.folder / "bf16.safetensors");
-  const double error = relative_error(rounded.tensor("logits"),
-                                      exact.tensor("logits").to(Stream{}, DType::kF64).to_vector<double>());
+  const double error =
+      relative_error(rounded.tensor("logits"), exact.tensor("logits").to(Stream{}, DType::kF64).to_vector<double>());
   EXPECT_GT(error, 1e-5);
   EXPECT_LT(error, 0.1);
 }
@@ -282,15 +284,16 @@ TEST(Forward, BadInputIsOneClearLine) {
   const GoldenFolder g("armt_llama_tiny");
   write_safetensors(g.folder / "bad.safetensors", {{"input_ids", Tensor::from<std::int64_t>({1, 2}, {1, 4000})}});
   const std::string output = " --output " + g.folder / "out.safetensors";
-  const ProgramResult bad = run_program(cat("forward ", g.folder.path(), " --input ", g.folder / "bad.safetensors", output));
+  const ProgramResult bad =
+      run_program(cat("forward ", g.folder.path(), " --input ", g.folder / "bad.safetensors", output));
   EXPECT_EQ(bad.code, 1);
   EXPECT_NE(bad.err.find("input_ids has 4000, the vocabulary 97 tokens"), std::string::npos) << bad.err;
   EXPECT_FALSE(fs::exists(g.folder / "out.safetensors"));
   const ProgramResult none = run_program(cat("forward /nowhere --input x", output));
   EXPECT_EQ(none.code, 2);
   EXPECT_NE(none.err.find("/nowhere: no such folder"), std::string::npos) << none.err;
-  const ProgramResult cuda = run_program(cat("forward ", g.folder.path(), " --device cuda --input ",
-                                             g.folder / "input.safetensors", output));
+  const ProgramResult cuda =
+      run_program(cat("forward ", g.folder.path(), " --device cuda --input ", g.folder / "input.safetensors", output));
   EXPECT_EQ(cuda.code, 1);
   EXPECT_NE(cuda.err.find("no CUDA kernels"), std::string::npos) << cuda.err;
 }
@@ -315,8 +318,7 @@ TEST(Generate, GoldenContinuationsAndStories) {
   const auto greedy = nlohmann::json::parse(read_file(stories + "/greedy.json")).at("greedy").get<std::vector<int>>();
   std::string told;
   for (const int id : greedy) told += (told.empty() ? "" : ",") + std::to_string(id);
-  const ProgramResult story =
-      run_program(cat("generate ", stories, " --input-ids 1 --max-new-tokens ", greedy.size()));
+  const ProgramResult story = run_program(cat("generate ", stories, " --input-ids 1 --max-new-tokens ", greedy.size()));
   ASSERT_EQ(story.code, 0) << story.err;
   EXPECT_EQ(story.out, told + "\n");
 }

@@ -82,8 +82,8 @@ void run(const Options& o) {
     Progress progress(stdout, "eval " + title, count);
     options.progress = [&](std::int64_t done, const EvalAnswer& answer) {
       if (o.show) {
-        progress.line(cat(answer.correct ? "right " : "WRONG ", answer.question, " ", answer.output, " (", answer.target,
-                          ")"));
+        progress.line(
+            cat(answer.correct ? "right " : "WRONG ", answer.question, " ", answer.output, " (", answer.target, ")"));
       }
       progress.update(done);
       return !signals.requested();
@@ -99,9 +99,8 @@ void run(const Options& o) {
       const EvalSample& sample = samples[static_cast<std::size_t>(i)];
       return EvalItem{prompt_tokens(sample, tokenizer, style), sample.question, sample.target};
     };
-    with_progress(path, count, [&] {
-      return evaluate(*model, tokenizer, find_end_token(tokenizer), count, item, options);
-    });
+    with_progress(path, count,
+                  [&] { return evaluate(*model, tokenizer, find_end_token(tokenizer), count, item, options); });
     rows.back().task = "-";
     rows.back().length = std::filesystem::path(path).stem().string();
     if (signals.requested()) throw ExitWith{128 + signals.received()};
@@ -134,7 +133,8 @@ void run(const Options& o) {
 void add_eval(CLI::App& program) {
   auto o = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("eval", "Generate answers and count exact matches, by task and length");
-  command->add_option("model", o->model, "Model folder, or run folder (then its settings are the defaults)")->required();
+  command->add_option("model", o->model, "Model folder, or run folder (then its settings are the defaults)")
+      ->required();
   command->add_option("--task", o->tasks, "bAbI tasks: qa1 qa2 …");
   command->add_option("--length", o->lengths, "0k, 4k, 1M, tokens, or 4x: times the trained length");
   command->add_option("--samples", o->samples, "Samples per task and length (default: the run's, else 100)")

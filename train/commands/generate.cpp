@@ -60,7 +60,8 @@ void add_generate(CLI::App& app) {
   auto o = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("generate", "Continue a prompt");
   command->add_option("model", o->model, "Model or run folder")->required();
-  auto* prompt = command->add_option("--prompt", o->prompt, "Text to continue; the continuation is printed as it comes");
+  auto* prompt =
+      command->add_option("--prompt", o->prompt, "Text to continue; the continuation is printed as it comes");
   auto* ids = command->add_option("--input-ids", o->ids, "Token ids to continue; new ids are printed, comma-separated");
   ids->delimiter(',')->excludes(prompt);
   command->add_option("--max-new-tokens", o->generation.max_new_tokens, "Tokens to generate at most")
@@ -78,8 +79,9 @@ void add_generate(CLI::App& app) {
   command->add_option("--schedule", o->schedule, "sequential, diagonal or streaming")->capture_default_str();
   command->add_option("--dtype", o->dtype, "f32, f64, or bf16 (weights rounded to bf16)")->capture_default_str();
   command->add_option("--device", o->device, "auto, cpu or cuda")->capture_default_str();
-  command->footer("Example: wavetape generate runs/quickstart --prompt ' Mary went to the office. Where is Mary?<|gen|>' "
-                  "--max-new-tokens 4");
+  command->footer(
+      "Example: wavetape generate runs/quickstart --prompt ' Mary went to the office. Where is Mary?<|gen|>' "
+      "--max-new-tokens 4");
   command->callback([o, prompt] {
     o->has_prompt = prompt->count() > 0;
     run(*o);

@@ -1,8 +1,9 @@
 // wavetape plan: the waves of a schedule as a picture.
+#include "schedulers/plan.h"
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "schedulers/plan.h"
 #include "train/commands/commands.h"
 
 namespace wt {
@@ -33,7 +34,9 @@ void add_plan(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(1, 10000000));
   command->add_option("--schedule", o->schedule, "sequential, diagonal or streaming")->capture_default_str();
-  command->add_option("--width", o->width, "Columns of the picture")->capture_default_str()->check(CLI::Range(20, 10000));
+  command->add_option("--width", o->width, "Columns of the picture")
+      ->capture_default_str()
+      ->check(CLI::Range(20, 10000));
   command->footer("Example: wavetape plan --layers 4 --segments 6 3 --schedule streaming");
   command->callback([o] { run(*o); });
 }
