@@ -236,8 +236,10 @@ TEST(Tokenizer, LongWordsAreNotQuadratic) {
 TEST(Tokenizer, SameIdsFromManyThreads) {
   const Tokenizer tokenizer = Tokenizer::load(WAVETAPE_SOURCE_DIR "/data/tokenizer/tokenizer.json");
   std::vector<std::string> words;
+  words.reserve(20000);
   for (int i = 0; i < 20000; ++i) words.push_back(cat(" word", i % 7000, "x"));
   std::vector<Ids> expected;
+  expected.reserve(words.size());
   for (const std::string& word : words) expected.push_back(shipped_tokenizer().encode(word));
   std::array<int, 4> wrong{};
   std::vector<std::thread> threads;
