@@ -40,9 +40,9 @@ void unrotate(const T* g, const T* twice, std::int64_t j, std::int64_t n, T* __r
 }  // namespace
 
 void dpfp_forward(const Stream&, const Tensor& x, std::int64_t nu, const Tensor& phi) {
-  const auto [rows, d] = check("dpfp", x, nu, phi);
+  const Extents e = check("dpfp", x, nu, phi);
   dispatch_real(x.dtype(), [&]<class T>() {
-    parallel_ranges(rows, kRowGrain, [&, d = d](std::int64_t begin, std::int64_t end) {
+    parallel_ranges(e.rows, kRowGrain, [&, d = e.d](std::int64_t begin, std::int64_t end) {
       std::vector<T> u(static_cast<std::size_t>(4 * d));
       for (std::int64_t row = begin; row < end; ++row) {
         rectify(x.data<T>() + row * d, d, u.data());
@@ -56,10 +56,10 @@ void dpfp_forward(const Stream&, const Tensor& x, std::int64_t nu, const Tensor&
 }
 
 void dpfp_backward(const Stream&, const Tensor& dphi, const Tensor& x, std::int64_t nu, const Tensor& dx) {
-  const auto [rows, d] = check("dpfp backward", x, nu, dphi);
+  const Extents e = check("dpfp backward", x, nu, dphi);
   WT_CHECK(dx.shape() == x.shape(), "dpfp backward: dx is ", dx, ", expected ", x.shape());
   dispatch_real(x.dtype(), [&]<class T>() {
-    parallel_ranges(rows, kRowGrain, [&, d = d](std::int64_t begin, std::int64_t end) {
+    parallel_ranges(e.rows, kRowGrain, [&, d = e.d](std::int64_t begin, std::int64_t end) {
       std::vector<T> u(static_cast<std::size_t>(4 * d)), du(static_cast<std::size_t>(2 * d));
       for (std::int64_t row = begin; row < end; ++row) {
         rectify(x.data<T>() + row * d, d, u.data());
