@@ -102,7 +102,7 @@ class TreeBuilder : public YAML::EventHandler {
     // A value stands where its key does: an empty value has no place of its own, a block starts a line later.
     node.where = keys_.back().where;
     keys_.back().pending = false;
-    return parent.fields.emplace_back(keys_.back().key, std::move(node)).second;
+    return parent.fields.emplace_back(YamlField{keys_.back().key, std::move(node)}).node;
   }
 
   struct Key {
@@ -248,14 +248,13 @@ void apply_override(YamlNode& root, const std::string& assignment) {
     }
     if (at->kind == YamlNode::Kind::kNull) at->kind = YamlNode::Kind::kMap;
     if (at->kind != YamlNode::Kind::kMap) fail("there is no key '", key, "' in ", at->describe());
-    const auto found =
-        std::find_if(at->fields.begin(), at->fields.end(), [&](const auto& f) { return f.first == key; });
+    const auto found = std::find_if(at->fields.begin(), at->fields.end(), [&](const auto& f) { return f.name == key; });
     if (found != at->fields.end()) {
-      at = &found->second;
+      at = &found->node;
     } else {
       YamlNode fresh;
       fresh.where = kCommandLine;
-      at = &at->fields.emplace_back(key, std::move(fresh)).second;
+      at = &at->fields.emplace_back(YamlField{key, std::move(fresh)}).node;
     }
   }
   *at = std::move(value);

@@ -12,14 +12,22 @@
 
 namespace wt {
 
+struct YamlField;
+
 struct YamlNode {
   enum class Kind : std::uint8_t { kNull, kScalar, kList, kMap };
+
+  // An entry of a map.
+  struct YamlField {
+    std::string name;
+    YamlNode node;
+  };
   Kind kind = Kind::kNull;
-  std::string where;                                     // "config.yaml:12" or "command line"
-  std::string text;                                      // kScalar, as written, quotes removed
-  bool quoted = false;                                   // kScalar: a quoted value is text, whatever it looks like
-  std::vector<YamlNode> items;                           // kList
-  std::vector<std::pair<std::string, YamlNode>> fields;  // kMap, in the file's order
+  std::string where;              // "config.yaml:12" or "command line"
+  std::string text;               // kScalar, as written, quotes removed
+  bool quoted = false;            // kScalar: a quoted value is text, whatever it looks like
+  std::vector<YamlNode> items;    // kList
+  std::vector<YamlField> fields;  // kMap, in the file's order
 
   const YamlNode* find(std::string_view key) const;
   // For messages: "'12x'", "a list", "a group of keys", "empty".

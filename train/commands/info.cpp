@@ -96,6 +96,7 @@ void show_counts(const char* title, const std::vector<std::string>& texts) {
   std::map<std::string, int> counts;
   for (const std::string& text : texts) ++counts[text];
   std::vector<std::pair<int, std::string>> order;
+  order.reserve(counts.size());
   for (const auto& [text, count] : counts) order.emplace_back(-count, text);
   std::sort(order.begin(), order.end());
   if (order.size() > 20) order.resize(20);
