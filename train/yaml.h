@@ -16,12 +16,6 @@ struct YamlField;
 
 struct YamlNode {
   enum class Kind : std::uint8_t { kNull, kScalar, kList, kMap };
-
-  // An entry of a map.
-  struct YamlField {
-    std::string name;
-    YamlNode node;
-  };
   Kind kind = Kind::kNull;
   std::string where;              // "config.yaml:12" or "command line"
   std::string text;               // kScalar, as written, quotes removed
@@ -32,6 +26,12 @@ struct YamlNode {
   const YamlNode* find(std::string_view key) const;
   // For messages: "'12x'", "a list", "a group of keys", "empty".
   std::string describe() const;
+};
+
+// An entry of a map.
+struct YamlField {
+  std::string name;
+  YamlNode node;
 };
 
 // Both throw UsageError "file:line: what is wrong". An empty text is a null.

@@ -16,7 +16,7 @@ YamlNode scalar(const std::string& text) {
 TEST(Yaml, KeepsOrderKindsAndPlaces) {
   const YamlNode root = parse_yaml("b: 1\na:\n  - x\n  - {c: 'q'}\nn:\n", "f.yaml");
   EXPECT_EQ(root.kind, YamlNode::Kind::kMap);
-  EXPECT_EQ(root.fields[0].first, "b");
+  EXPECT_EQ(root.fields[0].name, "b");
   EXPECT_EQ(root.find("b")->where, "f.yaml:1");
   const YamlNode& list = *root.find("a");
   EXPECT_EQ(list.kind, YamlNode::Kind::kList);
