@@ -8,7 +8,7 @@
 
 namespace wt {
 
-AdamW::AdamW(ParameterStore& store, const OptimizerConfig& config) : store_(store), config_(config) {
+AdamW::AdamW(ParameterStore& store, const OptimizerConfig& config) : config_(config) {
   for (const auto& parameter : store.all()) {
     if (!parameter->trainable) continue;
     const Shape& shape = parameter->value().shape();

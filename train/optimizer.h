@@ -33,7 +33,6 @@ class AdamW {
     Parameter* parameter;
     Tensor first, second;
   };
-  ParameterStore& store_;
   OptimizerConfig config_;
   Stream stream_;
   std::vector<Moments> moments_;
