@@ -71,20 +71,19 @@ BabilongConfig Curriculum::stage_config(const StageConfig& stage, std::int64_t s
   return c;
 }
 
-TrainBatch Curriculum::train_batch(std::size_t stage, std::uint64_t index) const {
+TokenBatch Curriculum::train_batch(std::size_t stage, std::uint64_t index) const {
   const Stage& s = stages_[stage];
   const StageConfig& settings = config_.train.stages[stage];
   RandomStream random(static_cast<std::uint64_t>(config_.seed.data),
                       random_stream(RandomPurpose::kCurriculum, (std::uint64_t{stage} << 40) | index));
   std::size_t choice = s.segments.size() - 1;
   if (!random.bernoulli(settings.mixed_length_ratio)) choice = random.below(s.segments.size());
-  TrainBatch batch;
-  batch.segments = s.segments[choice];
-  batch.tokens.batch = static_cast<int>(settings.batch_size);
+  TokenBatch batch;
+  batch.batch = static_cast<int>(settings.batch_size);
   for (std::int64_t i = 0; i < settings.batch_size; ++i) {
     const std::uint64_t sample =
         s.first_sample + index * static_cast<std::uint64_t>(settings.batch_size) + static_cast<std::uint64_t>(i);
-    append_sample(batch.tokens, s.train[choice].sample(sample));
+    append_sample(batch, s.train[choice].sample(sample));
   }
   return batch;
 }

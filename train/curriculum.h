@@ -10,12 +10,6 @@
 
 namespace wt {
 
-// One micro-batch and what it was made of.
-struct TrainBatch {
-  TokenBatch tokens;
-  std::int64_t segments = 0;
-};
-
 class Curriculum {
  public:
   // `model` gives the segment size. Opens stories and books. Throws UsageError (with the key's place) or Error.
@@ -24,7 +18,7 @@ class Curriculum {
 
   // Micro-batch `index` of a stage, counted from 0 in each stage. The number of segments is drawn once per batch, so
   // that no sample of it waits for a longer one; samples never come back in a later stage.
-  TrainBatch train_batch(std::size_t stage, std::uint64_t index) const;
+  TokenBatch train_batch(std::size_t stage, std::uint64_t index) const;
   // Validation samples of a stage, at its full length with the last question only: batch `index` of
   // `validation_samples` samples in pieces of the stage's batch size. Empty behind the last.
   TokenBatch validation_batch(std::size_t stage, std::int64_t index) const;

@@ -148,21 +148,21 @@ void Trainer::say(const std::string& line) {
   log_->line(line);
 }
 
-Trainer::StepResult Trainer::train_step(const StageConfig& stage, Loader<TrainBatch>& loader) {
+Trainer::StepResult Trainer::train_step(const StageConfig& stage, Loader<TokenBatch>& loader) {
   StepResult result;
-  std::vector<TrainBatch> batches;
+  std::vector<TokenBatch> batches;
   std::int64_t targets = 0;
   for (std::int64_t i = 0; i < config_.train.grad_accumulation; ++i) {
     batches.push_back(loader.next());
-    targets += batches.back().tokens.num_targets();
-    result.tokens += batches.back().tokens.num_tokens();
-    result.flops += 3 * batch_flops(*model_, batches.back().tokens);
+    targets += batches.back().num_targets();
+    result.tokens += batches.back().num_tokens();
+    result.flops += 3 * batch_flops(*model_, batches.back());
   }
   // Streaming runs the accumulated batches back to back through full waves.
   if (config_.train.wave_schedule == Schedule::kStreaming) {
-    TokenBatch& first = batches.front().tokens;
+    TokenBatch& first = batches.front();
     for (std::size_t i = 1; i < batches.size(); ++i) {
-      TokenBatch& next = batches[i].tokens;
+      TokenBatch& next = batches[i];
       std::move(next.sequences.begin(), next.sequences.end(), std::back_inserter(first.sequences));
       std::move(next.mask.begin(), next.mask.end(), std::back_inserter(first.mask));
     }
@@ -180,8 +180,8 @@ Trainer::StepResult Trainer::train_step(const StageConfig& stage, Loader<TrainBa
   result.min_denominator = std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < batches.size(); ++i) {
     options.dropout.step = static_cast<std::uint64_t>(state_.step * config_.train.grad_accumulation) + i;
-    State memory = model_->new_state(batches[i].tokens.batch);
-    sum += run_language_model(executor, *model_, batches[i].tokens, config_.train.wave_schedule, options,
+    State memory = model_->new_state(batches[i].batch);
+    sum += run_language_model(executor, *model_, batches[i], config_.train.wave_schedule, options,
                               1.0 / static_cast<double>(std::max<std::int64_t>(1, targets)), memory)
                .sum;
     result.min_denominator = std::min(result.min_denominator, executor.min_denominator());
@@ -304,7 +304,7 @@ void Trainer::run_stage(std::size_t stage, const StopSignals& signals) {
   LoaderOptions loading;
   loading.num_threads = static_cast<int>(config_.data.loader_threads);
   loading.first_index = static_cast<std::uint64_t>(state_.stage_step * config_.train.grad_accumulation);
-  Loader<TrainBatch> loader([this, stage](std::uint64_t index) { return curriculum_->train_batch(stage, index); },
+  Loader<TokenBatch> loader([this, stage](std::uint64_t index) { return curriculum_->train_batch(stage, index); },
                             loading);
   std::int64_t first_step = 0;
   for (std::size_t i = 0; i < stage; ++i) first_step += config_.train.stages[i].steps;

@@ -64,7 +64,7 @@ class Trainer {
     std::int64_t tokens = 0;
     bool applied = false;
   };
-  StepResult train_step(const StageConfig& stage, Loader<TrainBatch>& loader);
+  StepResult train_step(const StageConfig& stage, Loader<TokenBatch>& loader);
   Validation validate(std::size_t stage);
   // Returns true where the stage is to end.
   bool validate_and_judge(std::size_t stage);
