@@ -1,6 +1,11 @@
 #include "autograd/parameter.h"
 
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
 #include "core/random.h"
+#include "kernels/cast.h"
 
 namespace wt {
 namespace {
@@ -43,14 +48,20 @@ void draw(const Init& init, std::uint64_t seed, const std::string& name, const T
 
 }  // namespace
 
-Parameter::Parameter(ParameterSpec spec, DType dtype, const Stream& stream) : spec_(std::move(spec)), stream_(stream) {
+Parameter::Parameter(ParameterSpec spec, DType stored, DType computing, const Stream& stream)
+    : spec_(std::move(spec)), stream_(stream) {
   Shape shape{spec_.layers == 0 ? 1 : spec_.layers};
   for (const std::int64_t extent : spec_.shape) shape.append(extent);
-  value_ = Tensor::zeros(stream, shape, dtype);
+  value_ = Tensor::zeros(stream, shape, stored);
+  computing_ = stored == computing ? value_ : Tensor::zeros(stream, shape, computing);
+}
+
+void Parameter::refresh() {
+  if (computing_.dtype() != value_.dtype()) kernels::cast(stream_, value_, computing_);
 }
 
 const Tensor& Parameter::grad() const {
-  if (!grad_.defined()) grad_ = Tensor::zeros(stream_, value_.shape(), value_.dtype());
+  if (!grad_.defined()) grad_ = Tensor::zeros(stream_, value_.shape(), wide(computing_.dtype()));
   return grad_;
 }
 
@@ -88,7 +99,9 @@ Parameter& ParameterStore::add(ParameterSpec spec) {
   for (const auto& other : parameters_) {
     WT_CHECK(other->spec().key != spec.key, "two parameters have the key ", spec.key);
   }
-  parameters_.push_back(std::make_unique<Parameter>(std::move(spec), dtype_, stream_));
+  const DType computing = spec.shape.rank() == 1 ? wide(dtype_) : dtype_;
+  const DType stored = use_ == WeightUse::kTraining ? wide(dtype_) : computing;
+  parameters_.push_back(std::make_unique<Parameter>(std::move(spec), stored, computing, stream_));
   return *parameters_.back();
 }
 
@@ -114,7 +127,30 @@ std::vector<PublishedTensor> ParameterStore::published() const {
 }
 
 void ParameterStore::initialize(std::uint64_t seed) {
-  for (const PublishedTensor& tensor : published()) draw(tensor.init, seed, tensor.name, tensor.value);
+  // Every tensor has its own stream of numbers, so threads may share the work in any order.
+  const std::vector<PublishedTensor> tensors = published();
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i = next++; i < tensors.size(); i = next++) {
+      const PublishedTensor& tensor = tensors[i];
+      const bool in_place = tensor.value.device().is_cpu() && tensor.value.dtype() != DType::kBF16;
+      const Tensor drawn =
+          in_place ? tensor.value : Tensor::empty(Stream{}, tensor.value.shape(), wide(tensor.value.dtype()));
+      draw(tensor.init, seed, tensor.name, drawn);
+      if (!in_place) tensor.value.copy_from(stream_, drawn.to(Stream{}, tensor.value.dtype()));
+    }
+  };
+  {
+    const std::size_t helpers = count() < (1 << 20) ? 0 : std::max(1u, std::thread::hardware_concurrency()) - 1;
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < helpers; ++i) threads.emplace_back(work);
+    work();
+  }
+  refresh();
+}
+
+void ParameterStore::refresh() {
+  for (const auto& parameter : parameters_) parameter->refresh();
 }
 
 void ParameterStore::zero_grad() {

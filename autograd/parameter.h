@@ -40,18 +40,27 @@ struct ParameterSpec {
   bool decay = true;  // weight decay applies
 };
 
+// Which numbers a store of bf16 parameters keeps: f32 masters that an optimizer updates, beside the bf16 copies that
+// compute, or those alone.
+enum class WeightUse : std::uint8_t { kTraining, kInference };
+
 class Parameter {
  public:
-  Parameter(ParameterSpec spec, DType dtype, const Stream& stream);
+  // `stored` is the dtype of the value, `computing` that of the copy that matrix products read; equal dtypes share.
+  Parameter(ParameterSpec spec, DType stored, DType computing, const Stream& stream);
 
   const ParameterSpec& spec() const { return spec_; }
   const Tensor& value() const { return value_; }
+  // What ops compute with: the value itself, or its copy in the computing dtype.
+  const Tensor& computing() const { return computing_; }
+  // Makes the copy again after the value was changed.
+  void refresh();
   // Zeroed on first use; gradients are always added to it.
   const Tensor& grad() const;
   bool has_grad() const { return grad_.defined(); }
   void drop_grad() { grad_ = {}; }
-  // Layers [lo, hi) as (G, …); a parameter of the whole model as (1, …), whatever lo and hi.
-  Tensor value_slice(int lo, int hi) const { return slice(value_, lo, hi); }
+  // Layers [lo, hi) as (G, …), to compute with; a parameter of the whole model as (1, …), whatever lo and hi.
+  Tensor value_slice(int lo, int hi) const { return slice(computing_, lo, hi); }
   Tensor grad_slice(int lo, int hi) const { return slice(grad(), lo, hi); }
 
   // A tensor of the value's shape (the value, a gradient, an optimizer's moment) as its published parts, layer by
@@ -66,7 +75,8 @@ class Parameter {
   ParameterSpec spec_;
   Stream stream_;
   Tensor value_;         // (L, …) or (1, …)
-  mutable Tensor grad_;  // same shape
+  Tensor computing_;     // same shape
+  mutable Tensor grad_;  // same shape, in the wide dtype of the computing one
 };
 
 // A published tensor: a view into a parameter's value and, where there is one, its gradient.
@@ -80,7 +90,9 @@ struct PublishedTensor {
 
 class ParameterStore {
  public:
-  explicit ParameterStore(DType dtype, const Stream& stream = {}) : dtype_(dtype), stream_(stream) {}
+  // In bf16, matrices and tables compute in bf16; vectors (norm weights, biases) stay f32.
+  explicit ParameterStore(DType dtype, const Stream& stream = {}, WeightUse use = WeightUse::kTraining)
+      : dtype_(dtype), stream_(stream), use_(use) {}
   ParameterStore(const ParameterStore&) = delete;
   ParameterStore& operator=(const ParameterStore&) = delete;
 
@@ -89,6 +101,7 @@ class ParameterStore {
   Parameter& add(ParameterSpec spec);
 
   DType dtype() const { return dtype_; }
+  WeightUse use() const { return use_; }
   const std::vector<std::unique_ptr<Parameter>>& all() const { return parameters_; }
   // Number of scalars.
   std::int64_t count() const;
@@ -98,12 +111,15 @@ class ParameterStore {
   // Draws every published tensor from its Init with its own random stream (named by the tensor), so that a value
   // depends on the seed, its name and its shape only: not on the other parameters or the order of registration.
   void initialize(std::uint64_t seed);
+  // Every parameter's computing copy follows its value; to be called after values were written from outside.
+  void refresh();
   // Every trainable parameter has a gradient afterwards, and it is zero.
   void zero_grad();
 
  private:
   DType dtype_;
   Stream stream_;
+  WeightUse use_;
   std::vector<std::unique_ptr<Parameter>> parameters_;
 };
 

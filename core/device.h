@@ -18,8 +18,8 @@ struct Device {
   std::string str() const;
 };
 
-// "cpu", "cuda" or "auto" (CUDA where a usable GPU is, else the CPU). Throws UsageError on another word and Error where
-// CUDA was asked for and cannot be had, saying why.
+// "cpu", "cuda", "cuda:1" or "auto" (CUDA where a usable GPU is, else the CPU). Throws UsageError on another word and
+// Error where CUDA was asked for and cannot be had, saying why.
 Device device_from_name(std::string_view name);
 
 // A queue of work on one device; every allocation and kernel names the stream it belongs to. CPU work runs at once, in
@@ -27,7 +27,9 @@ Device device_from_name(std::string_view name);
 class Stream {
  public:
   Stream() = default;
-  explicit Stream(Device device, void* native = nullptr) : device_(device), native_(native) {}
+  // The device's main stream.
+  explicit Stream(Device device);
+  Stream(Device device, void* native) : device_(device), native_(native) {}
   Device device() const { return device_; }
   void* native() const { return native_; }
   // Waits until all work given to the stream so far is done.

@@ -48,6 +48,11 @@ constexpr bool is_floating(DType dtype) {
   return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kBF16;
 }
 
+// What sums, statistics, the recurrent state and parameter gradients are kept in where the data are of this type.
+constexpr DType wide(DType dtype) {
+  return dtype == DType::kBF16 ? DType::kF32 : dtype;
+}
+
 constexpr std::string_view name_of(DType dtype) {
   switch (dtype) {
     case DType::kF64:

@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/cuda.h"
 #include "core/error.h"
 
 namespace wt {
@@ -18,6 +19,36 @@ std::size_t block_size(std::size_t bytes) {
   if (bytes <= 512) return (bytes + kAlignment - 1) / kAlignment * kAlignment;
   const std::size_t step = (std::size_t{1} << (63 - __builtin_clzll(bytes))) / 8;
   return (bytes + step - 1) / step * step;
+}
+
+struct Counter {
+  std::mutex mutex;
+  std::unordered_map<int, MemoryUse> use;  // by CUDA device
+};
+
+Counter& counter() {
+  static Counter* const instance = new Counter;
+  return *instance;
+}
+
+// CUDA has a stream-ordered pool of its own; here its tensors are counted.
+void* allocate_cuda(const Stream& stream, std::size_t size) {
+  void* block = cuda::allocate(size, stream.native());
+  if (block == nullptr) {
+    cuda::trim_pool(stream.device().index);
+    block = cuda::allocate(size, stream.native());
+  }
+  Counter& c = counter();
+  const std::lock_guard lock(c.mutex);
+  MemoryUse& use = c.use[stream.device().index];
+  const cuda::DeviceMemory memory =
+      block == nullptr ? cuda::device_memory(stream.device().index) : cuda::DeviceMemory{};
+  WT_CHECK(block != nullptr, "out of memory on ", stream.device(), ": asked for ", size, " bytes with ", use.current,
+           " bytes of tensors in use and ", memory.free, " of ", memory.total,
+           " bytes free; use activations: recompute, a smaller batch or shorter segments");
+  use.current += size;
+  if (use.current > use.peak) use.peak = use.current;
+  return block;
 }
 
 struct Pool {
@@ -41,8 +72,8 @@ Pool& pool() {
 }  // namespace
 
 void* allocate(const Stream& stream, std::size_t bytes) {
-  WT_CHECK(stream.device().is_cpu(), "no allocator for device ", stream.device());
   const std::size_t size = block_size(bytes == 0 ? 1 : bytes);
+  if (stream.device().is_cuda()) return allocate_cuda(stream, size);
   Pool& p = pool();
   const std::lock_guard lock(p.mutex);
   void* block = nullptr;
@@ -66,9 +97,16 @@ void* allocate(const Stream& stream, std::size_t bytes) {
   return block;
 }
 
-void deallocate(const Stream&, void* pointer, std::size_t bytes) noexcept {
+void deallocate(const Stream& stream, void* pointer, std::size_t bytes) noexcept {
   if (pointer == nullptr) return;
   const std::size_t size = block_size(bytes == 0 ? 1 : bytes);
+  if (stream.device().is_cuda()) {
+    cuda::deallocate(pointer, stream.native());
+    Counter& c = counter();
+    const std::lock_guard lock(c.mutex);
+    c.use[stream.device().index].current -= size;
+    return;
+  }
   Pool& p = pool();
   const std::lock_guard lock(p.mutex);
   p.use.current -= size;
@@ -79,19 +117,31 @@ void deallocate(const Stream&, void* pointer, std::size_t bytes) noexcept {
 #endif
 }
 
-MemoryUse memory_use(Device) {
+MemoryUse memory_use(Device device) {
+  if (device.is_cuda()) {
+    Counter& c = counter();
+    const std::lock_guard lock(c.mutex);
+    return c.use[device.index];
+  }
   Pool& p = pool();
   const std::lock_guard lock(p.mutex);
   return p.use;
 }
 
-void reset_peak(Device) {
+void reset_peak(Device device) {
+  if (device.is_cuda()) {
+    Counter& c = counter();
+    const std::lock_guard lock(c.mutex);
+    c.use[device.index].peak = c.use[device.index].current;
+    return;
+  }
   Pool& p = pool();
   const std::lock_guard lock(p.mutex);
   p.use.peak = p.use.current;
 }
 
-void release_pool(Device) {
+void release_pool(Device device) {
+  if (device.is_cuda()) return cuda::trim_pool(device.index);
   Pool& p = pool();
   const std::lock_guard lock(p.mutex);
   p.release();

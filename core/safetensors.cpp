@@ -329,7 +329,6 @@ void write_safetensors(const std::string& path, const NamedTensors& tensors,
   for (const auto* item : order) {
     const auto& [name, tensor] = *item;
     WT_CHECK(tensor.defined(), path, ": tensor ", name, " is undefined");
-    WT_CHECK(tensor.device().is_cpu(), path, ": tensor ", name, " is on ", tensor.device(), ", expected cpu");
     WT_CHECK(name != kMetadata && names.insert(name).second, path, ": tensor name ", name,
              " is used twice or reserved");
     const std::size_t end = offset + tensor.bytes();
@@ -350,7 +349,10 @@ void write_safetensors(const std::string& path, const NamedTensors& tensors,
   AtomicFile file(path);
   file.write(&header_bytes, 8);
   file.write(text);
-  for (const auto* item : order) file.write(item->second.raw(), item->second.bytes());
+  for (const auto* item : order) {
+    const Tensor bytes = item->second.to_cpu(Stream(item->second.device()));
+    file.write(bytes.raw(), bytes.bytes());
+  }
   file.commit();
 }
 

@@ -49,8 +49,9 @@ class SafetensorsFile {
 
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
-// Writes `path` whole or not at all: to a temporary file beside it, flushed to disk, then renamed. Tensors must be on
-// the CPU and names distinct. Throws Error (a full disk, a read-only folder), leaving an earlier file as it was.
+// Writes `path` whole or not at all: to a temporary file beside it, flushed to disk, then renamed. Names must be
+// distinct; tensors of a GPU are fetched one at a time. Throws Error (a full disk, a read-only folder), leaving an
+// earlier file as it was.
 void write_safetensors(const std::string& path, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "core/cuda.h"
 #include "core/memory.h"
 
 namespace wt {
@@ -92,15 +93,23 @@ bool Tensor::overlaps(const Tensor& other) const {
   return a < b + other.bytes() && b < a + bytes();
 }
 
-void Tensor::copy_from(const Stream&, const Tensor& source) const {
+void Tensor::copy_from(const Stream& stream, const Tensor& source) const {
   WT_CHECK(shape_ == source.shape_ && dtype_ == source.dtype_, "copy of ", source, " into ", *this);
-  WT_CHECK(device_.is_cpu() && source.device_.is_cpu(), "copy from ", source.device_, " to ", device_);
-  if (bytes() > 0) std::memcpy(data_, source.data_, bytes());
+  if (device_.is_cpu() && source.device_.is_cpu()) {
+    if (bytes() > 0) std::memcpy(data_, source.data_, bytes());
+    return;
+  }
+  WT_CHECK(stream.device().is_cuda(), "copy from ", source.device_, " to ", device_, " on a stream of the CPU");
+  cuda::copy(data_, source.data_, bytes(), stream.native());
 }
 
-void Tensor::fill_zero(const Stream&) const {
-  WT_CHECK(device_.is_cpu(), "fill on ", device_);
-  if (bytes() > 0) std::memset(data_, 0, bytes());
+void Tensor::fill_zero(const Stream& stream) const {
+  if (device_.is_cpu()) {
+    if (bytes() > 0) std::memset(data_, 0, bytes());
+    return;
+  }
+  WT_CHECK(stream.device() == device_, "fill on ", device_, " with a stream of ", stream.device());
+  cuda::fill_zero(data_, bytes(), stream.native());
 }
 
 Tensor Tensor::clone(const Stream& stream) const {
@@ -109,8 +118,22 @@ Tensor Tensor::clone(const Stream& stream) const {
   return out;
 }
 
+Tensor Tensor::to(const Stream& stream) const {
+  return stream.device() == device_ ? *this : clone(stream);
+}
+
+Tensor Tensor::to_cpu(const Stream& stream) const {
+  if (device_.is_cpu()) return *this;
+  Tensor out = empty(Stream{}, shape_, dtype_);
+  out.copy_from(stream, *this);
+  stream.synchronize();
+  return out;
+}
+
 Tensor Tensor::to(const Stream& stream, DType dtype) const {
-  if (dtype == dtype_) return stream.device() == device_ ? *this : clone(stream);
+  if (dtype == dtype_) return to(stream);
+  WT_CHECK(device_.is_cpu(), "conversion of ", *this, " to ", name_of(dtype), " on ", device_);
+  if (stream.device().is_cuda()) return to(Stream{}, dtype).to(stream);
   Tensor out = empty(stream, shape_, dtype);
   for (std::int64_t i = 0; i < numel_; ++i) {
     const double value = load(*this, i);

@@ -18,9 +18,13 @@ class Tensor {
   // Contents are undefined until written.
   static Tensor empty(const Stream& stream, Shape shape, DType dtype);
   static Tensor zeros(const Stream& stream, Shape shape, DType dtype);
-  // A CPU tensor with these values.
+  // A CPU tensor with these values; with a stream, one on its device.
   template <class T>
   static Tensor from(Shape shape, const std::vector<T>& values);
+  template <class T>
+  static Tensor from(const Stream& stream, Shape shape, const std::vector<T>& values) {
+    return from<T>(shape, values).to(stream);
+  }
   // A view of memory that `owner` keeps alive (a mapped file, say). Must not be written.
   static Tensor view_of(const void* data, Shape shape, DType dtype, std::shared_ptr<const void> owner);
 
@@ -50,13 +54,19 @@ class Tensor {
   // True where both share at least one byte.
   bool overlaps(const Tensor& other) const;
 
-  // Same device: contents of `source` (equal shape and dtype), which must not overlap.
+  // Contents of `source` (equal shape and dtype, any device), which must not overlap. Between devices the stream is the
+  // CUDA side's; memory of the CPU may be changed once this returns.
   void copy_from(const Stream& stream, const Tensor& source) const;
   void fill_zero(const Stream& stream) const;
   Tensor clone(const Stream& stream) const;
 
-  // Moves between devices, and converts between floating dtypes (through float64; f32 -> bf16 rounds to nearest even).
+  // On the stream's device: itself where it is there already, else a copy.
+  Tensor to(const Stream& stream) const;
+  // The same, converted between floating dtypes (f32 -> bf16 rounds to nearest even). Converts CPU tensors only;
+  // kernels/cast.h converts on any device.
   Tensor to(const Stream& stream, DType dtype) const;
+  // On the CPU, once the stream (of this tensor's device) has done all work so far. A CPU tensor is returned as it is.
+  Tensor to_cpu(const Stream& stream) const;
   template <class T>
   std::vector<T> to_vector() const;
 

@@ -2,7 +2,7 @@
 #include "kernels/eigen_cpu.h"
 #include "kernels/parallel_cpu.h"
 
-namespace wt::kernels {
+namespace wt::kernels::cpu {
 namespace {
 constexpr double kGeluScale = 0.79788456080286535588;  // √(2/π)
 constexpr double kGeluCubic = 0.044715;
@@ -69,4 +69,4 @@ void gelu_backward(const Stream&, const Tensor& dout, const Tensor& x, const Ten
   });
 }
 
-}  // namespace wt::kernels
+}  // namespace wt::kernels::cpu

@@ -5,8 +5,9 @@
 
 namespace wt::kernels {
 
-// Σ g² over the tensor, in double, in a fixed order. Not finite where any element is not.
-double sum_of_squares(const Stream& stream, const Tensor& g);
+// out[0] = Σ g² over the tensor, in double (out: f64, one element), in a fixed order. Not finite where any element is
+// not.
+void sum_of_squares(const Stream& stream, const Tensor& g, const Tensor& out);
 
 // g = clip(g · scale, -limit, limit) elementwise (limit 0: no clipping).
 void scale_and_clip(const Stream& stream, const Tensor& g, double scale, double limit);
@@ -18,7 +19,9 @@ struct AdamWStep {
   double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, decay = 0;
   std::int64_t step = 1;
 };
+// g, m, v, w of one dtype. Where `rounded` is defined (bf16, w's shape) it receives the new w, rounded: the copy that
+// computes.
 void adamw(const Stream& stream, const AdamWStep& options, const Tensor& g, const Tensor& m, const Tensor& v,
-           const Tensor& w);
+           const Tensor& w, const Tensor& rounded);
 
 }  // namespace wt::kernels

@@ -5,7 +5,7 @@
 #include "kernels/eigen_cpu.h"
 #include "kernels/parallel_cpu.h"
 
-namespace wt::kernels {
+namespace wt::kernels::cpu {
 
 namespace {
 
@@ -26,8 +26,9 @@ double squares(const T* v, std::int64_t count) {
 
 }  // namespace
 
-double sum_of_squares(const Stream&, const Tensor& g) {
-  return dispatch_real(g.dtype(), [&]<class T>() {
+void sum_of_squares(const Stream&, const Tensor& g, const Tensor& out) {
+  WT_CHECK(out.numel() == 1, "sum_of_squares: out is ", out, ", expected one element");
+  out.data<double>()[0] = dispatch_real(g.dtype(), [&]<class T>() {
     const std::int64_t pieces = (g.numel() + kElementwiseGrain - 1) / kElementwiseGrain;
     std::vector<double> partial(static_cast<std::size_t>(pieces));
     parallel_ranges(g.numel(), kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
@@ -52,9 +53,11 @@ void scale_and_clip(const Stream&, const Tensor& g, double scale, double limit) 
   });
 }
 
-void adamw(const Stream&, const AdamWStep& o, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& w) {
+void adamw(const Stream&, const AdamWStep& o, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& w,
+           const Tensor& rounded) {
   WT_CHECK(g.shape() == w.shape() && m.shape() == w.shape() && v.shape() == w.shape(), "adamw: w is ", w, ", g ", g,
            ", m ", m, ", v ", v);
+  WT_CHECK(!rounded.defined() || rounded.shape() == w.shape(), "adamw: w is ", w, ", rounded ", rounded);
   const double correct1 = 1.0 - std::pow(o.beta1, static_cast<double>(o.step));
   const double correct2 = 1.0 - std::pow(o.beta2, static_cast<double>(o.step));
   dispatch_real(w.dtype(), [&]<class T>() {
@@ -66,8 +69,12 @@ void adamw(const Stream&, const AdamWStep& o, const Tensor& g, const Tensor& m, 
       first = T(o.beta1) * first + T(1 - o.beta1) * grad;
       second = T(o.beta2) * second + T(1 - o.beta2) * grad.square();
       weight -= T(o.lr) * (first / T(correct1) / ((second / T(correct2)).sqrt() + T(o.eps)) + T(o.decay) * weight);
+      if (!rounded.defined()) return;
+      for (std::int64_t i = begin; i < end; ++i) {
+        rounded.data<BFloat16>()[i] = to_bfloat16(static_cast<float>(w.data<T>()[i]));
+      }
     });
   });
 }
 
-}  // namespace wt::kernels
+}  // namespace wt::kernels::cpu

@@ -26,7 +26,8 @@ void attention_backward(const Stream& stream, const Tensor& dout, const Tensor& 
 
 // Attention with a key/value cache, for generation. The keys and values of the new rows qkv_BTW are written to rows
 // [length_b, length_b + T) of keys_BCJK and values_BCJK, then each new row attends the cache's rows up to its own.
-// length_B (i32) is the number of rows in the cache before the call. Throws Error where the cache is too short.
+// length_B (i32) is the number of rows in the cache before the call. A cache too short for them: an Error on the CPU,
+// the caller's to check on CUDA.
 void attention_cached(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& length,
                       const Tensor& keys, const Tensor& values, const Tensor& out);
 

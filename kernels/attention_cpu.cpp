@@ -6,7 +6,7 @@
 #include "kernels/eigen_cpu.h"
 #include "kernels/parallel_cpu.h"
 
-namespace wt::kernels {
+namespace wt::kernels::cpu {
 namespace {
 
 // Query rows handled at once: a block needs only the keys up to its last row, which saves nearly half of the square.
@@ -154,4 +154,4 @@ void attention_cached(const Stream&, const Tensor& qkv, const AttentionHeads& he
   });
 }
 
-}  // namespace wt::kernels
+}  // namespace wt::kernels::cpu

@@ -7,7 +7,7 @@
 namespace wt::kernels {
 
 // logits_RV, target_R (i32) -> loss_R, lse_R (the logarithm above), correct_R (u8: the target has the largest logit,
-// the first such in a tie). A target outside [0, V) is an Error.
+// the first such in a tie). Targets lie in [0, V): the CPU throws on another, CUDA leaves the check to the caller.
 void cross_entropy_forward(const Stream& stream, const Tensor& logits, const Tensor& target, const Tensor& loss,
                            const Tensor& lse, const Tensor& correct);
 

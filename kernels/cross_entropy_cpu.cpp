@@ -5,7 +5,7 @@
 #include "kernels/eigen_cpu.h"
 #include "kernels/parallel_cpu.h"
 
-namespace wt::kernels {
+namespace wt::kernels::cpu {
 
 void cross_entropy_forward(const Stream&, const Tensor& logits, const Tensor& target, const Tensor& loss,
                            const Tensor& lse, const Tensor& correct) {
@@ -50,4 +50,4 @@ void cross_entropy_backward(const Stream&, const Tensor& dloss, const Tensor& lo
   });
 }
 
-}  // namespace wt::kernels
+}  // namespace wt::kernels::cpu

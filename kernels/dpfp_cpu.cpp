@@ -4,7 +4,7 @@
 #include "kernels/eigen_cpu.h"
 #include "kernels/parallel_cpu.h"
 
-namespace wt::kernels {
+namespace wt::kernels::cpu {
 namespace {
 
 struct Extents {
@@ -76,4 +76,4 @@ void dpfp_backward(const Stream&, const Tensor& dphi, const Tensor& x, std::int6
   });
 }
 
-}  // namespace wt::kernels
+}  // namespace wt::kernels::cpu

@@ -2,7 +2,7 @@
 #include "kernels/dropout.h"
 #include "kernels/parallel_cpu.h"
 
-namespace wt::kernels {
+namespace wt::kernels::cpu {
 
 void dropout(const Stream&, const Tensor& x, const Tensor& cell, double p, const DropoutKey& key, const Tensor& y) {
   const std::int64_t cells = cell.numel();
@@ -35,4 +35,4 @@ void dropout(const Stream&, const Tensor& x, const Tensor& cell, double p, const
   });
 }
 
-}  // namespace wt::kernels
+}  // namespace wt::kernels::cpu

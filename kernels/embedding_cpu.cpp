@@ -5,7 +5,7 @@
 #include "kernels/embedding.h"
 #include "kernels/parallel_cpu.h"
 
-namespace wt::kernels {
+namespace wt::kernels::cpu {
 namespace {
 
 struct Entry {
@@ -90,4 +90,4 @@ void embedding_backward(const Stream&, const Tensor& dout, const Tensor& rows, c
   });
 }
 
-}  // namespace wt::kernels
+}  // namespace wt::kernels::cpu

@@ -5,7 +5,7 @@
 #include "kernels/layer_norm.h"
 #include "kernels/parallel_cpu.h"
 
-namespace wt::kernels {
+namespace wt::kernels::cpu {
 
 void layer_norm_forward(const Stream&, const Tensor& x, const Tensor& w, const Tensor& b, double eps, const Tensor& y,
                         const Tensor& mean, const Tensor& rstd) {
@@ -75,4 +75,4 @@ void layer_norm_backward(const Stream&, const Tensor& dy, const Tensor& x, const
   });
 }
 
-}  // namespace wt::kernels
+}  // namespace wt::kernels::cpu

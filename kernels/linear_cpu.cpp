@@ -5,7 +5,7 @@
 #include "kernels/linear.h"
 #include "kernels/parallel_cpu.h"
 
-namespace wt::kernels {
+namespace wt::kernels::cpu {
 namespace {
 
 struct Extents {
@@ -100,4 +100,4 @@ void linear_backward_bias(const Stream&, const Tensor& dy, const Tensor& dbias) 
   });
 }
 
-}  // namespace wt::kernels
+}  // namespace wt::kernels::cpu

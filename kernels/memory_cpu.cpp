@@ -7,7 +7,7 @@
 #include "kernels/memory.h"
 #include "kernels/parallel_cpu.h"
 
-namespace wt::kernels {
+namespace wt::kernels::cpu {
 namespace {
 
 // Rows of a read that are a task of their own.
@@ -229,4 +229,4 @@ void memory_write_backward(const Stream&, const Tensor& k, const Tensor& b, cons
   });
 }
 
-}  // namespace wt::kernels
+}  // namespace wt::kernels::cpu

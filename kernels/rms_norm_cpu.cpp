@@ -5,7 +5,7 @@
 #include "kernels/parallel_cpu.h"
 #include "kernels/rms_norm.h"
 
-namespace wt::kernels {
+namespace wt::kernels::cpu {
 
 void rms_norm_forward(const Stream&, const Tensor& x, const Tensor& w, double eps, const Tensor& y,
                       const Tensor& rstd) {
@@ -62,4 +62,4 @@ void rms_norm_backward(const Stream&, const Tensor& dy, const Tensor& x, const T
   });
 }
 
-}  // namespace wt::kernels
+}  // namespace wt::kernels::cpu

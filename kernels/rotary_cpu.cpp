@@ -2,7 +2,7 @@
 #include "kernels/parallel_cpu.h"
 #include "kernels/rotary.h"
 
-namespace wt::kernels {
+namespace wt::kernels::cpu {
 
 void rotary(const Stream&, const Tensor& qkv, std::int64_t heads, const Tensor& cos_sin, const Tensor& first_position,
             bool inverse) {
@@ -35,4 +35,4 @@ void rotary(const Stream&, const Tensor& qkv, std::int64_t heads, const Tensor& 
   });
 }
 
-}  // namespace wt::kernels
+}  // namespace wt::kernels::cpu

@@ -2,7 +2,7 @@
 #include "kernels/parallel_cpu.h"
 #include "kernels/rows.h"
 
-namespace wt::kernels {
+namespace wt::kernels::cpu {
 namespace {
 
 struct Extents {
@@ -91,4 +91,4 @@ void add(const Stream&, const Tensor& x, const Tensor& y) {
   });
 }
 
-}  // namespace wt::kernels
+}  // namespace wt::kernels::cpu

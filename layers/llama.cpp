@@ -44,7 +44,7 @@ class LlamaBlocks final : public Blocks {
 
   Var forward(Context& ctx, const WaveCells& cells, const Var& x, const Tensor& out) const override {
     const Var qkv = ops::linear(ctx, ops::rms_norm(ctx, x, *norm1_, config_.rms_norm_eps), *qkv_);
-    const Var turned = ops::rotary(ctx, qkv, heads_, table(ctx, x.value.dim(2), x.value.dtype()));
+    const Var turned = ops::rotary(ctx, qkv, heads_, table(ctx, x.value.dim(2), wide(x.value.dtype())));
     const Var h = project(ctx, cells, 1, ops::attention(ctx, turned, heads_), *o_, x, {});
     const Var gate_up = ops::linear(ctx, ops::rms_norm(ctx, h, *norm2_, config_.rms_norm_eps), *gate_up_);
     return project(ctx, cells, 2, ops::swiglu(ctx, gate_up), *down_, h, out);
@@ -53,7 +53,7 @@ class LlamaBlocks final : public Blocks {
   Tensor forward_cached(Context& ctx, const Tensor& x, const KeyValueCache& cache) const override {
     const Var input(x);
     const Tensor qkv = ops::linear(ctx, ops::rms_norm(ctx, input, *norm1_, config_.rms_norm_eps), *qkv_).value;
-    kernels::rotary(ctx.stream, qkv, heads_.query + heads_.key_value, table(ctx, cache.keys.dim(2), x.dtype()),
+    kernels::rotary(ctx.stream, qkv, heads_.query + heads_.key_value, table(ctx, cache.keys.dim(2), wide(x.dtype())),
                     cache.length, false);
     const Tensor mixed = Tensor::empty(ctx.stream, {x.dim(1), x.dim(2), heads_.query * heads_.width}, x.dtype());
     kernels::attention_cached(ctx.stream, qkv.select(0), heads_, cache.length, cache.keys.select(ctx.lo),

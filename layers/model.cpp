@@ -7,8 +7,8 @@
 
 namespace wt {
 
-Model::Model(const ModelConfig& config, DType dtype, const Stream& stream)
-    : config_(config), stream_(stream), store_(dtype, stream) {
+Model::Model(const ModelConfig& config, DType dtype, const Stream& stream, WeightUse use)
+    : config_(config), stream_(stream), store_(dtype, stream, use) {
   WT_CHECK(config.vocab_size > 0 && config.hidden_size > 0 && config.num_layers > 0 && config.num_heads > 0,
            "model: vocab_size, hidden_size, num_layers and num_heads must be at least 1");
   const bool gpt2 = config.type == BackboneType::kGPT2;
@@ -55,7 +55,7 @@ State Model::new_state(std::int64_t batch) const {
   for (const StateSpec& spec : state_specs()) {
     Shape shape{config_.num_layers, batch};
     for (const std::int64_t extent : spec.shape) shape.append(extent);
-    state.push_back(Tensor::zeros(stream_, shape, dtype()));
+    state.push_back(Tensor::zeros(stream_, shape, wide(dtype())));
   }
   return state;
 }
@@ -74,11 +74,11 @@ Var Model::embed(Context& ctx, const WaveCells& cells, const Tensor& rows, const
         place = static_cast<std::int32_t>(i % t) + (first.defined() ? first.data<std::int32_t>()[i / t] : 0);
       if (ids[i] < kernels::kPaddingRow) place = static_cast<std::int32_t>(table - m - 2 - ids[i]);
     }
-    position = Tensor::from<std::int32_t>({b, t}, at);
+    position = Tensor::from<std::int32_t>(ctx.stream, {b, t}, at);
   }
   const bool drop = config_.dropout > 0 && ctx.training;
   const Tensor target = drop ? Tensor::empty(ctx.stream, out.shape(), out.dtype()) : out;
-  const Var x = ops::embedding(ctx, {tokens_, memory_tokens_, positions_}, rows, position, target);
+  const Var x = ops::embedding(ctx, {tokens_, memory_tokens_, positions_}, rows.to(ctx.stream), position, target);
   if (!drop) return x;
   const Var dropped = ops::dropout(ctx, x, cells.number, config_.dropout, cells.dropout);
   out.copy_from(ctx.stream, dropped.value);
@@ -111,7 +111,7 @@ Var Model::head(Context& ctx, const Var& hidden) const {
   const Var rows(hidden.value.reshape({1, r, config_.hidden_size}), hidden.id);
   const Var normed = norm_bias_ != nullptr ? ops::layer_norm(ctx, rows, *norm_, *norm_bias_, config_.layer_norm_eps)
                                            : ops::rms_norm(ctx, rows, *norm_, config_.rms_norm_eps);
-  const Var logits = ops::linear(ctx, normed, head_ != nullptr ? *head_ : *tokens_);
+  const Var logits = ops::linear(ctx, normed, head_ != nullptr ? *head_ : *tokens_, {.wide_output = true});
   return {logits.value.reshape({r, config_.vocab_size}), logits.id};
 }
 

@@ -26,7 +26,8 @@ using State = std::vector<Tensor>;
 
 class Model {
  public:
-  Model(const ModelConfig& config, DType dtype, const Stream& stream = {});
+  // dtype: what activations and matrix products are computed in. The recurrent state is kept in wide(dtype).
+  Model(const ModelConfig& config, DType dtype, const Stream& stream = {}, WeightUse use = WeightUse::kTraining);
 
   const ModelConfig& config() const { return config_; }
   ParameterStore& parameters() { return store_; }
@@ -44,8 +45,9 @@ class Model {
   std::vector<StateSpec> state_specs() const;
   State new_state(std::int64_t batch) const;
 
-  // Input rows of a segment: rows_BT as in kernels/embedding.h. Row t of sample b stands at position first_B[b] + t (t
-  // where undefined); GPT-2's memory rows take the last M positions of its table. Written to out_BTD.
+  // Input rows of a segment: rows_BT as in kernels/embedding.h, on the CPU as is first_B. Row t of sample b stands at
+  // position first_B[b] + t (t where undefined); GPT-2's memory rows take the last M positions of its table. Written to
+  // out_BTD.
   Var embed(Context& ctx, const WaveCells& cells, const Tensor& rows, const Tensor& first, const Tensor& out) const;
 
   // One wave: x_GBTD and the state of its layers -> y_GBTD, written to `out`, and the next state, written to
@@ -63,7 +65,7 @@ class Model {
                         const KeyValueCache& cache) const;
   KeyValueCache new_cache(std::int64_t batch, std::int64_t rows) const;
 
-  // Final norm and head: hidden_RD -> logits_RV.
+  // Final norm and head: hidden_RD -> logits_RV in the wide dtype.
   Var head(Context& ctx, const Var& hidden) const;
 
  private:

@@ -10,7 +10,7 @@ namespace wt {
 struct WaveCells {
   kernels::Cells cells;         // flags_GB, rows_GB
   Tensor memory_first;          // (G, B) i32: the row of each cell's first memory token
-  Tensor number;                // (G, B) i64: the cell's number in the plan, for dropout
+  Tensor number;                // (G, B) i64: the cell's number in the plan, for dropout; only in training
   bool any_read = false;        // some cell is neither inactive nor the first of its sequence
   bool write = true;            // false: read-only, the segment has no memory rows
   Tensor min_den;               // (1): the smallest memory denominator so far

@@ -14,9 +14,9 @@ Decoder::Decoder(const Model& model, State state, const std::vector<bool>& has_m
     flags.push_back(static_cast<std::uint8_t>(kernels::kCellActive | (reads ? 0 : kernels::kCellFirst)));
     cells_.any_read = cells_.any_read || reads;
   }
-  cells_.cells.flags = Tensor::from<std::uint8_t>({1, b}, flags);
-  cells_.cells.rows = Tensor::zeros(Stream{}, {1, b}, DType::kI32);
+  cells_.cells.flags = Tensor::from<std::uint8_t>(model.stream(), {1, b}, flags);
   cache_ = model.new_cache(b, capacity);
+  lengths_.assign(has_memory.size(), 0);
   hidden_ = Tensor::zeros(model.stream(), {b, model.config().hidden_size}, model.dtype());
 }
 
@@ -28,26 +28,31 @@ Tensor Decoder::append(const std::vector<std::vector<std::int32_t>>& tokens) {
   if (longest == 0) return hidden_;
   const auto t = static_cast<std::int64_t>(longest);
   std::vector<std::int32_t> rows(static_cast<std::size_t>(b * t), kernels::kPaddingRow);
-  std::int32_t* length = cache_.length.data<std::int32_t>();
+  std::vector<std::int32_t> counts;
   for (std::int64_t i = 0; i < b; ++i) {
-    const auto& ids = tokens[static_cast<std::size_t>(i)];
+    const auto at = static_cast<std::size_t>(i);
+    const auto& ids = tokens[at];
     // Padding rows of shorter samples take room too, until the next call overwrites them.
-    WT_CHECK(length[i] + t <= capacity(), "decoder: the segment of sample ", i, " would have ", length[i] + t,
+    WT_CHECK(lengths_[at] + t <= capacity(), "decoder: the segment of sample ", i, " would have ", lengths_[at] + t,
              " rows, its capacity is ", capacity());
-    const std::int64_t end = length[i] + static_cast<std::int64_t>(ids.size()), limit = model_.max_segment_tokens();
+    const std::int64_t end = lengths_[at] + static_cast<std::int64_t>(ids.size()), limit = model_.max_segment_tokens();
     WT_CHECK(limit == 0 || end <= limit, "decoder: the segment of sample ", i, " would have ", end,
              " rows, the model's position table ", limit);
     for (const std::int32_t id : ids) {
-      WT_CHECK(id >= 0, "embedding: token id ", id, " is not in the vocabulary of ", model_.config().vocab_size);
+      WT_CHECK(id >= 0 && id < model_.config().vocab_size, "embedding: token id ", id, " is not in the vocabulary of ",
+               model_.config().vocab_size);
     }
     std::copy(ids.begin(), ids.end(), rows.begin() + i * t);
-    cells_.cells.rows.data<std::int32_t>()[i] = static_cast<std::int32_t>(ids.size());
+    counts.push_back(static_cast<std::int32_t>(ids.size()));
   }
   const Stream& stream = model_.stream();
+  cells_.cells.rows = Tensor::from<std::int32_t>(stream, {1, b}, counts);
+  const Tensor length = Tensor::from<std::int32_t>({b}, lengths_);
+  cache_.length = length.to(stream);
   const std::int64_t d = model_.config().hidden_size;
   Context ctx{stream, nullptr, false, 0, 1};
   Tensor x = Tensor::empty(stream, {1, b, t, d}, model_.dtype());
-  model_.embed(ctx, cells_, Tensor::from<std::int32_t>({b, t}, rows), cache_.length, x.select(0));
+  model_.embed(ctx, cells_, Tensor::from<std::int32_t>({b, t}, rows), length, x.select(0));
   for (int layer = 0; layer < model_.num_layers(); ++layer) {
     ctx.lo = layer;
     ctx.hi = layer + 1;
@@ -58,7 +63,7 @@ Tensor Decoder::append(const std::vector<std::vector<std::int32_t>>& tokens) {
   for (std::int64_t i = 0; i < b; ++i) {
     const auto count = static_cast<std::int64_t>(tokens[static_cast<std::size_t>(i)].size());
     if (count > 0) hidden_.select(i).copy_from(stream, x.select(0).select(i).select(count - 1));
-    length[i] += static_cast<std::int32_t>(count);
+    lengths_[static_cast<std::size_t>(i)] += static_cast<std::int32_t>(count);
   }
   return hidden_;
 }

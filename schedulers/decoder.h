@@ -19,7 +19,7 @@ class Decoder {
   // before the final norm, at the last token appended so far. Throws Error where the capacity is exceeded.
   Tensor append(const std::vector<std::vector<std::int32_t>>& tokens);
 
-  std::int64_t length(int sample) const { return cache_.length.data<std::int32_t>()[sample]; }
+  std::int64_t length(int sample) const { return lengths_[static_cast<std::size_t>(sample)]; }
   std::int64_t capacity() const { return cache_.keys.dim(2); }
 
  private:
@@ -27,6 +27,7 @@ class Decoder {
   State state_;
   WaveCells cells_;
   KeyValueCache cache_;
+  std::vector<std::int32_t> lengths_;  // rows of each sample's segment so far
   Tensor hidden_;
 };
 

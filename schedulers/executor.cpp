@@ -67,8 +67,8 @@ std::vector<Chosen> sort_places(const SegmentGrid& grid, const std::vector<Token
   return chosen;
 }
 
-Tensor index_tensor(const std::vector<std::int32_t>& values) {
-  return Tensor::from<std::int32_t>({static_cast<std::int64_t>(values.size())}, values);
+Tensor index_tensor(const Stream& stream, const std::vector<std::int32_t>& values) {
+  return Tensor::from<std::int32_t>(stream, {static_cast<std::int64_t>(values.size())}, values);
 }
 
 }  // namespace
@@ -93,9 +93,10 @@ WaveCells Executor::make_cells(const Wave& wave, const SegmentGrid& grid) const 
     }
   }
   const Shape shape{g, b};
-  cells.cells = {Tensor::from<std::uint8_t>(shape, flags), Tensor::from<std::int32_t>(shape, rows)};
-  cells.memory_first = Tensor::from<std::int32_t>(shape, first);
-  cells.number = Tensor::from<std::int64_t>(shape, number);
+  const Stream& stream = model_.stream();
+  cells.cells = {Tensor::from<std::uint8_t>(stream, shape, flags), Tensor::from<std::int32_t>(stream, shape, rows)};
+  cells.memory_first = Tensor::from<std::int32_t>(stream, shape, first);
+  if (options_.training) cells.number = Tensor::from<std::int64_t>(stream, shape, number);
   cells.min_den = min_den_;
   cells.dropout = options_.dropout;
   return cells;
@@ -108,10 +109,11 @@ Tensor Executor::input_rows(const SegmentGrid& grid, int item,
     const SegmentCell& cell = grid.at(item, b);
     if (!cell.active()) continue;
     const auto& ids = sequences[static_cast<std::size_t>(cell.sequence)];
-    // Below, negative ids mean padding and memory rows; the kernel checks the upper end.
+    // Negative ids would mean padding and memory rows, and a GPU does not check.
     for (std::int64_t t = cell.begin; t < cell.begin + cell.length; ++t) {
       const std::int32_t id = ids[static_cast<std::size_t>(t)];
-      WT_CHECK(id >= 0, "embedding: token id ", id, " is not in the vocabulary of ", model_.config().vocab_size);
+      WT_CHECK(id >= 0 && id < model_.config().vocab_size, "embedding: token id ", id, " is not in the vocabulary of ",
+               model_.config().vocab_size);
     }
     auto out = rows.begin() + b * rows_;
     out = std::copy_n(ids.begin() + cell.begin, cell.length, out);
@@ -162,7 +164,7 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
   order_.clear();
   saved_bytes_.clear();
   dstate_.clear();
-  min_den_ = Tensor::from<double>({1}, {std::numeric_limits<double>::infinity()}).to(stream, model_.dtype());
+  min_den_ = Tensor::from<double>({1}, {std::numeric_limits<double>::infinity()}).to(stream, wide(model_.dtype()));
   const std::vector<Chosen> chosen = sort_places(grid, places, rows_);
   const Tensor hidden = Tensor::empty(stream, {static_cast<std::int64_t>(places.size()), d}, model_.dtype());
 
@@ -181,7 +183,7 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
     if (wave.lo == 0) {
       Context ctx{stream, options.gradients ? &step.embedding : nullptr, options.training, 0, 1};
       WaveCells first = step.cells;
-      first.number = first.number.slice(0, 1);
+      if (first.number.defined()) first.number = first.number.slice(0, 1);
       const Tensor rows = input_rows(grid, wave.item_of(0), sequences);
       step.embedded = model_.embed(ctx, first, rows, {}, in.view(0, 1).select(0));
     }
@@ -209,12 +211,12 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
       const Chosen& rows = chosen[static_cast<std::size_t>(wave.item_of(layers - 1))];
       if (!rows.row.empty()) {
         const auto count = static_cast<std::int64_t>(rows.row.size());
-        step.chosen = index_tensor(rows.row);
+        step.chosen = index_tensor(stream, rows.row);
         step.chosen_at = static_cast<std::int64_t>(order_.size());
         order_.insert(order_.end(), rows.index.begin(), rows.index.end());
         const Tensor values = Tensor::empty(stream, {count, d}, model_.dtype());
         kernels::gather_rows(stream, out.view(layers, layers + 1), step.chosen, values);
-        kernels::put_rows(stream, values, index_tensor(rows.index), hidden);
+        kernels::put_rows(stream, values, index_tensor(stream, rows.index), hidden);
       }
     }
     if (options.gradients) {
@@ -261,7 +263,7 @@ void Executor::backward(const Tensor& dhidden) {
       if (step.chosen.defined()) {
         const auto begin = order_.begin() + step.chosen_at;
         const Tensor values = Tensor::empty(stream, {step.chosen.numel(), d}, model_.dtype());
-        kernels::gather_rows(stream, dhidden, index_tensor({begin, begin + step.chosen.numel()}), values);
+        kernels::gather_rows(stream, dhidden, index_tensor(stream, {begin, begin + step.chosen.numel()}), values);
         kernels::scatter_add_rows(stream, values, step.chosen, top);
       }
     }
@@ -306,7 +308,7 @@ void Executor::backward_wave(Step& step, const Tensor& dy) {
 }
 
 double Executor::min_denominator() const {
-  return min_den_.defined() ? min_den_.to(Stream{}, DType::kF64).data<double>()[0]
+  return min_den_.defined() ? min_den_.to_cpu(model_.stream()).to(Stream{}, DType::kF64).data<double>()[0]
                             : std::numeric_limits<double>::infinity();
 }
 

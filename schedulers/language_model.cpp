@@ -17,6 +17,7 @@ struct Targets {
   std::vector<std::int32_t> ids;
 };
 
+// Targets are tokens of the sequences, which the executor checks as it reads them.
 Targets select_targets(const TokenBatch& batch) {
   Targets targets;
   for (std::size_t q = 0; q < batch.sequences.size(); ++q) {
@@ -82,13 +83,14 @@ LossResult run_language_model(Executor& executor, const Model& model, const Toke
     const Var input = options.gradients ? record.leaf(part) : Var(part);
     const std::vector<std::int32_t> ids(targets.ids.begin() + first, targets.ids.begin() + end);
     const ops::CrossEntropy loss =
-        ops::cross_entropy(ctx, model.head(ctx, input), Tensor::from<std::int32_t>({end - first}, ids));
-    for (const double value : loss.loss.value.to(Stream{}, DType::kF64).to_vector<double>()) result.sum += value;
-    const std::vector<std::uint8_t> correct = loss.correct.to_vector<std::uint8_t>();
+        ops::cross_entropy(ctx, model.head(ctx, input), Tensor::from<std::int32_t>(stream, {end - first}, ids));
+    const Tensor values = loss.loss.value.to_cpu(stream).to(Stream{}, DType::kF64);
+    for (const double value : values.to_vector<double>()) result.sum += value;
+    const std::vector<std::uint8_t> correct = loss.correct.to_cpu(stream).to_vector<std::uint8_t>();
     result.correct_by_target.insert(result.correct_by_target.end(), correct.begin(), correct.end());
     if (!options.gradients) continue;
     const std::vector<double> scale(static_cast<std::size_t>(end - first), grad_scale);
-    record.set_grad(loss.loss, Tensor::from<double>({end - first}, scale).to(stream, hidden.dtype()));
+    record.set_grad(loss.loss, Tensor::from<double>({end - first}, scale).to(stream, wide(hidden.dtype())));
     record.backward(stream);
     dhidden.slice(first, end).copy_from(stream, record.grad(input).reshape(part.shape()));
   }

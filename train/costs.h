@@ -15,8 +15,9 @@ namespace wt {
 double forward_flops(const ModelConfig& config, std::int64_t segments, std::int64_t rows_per_segment,
                      std::int64_t head_rows);
 
-// GFLOP/s of this machine's f32 matrix product, measured on a 1024 cube with the product's own kernel and all threads.
-double measure_gemm_rate();
+// GFLOP/s of this machine's matrix product, measured with the product's own kernel: on the CPU a 1024 cube with all
+// threads, on a GPU an 8192 cube.
+double measure_gemm_rate(const Stream& stream, DType dtype);
 
 struct MemoryEstimate {
   std::uint64_t weights = 0;      // parameters

@@ -78,7 +78,7 @@ std::vector<std::vector<std::int32_t>> generate(const Model& model,
   std::vector<bool> done(prompts.size(), false);
   Context ctx{model.stream(), nullptr, false, 0, 1};
   for (std::int64_t step = 0; step < options.max_new_tokens; ++step) {
-    const Tensor logits = model.head(ctx, decoder.append(open)).value.to(model.stream(), DType::kF64);
+    const Tensor logits = model.head(ctx, decoder.append(open)).value.to_cpu(model.stream()).to(Stream{}, DType::kF64);
     bool any = false;
     for (int i = 0; i < batch; ++i) {
       const auto at = static_cast<std::size_t>(i);

@@ -87,9 +87,17 @@ ModelLocation find_model(const std::string& path, const std::function<void(const
   throw UsageError(cat(path, ": no model.safetensors beside config.json"));
 }
 
-std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, const Stream& stream) {
-  const bool rounded = dtype == DType::kBF16;
-  auto model = std::make_unique<Model>(read_model_config(location.config), rounded ? DType::kF32 : dtype, stream);
+Device device_for(const std::string& name, DType dtype) {
+  return name == "auto" && dtype == DType::kF64 ? Device{} : device_from_name(name);
+}
+
+std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, const Stream& stream, WeightUse use) {
+  if (stream.device().is_cuda() && dtype == DType::kF64) {
+    throw UsageError("f64 runs on the CPU only: choose f32 or bf16, or --device cpu");
+  }
+  // A CPU computes in f32, with the weights that bf16 would have.
+  const bool rounded = dtype == DType::kBF16 && stream.device().is_cpu();
+  auto model = std::make_unique<Model>(read_model_config(location.config), rounded ? DType::kF32 : dtype, stream, use);
   load_weights(*model, location.weights);
   if (rounded) {
     for (const auto& parameter : model->parameters().all()) {
@@ -134,8 +142,9 @@ void load_weights(Model& model, const std::string& weights, bool fresh_memory) {
     const Tensor target = grown ? tensor.value.slice(0, file->shape(name)[0]) : tensor.value;
     WT_CHECK(file->shape(name) == target.shape(), file->path(), ": tensor ", name, " is ", file->shape(name),
              ", the model expects ", target.shape());
-    target.copy_from(model.stream(), file->tensor(name).to(model.stream(), model.dtype()));
+    target.copy_from(model.stream(), file->tensor(name).to(Stream{}, target.dtype()));
   }
+  model.parameters().refresh();
   for (const auto& [canonical, place] : found) {
     if (used.count(canonical) > 0 ||
         (config.tie_word_embeddings && canonical.find("lm_head.weight") != std::string::npos)) {

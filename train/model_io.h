@@ -20,9 +20,14 @@ struct ModelLocation {
 // ones). Throws UsageError where it is neither.
 ModelLocation find_model(const std::string& path, const std::function<void(const std::string&)>& report = {});
 
-// The model of a folder, its weights converted to `dtype` (f64 or f32; bf16 rounds the weights to bf16 and computes in
-// f32, as a CPU does). Throws Error naming the file and tensor that is missing, unknown or of another shape.
-std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, const Stream& stream = {});
+// The device that a command's --device names; "auto" with f64 is the CPU, since GPUs run f32 and bf16.
+Device device_for(const std::string& name, DType dtype);
+
+// The model of a folder, to compute in `dtype` on the stream's device. On the CPU bf16 rounds the weights to bf16 and
+// computes in f32; on CUDA f64 is a UsageError. Throws Error naming the file and tensor that is missing, unknown or of
+// another shape.
+std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, const Stream& stream = {},
+                                  WeightUse use = WeightUse::kInference);
 
 // Copies every parameter from a file, or from the parts of an index. Names may be those we write, those of the
 // published wrapper's other path (`memory_cell.layers.{l}.…`), or GPT-2's without `transformer.`; a head that is tied

@@ -8,18 +8,24 @@
 
 namespace wt {
 
-AdamW::AdamW(ParameterStore& store, const OptimizerConfig& config) : config_(config) {
+AdamW::AdamW(ParameterStore& store, const OptimizerConfig& config, const Stream& stream)
+    : config_(config), stream_(stream) {
   for (const auto& parameter : store.all()) {
     if (!parameter->trainable) continue;
     const Shape& shape = parameter->value().shape();
-    moments_.push_back(
-        {parameter.get(), Tensor::zeros(stream_, shape, store.dtype()), Tensor::zeros(stream_, shape, store.dtype())});
+    const DType dtype = parameter->value().dtype();
+    moments_.push_back({parameter.get(), Tensor::zeros(stream_, shape, dtype), Tensor::zeros(stream_, shape, dtype)});
   }
 }
 
 double AdamW::grad_norm() const {
+  const Tensor sums = Tensor::empty(stream_, {static_cast<std::int64_t>(moments_.size())}, DType::kF64);
+  for (std::size_t i = 0; i < moments_.size(); ++i) {
+    const auto at = static_cast<std::int64_t>(i);
+    kernels::sum_of_squares(stream_, moments_[i].parameter->grad(), sums.slice(at, at + 1));
+  }
   double sum = 0;
-  for (const Moments& m : moments_) sum += kernels::sum_of_squares(stream_, m.parameter->grad());
+  for (const double part : sums.to_cpu(stream_).to_vector<double>()) sum += part;
   return std::sqrt(sum);
 }
 
@@ -34,7 +40,9 @@ void AdamW::step(double lr) {
     const kernels::AdamWStep options{
         lr,        config_.beta1, config_.beta2, config_.eps, m.parameter->spec().decay ? config_.weight_decay : 0,
         num_steps_};
-    kernels::adamw(stream_, options, m.parameter->grad(), m.first, m.second, m.parameter->value());
+    const bool rounds = m.parameter->computing().dtype() != m.parameter->value().dtype();
+    kernels::adamw(stream_, options, m.parameter->grad(), m.first, m.second, m.parameter->value(),
+                   rounds ? m.parameter->computing() : Tensor{});
   }
 }
 

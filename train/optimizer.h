@@ -10,7 +10,7 @@ namespace wt {
 
 class AdamW {
  public:
-  AdamW(ParameterStore& store, const OptimizerConfig& config);
+  AdamW(ParameterStore& store, const OptimizerConfig& config, const Stream& stream = {});
 
   // √Σ g² over all trainable parameters; not finite where any gradient is not.
   double grad_norm() const;

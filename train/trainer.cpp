@@ -100,13 +100,16 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
       out_(out) {
   if (config_.train.stages.empty()) config_.places.fail("train.stages", "is empty, expected at least one stage");
   if (config_.run.threads > 0) omp_set_num_threads(static_cast<int>(config_.run.threads));
-  device_from_name(config_.run.device);
-  if (config_.run.dtype == DType::kBF16) {
+  const Device device = device_from_name(config_.run.device);
+  if (device.is_cpu() && config_.run.dtype == DType::kBF16) {
     config_.places.fail("run.dtype", "is bf16: a CPU trains in f32 or f64");
+  }
+  if (device.is_cuda() && config_.run.dtype == DType::kF64) {
+    config_.places.fail("run.dtype", "is f64: a GPU trains in f32 or bf16");
   }
   const Tokenizer tokenizer = Tokenizer::load(config_.data.tokenizer);
   const ModelConfig model_config = resolve_model(config_, tokenizer);
-  model_ = std::make_unique<Model>(model_config, config_.run.dtype);
+  model_ = std::make_unique<Model>(model_config, config_.run.dtype, Stream(device));
   model_->parameters().initialize(static_cast<std::uint64_t>(config_.seed.weights));
   if (!config_.model_from.empty() && !resume) {
     load_weights(*model_, find_model(config_.model_from).weights, true);
@@ -114,7 +117,7 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
   std::shared_ptr<const BookText> books;
   if (config_.data.has_books()) books = load_books(config_.data.books, tokenizer);
   curriculum_ = std::make_unique<Curriculum>(config_, model_config, tokenizer, std::move(books));
-  optimizer_ = std::make_unique<AdamW>(model_->parameters(), config_.train.optimizer);
+  optimizer_ = std::make_unique<AdamW>(model_->parameters(), config_.train.optimizer, model_->stream());
   checkpoints_ = std::make_unique<CheckpointStore>(folder_.path(), StoreMode::kWrite);
 
   if (resume) {
@@ -133,7 +136,7 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
     truncate_metrics(folder_.metrics_path(), state_.step);
   } else {
     write_file(folder_.config_path(), config_yaml(config_));
-    write_file(folder_.path() + "/config.json", format_model_config(model_config, config_.run.dtype));
+    write_file(folder_.path() + "/config.json", format_model_config(model_config, wide(config_.run.dtype)));
     for (const std::string& file : tokenizer.files()) {
       write_file((fs::path(folder_.path()) / fs::path(file).filename()).string(), read_file(file));
     }
@@ -369,7 +372,7 @@ void Trainer::run_stage(std::size_t stage, const StopSignals& signals) {
 
 int Trainer::run() {
   const StopSignals signals;
-  peak_gflops_ = measure_gemm_rate();
+  peak_gflops_ = measure_gemm_rate(model_->stream(), model_->dtype());
   std::int64_t first_step = state_.stage_step;
   for (std::int64_t i = 0; i < state_.stage; ++i) first_step += config_.train.stages[static_cast<std::size_t>(i)].steps;
   progress_ = std::make_unique<Progress>(out_, "train", config_.train.total_steps(), first_step);

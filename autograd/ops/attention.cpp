@@ -49,7 +49,7 @@ Var rotary(Context& ctx, const Var& qkv, const kernels::AttentionHeads& heads, c
 Var attention(Context& ctx, const Var& qkv, const kernels::AttentionHeads& heads) {
   const Shape& s = qkv.value.shape();
   const Tensor out = Tensor::empty(ctx.stream, {s[0], s[1], s[2], heads.query * heads.width}, qkv.value.dtype());
-  const Tensor lse = Tensor::empty(ctx.stream, {s[0], s[1], heads.query, s[2]}, qkv.value.dtype());
+  const Tensor lse = Tensor::empty(ctx.stream, {s[0], s[1], heads.query, s[2]}, wide(qkv.value.dtype()));
   kernels::attention_forward(ctx.stream, qkv.value, heads, out, lse);
   if (!ctx.recording()) return out;
   const Var result = ctx.record->output(out, qkv.wants_grad());

@@ -24,8 +24,8 @@ void backward(BackwardPass& pass, const Saved& s) {
 
 CrossEntropy cross_entropy(Context& ctx, const Var& logits, const Tensor& target) {
   const std::int64_t r = logits.value.dim(0);
-  const Tensor loss = Tensor::empty(ctx.stream, {r}, logits.value.dtype());
-  const Tensor lse = Tensor::empty(ctx.stream, {r}, logits.value.dtype());
+  const Tensor loss = Tensor::empty(ctx.stream, {r}, wide(logits.value.dtype()));
+  const Tensor lse = Tensor::empty(ctx.stream, {r}, wide(logits.value.dtype()));
   const Tensor correct = Tensor::empty(ctx.stream, {r}, DType::kU8);
   kernels::cross_entropy_forward(ctx.stream, logits.value, target, loss, lse, correct);
   if (!ctx.recording() || !logits.wants_grad()) return {loss, correct};

@@ -1,5 +1,7 @@
 #include "autograd/ops/linear.h"
 
+#include "kernels/cast.h"
+
 namespace wt::ops {
 namespace {
 
@@ -19,8 +21,13 @@ struct Saved {
 };
 
 void backward(BackwardPass& pass, const Saved& s) {
-  const Tensor dy = pass.take(s.y_id);
+  Tensor dy = pass.take(s.y_id);
   if (!dy.defined()) return;
+  if (dy.dtype() != s.x.dtype()) {  // a wide output's gradient, for the products
+    const Tensor narrow = Tensor::empty(pass.stream(), dy.shape(), s.x.dtype());
+    kernels::cast(pass.stream(), dy, narrow);
+    dy = narrow;
+  }
   const auto [dx, mode] = pass.slot(s.x_id, s.x);
   if (mode != GradMode::kSkip) {
     kernels::linear_backward_input(pass.stream(), flat(dy, s.x.dim(0)), s.weight->value_slice(s.lo, s.hi), s.layout,
@@ -43,8 +50,8 @@ Var linear(Context& ctx, const Var& x, const Parameter& weight, const LinearOpti
   const bool out_in = options.layout == kernels::WeightLayout::kOutIn;
   Shape shape = x.value.shape();
   shape.set(shape.rank() - 1, w.dim(out_in ? 1 : 2));
-  const Tensor y =
-      options.out.defined() ? options.out.reshape(shape) : Tensor::empty(ctx.stream, shape, x.value.dtype());
+  const DType dtype = options.wide_output ? wide(x.value.dtype()) : x.value.dtype();
+  const Tensor y = options.out.defined() ? options.out.reshape(shape) : Tensor::empty(ctx.stream, shape, dtype);
   const Tensor bias = options.bias != nullptr ? options.bias->value_slice(ctx.lo, ctx.hi) : Tensor{};
   const Tensor residual = options.residual != nullptr ? flat(options.residual->value, x.value.dim(0)) : Tensor{};
   kernels::linear_forward(ctx.stream, flat(x.value, x.value.dim(0)), w, options.layout, bias, residual,

@@ -13,6 +13,7 @@ struct LinearOptions {
   const Var* residual = nullptr;
   kernels::WeightLayout layout = kernels::WeightLayout::kOutIn;
   Tensor out = {};
+  bool wide_output = false;  // y in the wide dtype of x's: bf16 products as f32, for the logits
 };
 Var linear(Context& ctx, const Var& x, const Parameter& weight, const LinearOptions& options = {});
 

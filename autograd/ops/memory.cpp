@@ -86,7 +86,7 @@ Var memory_read(Context& ctx, const Var& x, const Var& phi, const MemoryState& s
                 const Tensor& min_den) {
   const Shape& s = x.value.shape();
   const Tensor y = Tensor::empty(ctx.stream, s, x.value.dtype());
-  const Tensor den = Tensor::empty(ctx.stream, {s[0], s[1], s[2]}, x.value.dtype());
+  const Tensor den = Tensor::empty(ctx.stream, {s[0], s[1], s[2]}, wide(x.value.dtype()));
   kernels::memory_read_forward(ctx.stream, x.value, phi.value, state.a.value, state.z.value, cells, y, den, min_den);
   if (!ctx.recording()) return y;
   const Var out = ctx.record->output(y, true);
@@ -104,7 +104,8 @@ MemoryState memory_write(Context& ctx, const Var& keys, const Var& values, const
   const Shape rows{s[0], s[1], s[2]};
   const DType dtype = keys.value.dtype();
   const kernels::MemoryWrite write{Tensor::empty(ctx.stream, values.value.shape(), dtype),
-                                   Tensor::empty(ctx.stream, rows, dtype), Tensor::empty(ctx.stream, rows, dtype)};
+                                   Tensor::empty(ctx.stream, rows, wide(dtype)),
+                                   Tensor::empty(ctx.stream, rows, wide(dtype))};
   kernels::memory_write_forward(ctx.stream, keys.value, values.value, logits.value.reshape(rows), state.a.value,
                                 state.z.value, cells, correction, a_out, z_out, write, min_den);
   if (!ctx.recording()) return {a_out, z_out};

@@ -57,7 +57,7 @@ void layer_backward(BackwardPass& pass, const LayerSaved& s) {
 Var rms_norm(Context& ctx, const Var& x, const Parameter& weight, double eps) {
   const Tensor in = flat(x.value, x.value.dim(0));
   const Tensor y = Tensor::empty(ctx.stream, x.value.shape(), x.value.dtype());
-  const Tensor rstd = Tensor::empty(ctx.stream, {in.dim(0), in.dim(1)}, in.dtype());
+  const Tensor rstd = Tensor::empty(ctx.stream, {in.dim(0), in.dim(1)}, wide(in.dtype()));
   kernels::rms_norm_forward(ctx.stream, in, weight.value_slice(ctx.lo, ctx.hi), eps, flat(y, x.value.dim(0)), rstd);
   if (!ctx.recording()) return y;
   const Var out = ctx.record->output(y, true);
@@ -68,8 +68,8 @@ Var rms_norm(Context& ctx, const Var& x, const Parameter& weight, double eps) {
 Var layer_norm(Context& ctx, const Var& x, const Parameter& weight, const Parameter& bias, double eps) {
   const Tensor in = flat(x.value, x.value.dim(0));
   const Tensor y = Tensor::empty(ctx.stream, x.value.shape(), x.value.dtype());
-  const Tensor mean = Tensor::empty(ctx.stream, {in.dim(0), in.dim(1)}, in.dtype());
-  const Tensor rstd = Tensor::empty(ctx.stream, {in.dim(0), in.dim(1)}, in.dtype());
+  const Tensor mean = Tensor::empty(ctx.stream, {in.dim(0), in.dim(1)}, wide(in.dtype()));
+  const Tensor rstd = Tensor::empty(ctx.stream, {in.dim(0), in.dim(1)}, wide(in.dtype()));
   kernels::layer_norm_forward(ctx.stream, in, weight.value_slice(ctx.lo, ctx.hi), bias.value_slice(ctx.lo, ctx.hi), eps,
                               flat(y, x.value.dim(0)), mean, rstd);
   if (!ctx.recording()) return y;

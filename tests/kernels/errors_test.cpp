@@ -176,7 +176,7 @@ TEST(KernelErrors, DropoutAndAdamW) {
   EXPECT_ERROR(dropout(s, x, cell, -0.1, {}, x), Error, "dropout: p is -0.1");
   EXPECT_ERROR(dropout(s, x, integers<std::int64_t>({4}, {0, 1, 2, 3}), 0.5, {}, x), Error, "dropout: x is f32[1,2,3]");
   EXPECT_ERROR(dropout(s, x, cell, 0.5, {0, 0, 16}, x), Error, "dropout: site 16 is not below 16");
-  EXPECT_ERROR(adamw(s, {}, x, x, f({6}), x), Error, "adamw: w is f32[1,2,3]");
+  EXPECT_ERROR(adamw(s, {}, x, x, f({6}), x, {}), Error, "adamw: w is f32[1,2,3]");
 }
 
 }  // namespace

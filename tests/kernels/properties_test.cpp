@@ -241,10 +241,11 @@ std::vector<Case> all_cases() {
                      const Shape shape{s.g * s.b * s.t, 41};
                      const Tensor g = normal_tensor(shape, 1, t, 1e-2), w = normal_tensor(shape, 2, t),
                                   m = normal_tensor(shape, 3, t, 1e-2), v = positive_tensor(shape, 4, t);
-                     const double sum = sum_of_squares(kStream, g);
+                     const Tensor sum = poisoned({1}, DType::kF64);
+                     sum_of_squares(kStream, g, sum);
                      scale_and_clip(kStream, g, 0.7, 1e-2);
-                     adamw(kStream, {.lr = 0.1, .decay = 0.1, .step = 3}, g, m, v, w);
-                     return {g, w, m, v, Tensor::from<double>({1}, {sum})};
+                     adamw(kStream, {.lr = 0.1, .decay = 0.1, .step = 3}, g, m, v, w, {});
+                     return {g, w, m, v, sum};
                    }});
   return cases;
 }

@@ -58,13 +58,14 @@ struct GoldenModel {
   SafetensorsFile file;
   std::unique_ptr<Model> model;
 
-  GoldenModel(const std::string& name, DType dtype)
+  GoldenModel(const std::string& name, DType dtype, const Stream& stream = {})
       : file(SafetensorsFile::open(std::string(WAVETAPE_SOURCE_DIR) + "/tests/fixtures/" + name + ".safetensors")) {
     const auto meta = nlohmann::json::parse(file.metadata().at("meta"));
-    model = std::make_unique<Model>(config_of(meta.at("config"), meta.at("armt")), dtype);
+    model = std::make_unique<Model>(config_of(meta.at("config"), meta.at("armt")), dtype, stream);
     for (const PublishedTensor& tensor : model->parameters().published()) {
-      tensor.value.copy_from(Stream{}, file.tensor("param." + tensor.name).to(Stream{}, dtype));
+      tensor.value.copy_from(stream, file.tensor("param." + tensor.name).to(Stream{}, tensor.value.dtype()));
     }
+    model->parameters().refresh();
   }
 
   TokenBatch batch(const std::string& key) const {

@@ -22,4 +22,10 @@ inline constexpr double kSameSums = 1e-12;
 // A kernel in float32 against the same inputs in double: sums of some hundred products of size one.
 inline constexpr double kKernelF32 = 1e-4;
 
+// A GPU kernel in float32 against the CPU's in float32: the same sums in another order.
+inline constexpr double kGpuF32 = 1e-5;
+// A GPU kernel in bfloat16 against the CPU in float32 on the rounded inputs: every output is rounded once (relative
+// 2^-9 at most, about 2^-10.5 on average), and where a kernel rounds a product's inputs too, three times.
+inline constexpr double kGpuBF16 = 6e-3;
+
 }  // namespace wt

@@ -292,10 +292,11 @@ TEST(Forward, BadInputIsOneClearLine) {
   const ProgramResult none = run_program(cat("forward /nowhere --input x", output));
   EXPECT_EQ(none.code, 2);
   EXPECT_NE(none.err.find("/nowhere: no such folder"), std::string::npos) << none.err;
-  const ProgramResult cuda =
-      run_program(cat("forward ", g.folder.path(), " --device cuda --input ", g.folder / "input.safetensors", output));
+  const ProgramResult cuda = run_program(
+      cat("forward ", g.folder.path(), " --device cuda:63 --input ", g.folder / "input.safetensors", output));
   EXPECT_EQ(cuda.code, 1);
-  EXPECT_NE(cuda.err.find("no CUDA kernels"), std::string::npos) << cuda.err;
+  EXPECT_NE(cuda.err.find("device cuda:63: "), std::string::npos) << cuda.err;
+  EXPECT_NE(cuda.err.find("use --device cpu"), std::string::npos) << cuda.err;
 }
 
 TEST(Generate, GoldenContinuationsAndStories) {

@@ -10,6 +10,7 @@ void add_commands(CLI::App& program) {
   add_data(program);
   add_tokenize(program);
   add_plan(program);
+  add_bench(program);
   add_export(program);
   add_info(program);
 }

@@ -21,6 +21,7 @@ void add_generate(CLI::App& program);
 void add_data(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_plan(CLI::App& program);
+void add_bench(CLI::App& program);
 void add_export(CLI::App& program);
 void add_info(CLI::App& program);
 

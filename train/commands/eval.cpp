@@ -61,12 +61,13 @@ Settings resolve(const Options& o, const ModelLocation& location) {
 }
 
 void run(const Options& o) {
-  device_from_name(o.device);
+  const DType dtype = dtype_from_name(o.dtype);
+  const Stream stream(device_for(o.device, dtype));
   const auto report = [](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); };
   const ModelLocation location = find_model(o.model, report);
   const Settings s = resolve(o, location);
   const Tokenizer tokenizer = Tokenizer::load(s.data.tokenizer);
-  const auto model = load_model(location, dtype_from_name(o.dtype));
+  const auto model = load_model(location, dtype, stream);
   if (model->config().vocab_size < tokenizer.vocab_size()) {
     throw UsageError(cat(s.data.tokenizer, ": ids up to ", tokenizer.vocab_size() - 1, ", the model's vocabulary has ",
                          model->config().vocab_size));

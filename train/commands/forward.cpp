@@ -48,8 +48,8 @@ void run(const Options& o) {
     throw UsageError(cat("--activations ", o.activations, ": expected keep or recompute"));
   }
   const Schedule schedule = schedule_from_name(o.schedule);
-  device_from_name(o.device);
-  const auto model = load_model(find_model(o.model), dtype);
+  const Stream stream(device_for(o.device, dtype));
+  const auto model = load_model(find_model(o.model), dtype, stream, WeightUse::kTraining);
   const TokenBatch batch = read_batch(o.input, model->config().vocab_size);
   const std::int64_t n = static_cast<std::int64_t>(batch.sequences[0].size()), v = model->config().vocab_size;
 
@@ -65,9 +65,9 @@ void run(const Options& o) {
   State state = model->new_state(batch.batch);
   const Tensor hidden = executor.forward(
       batch.sequences, grid, make_plan(schedule, model->num_layers(), grid.segments_by_round), places, state, {});
-  const Tensor logits = Tensor::empty(Stream{}, {batch.batch * n, v}, model->dtype());
+  const Tensor logits = Tensor::empty(Stream{}, {batch.batch * n, v}, wide(model->dtype()));
   visit_logits(*model, hidden, [&](std::int64_t first, const Tensor& part) {
-    logits.slice(first, first + part.dim(0)).copy_from(Stream{}, part);
+    logits.slice(first, first + part.dim(0)).copy_from(stream, part);
   });
   NamedTensors out{{"logits", logits.reshape({batch.batch, n, v})}};
 
@@ -79,7 +79,7 @@ void run(const Options& o) {
   State trained = model->new_state(batch.batch);
   const LossResult loss = run_language_model(executor, *model, batch, schedule, options,
                                              1.0 / static_cast<double>(std::max<std::int64_t>(1, targets)), trained);
-  out.emplace_back("loss", Tensor::from<double>({1}, {loss.mean()}).to(Stream{}, model->dtype()));
+  out.emplace_back("loss", Tensor::from<double>({1}, {loss.mean()}).to(Stream{}, wide(model->dtype())));
   const std::vector<StateSpec> specs = model->state_specs();
   for (std::size_t i = 0; i < specs.size(); ++i) {
     for (std::int64_t layer = 0; layer < model->num_layers(); ++layer) {

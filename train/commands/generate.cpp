@@ -22,9 +22,10 @@ struct Options {
 void run(Options o) {
   if (o.has_prompt == !o.ids.empty()) throw UsageError("generate: give either --prompt or --input-ids");
   o.generation.schedule = schedule_from_name(o.schedule);
-  device_from_name(o.device);
+  const DType dtype = dtype_from_name(o.dtype);
+  const Stream stream(device_for(o.device, dtype));
   const ModelLocation location = find_model(o.model);
-  const auto model = load_model(location, dtype_from_name(o.dtype));
+  const auto model = load_model(location, dtype, stream);
   std::optional<Tokenizer> tokenizer;
   if (o.has_prompt) {
     const std::string path = o.tokenizer.empty() ? location.tokenizer : o.tokenizer;

@@ -1,0 +1,36 @@
+# CUDA, behind one option: WAVETAPE_CUDA. `wavetape_cuda` is what core and kernels link, empty in a build without it.
+add_library(wavetape_cuda INTERFACE)
+if(NOT WAVETAPE_CUDA)
+  return()
+endif()
+
+set(CMAKE_CUDA_ARCHITECTURES ${WAVETAPE_CUDA_ARCH})
+enable_language(CUDA)
+# CMake 3.25 does not know the option for C++20.
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+endif()
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_FLAGS_RELEASE "-O3 -DNDEBUG -lineinfo")
+find_package(CUDAToolkit 13.0 REQUIRED)
+
+# Kernels call a lambda with a template parameter and constexpr functions of the standard library.
+target_compile_options(wavetape_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr --extended-lambda -Xcompiler=-Wall,-Wextra,-Wno-unused-parameter -Werror=all-warnings>)
+# Only this file knows which backends there are: the rest compiles the same with and without CUDA.
+set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/dispatch.cpp PROPERTIES COMPILE_DEFINITIONS WAVETAPE_CUDA)
+
+# cudnn-frontend is headers only and comes as a wheel from PyPI: `./dev build cuda` unpacks it here.
+find_path(WAVETAPE_CUDNN_FRONTEND NAMES cudnn_frontend.h
+          HINTS ${PROJECT_SOURCE_DIR}/build/third_party/include)
+find_path(WAVETAPE_CUDNN_INCLUDE NAMES cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+find_library(WAVETAPE_CUDNN NAMES cudnn HINTS ${CUDAToolkit_LIBRARY_DIR} ${CUDAToolkit_LIBRARY_ROOT}/lib)
+foreach(needed WAVETAPE_CUDNN_FRONTEND WAVETAPE_CUDNN_INCLUDE WAVETAPE_CUDNN)
+  if(NOT ${needed})
+    message(FATAL_ERROR "${needed} not found: install cuDNN 9 beside the CUDA toolkit, and run ./dev build cuda")
+  endif()
+endforeach()
+target_include_directories(wavetape_cuda SYSTEM INTERFACE ${WAVETAPE_CUDNN_FRONTEND} ${WAVETAPE_CUDNN_INCLUDE})
+target_link_libraries(wavetape_cuda INTERFACE
+  CUDA::cudart_static CUDA::cublasLt ${WAVETAPE_CUDNN} CUDA::nvrtc)

@@ -1,0 +1,47 @@
+// The few calls of the CUDA runtime that core needs. cuda_runtime.cpp implements them; cuda_absent.cpp stands in for it
+// in a build without CUDA, where no device is ever usable and nothing else can be reached.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/device.h"
+
+namespace wt::cuda {
+
+// Empty where device `index` can be used, otherwise why it cannot: no driver, no such device, a build without CUDA.
+std::string unusable(int index);
+
+// A queue for the device's work (a cudaStream_t), the same one at every call.
+void* main_stream(int index);
+void synchronize(void* stream);
+
+// Stream-ordered memory from the device's default pool; null where the device has no more.
+void* allocate(std::size_t bytes, void* stream);
+void deallocate(void* pointer, void* stream) noexcept;
+// Gives unused memory of the pool back to the device.
+void trim_pool(int index);
+
+struct DeviceMemory {
+  std::uint64_t free = 0;
+  std::uint64_t total = 0;
+};
+DeviceMemory device_memory(int index);
+std::string device_name(int index);
+
+// Copies between any two places. Returns once host memory on either side may be changed or read.
+void copy(void* to, const void* from, std::size_t bytes, void* stream);
+void fill_zero(void* pointer, std::size_t bytes, void* stream);
+
+// A moment in a stream's order of work: an event on CUDA, the clock on the CPU.
+struct TimeStamp {
+  std::shared_ptr<void> event;
+  double clock = 0;
+};
+TimeStamp time_stamp(const Stream& stream);
+// Both have passed: the stream was synchronised.
+double seconds_between(const TimeStamp& begin, const TimeStamp& end);
+
+}  // namespace wt::cuda

@@ -1,0 +1,549 @@
+#include <cmath>
+#include <initializer_list>
+
+#include "kernels/attention.h"
+#include "kernels/attention_cudnn.h"
+#include "kernels/attention_decode_cuda.h"
+#include "kernels/cuda_common.cuh"
+
+// cuDNN takes most bf16 shapes (attention_cudnn.h) and attention_decode_cuda.cu few rows over a long cache. The kernels
+// here do the rest, f32 above all, in float32 throughout: a block of 16 x 16 threads owns a square tile of scores,
+// recomputed from q and k wherever it is needed, and walks over the tiles of its row (or column) in a fixed order.
+namespace wt::kernels::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+// Elements read from and written to global memory at once, where widths and addresses allow.
+constexpr int kStep = 4;
+
+// Shared memory holds rows of D floats (the head width, filled up with zeros) and of TILE scores, each with four more:
+// then neighbouring rows start in different banks.
+template <int D>
+struct Layout {
+  static constexpr int kTile = D > 128 ? 32 : 64;  // rows and columns of a tile
+  static constexpr int kPer = kTile / 16;          // of them per thread
+  static constexpr int kStride = D + 4;
+  static constexpr int kScoreStride = kTile + 4;
+  static constexpr int kRows = kTile * kStride;         // floats of a tile of rows
+  static constexpr int kScores = kTile * kScoreStride;  // floats of a tile of scores
+  static constexpr int kVector = D >= 64 ? 4 : 2;       // a thread's columns of an output row lie in runs of this many
+  static constexpr int kColumns = D / 16;               // and are this many
+  __device__ static int column(int c) { return (c / kVector * 16 + threadIdx.x % 16) * kVector + c % kVector; }
+};
+
+// Rows of all heads side by side: head h of row r of sample s starts at data + s·sample_stride + r·row_stride +
+// h·width.
+template <class T>
+struct Rows {
+  T* data = nullptr;
+  std::int64_t sample_stride = 0, row_stride = 0;
+  __device__ T* at(std::int64_t sample, std::int64_t row, int head, int width) const {
+    return data + sample * sample_stride + row * row_stride + static_cast<std::int64_t>(head) * width;
+  }
+};
+
+// The thread's rows and columns of a tile of scores.
+__device__ int row_of(int i) {
+  return static_cast<int>(threadIdx.x) / 16 + 16 * i;
+}
+__device__ int column_of(int j) {
+  return static_cast<int>(threadIdx.x) % 16 + 16 * j;
+}
+
+struct Problem {
+  std::int64_t samples = 0;
+  int rows = 0, heads = 0, key_heads = 0, group = 0, width = 0;
+  float scale = 0;
+  bool vectors = false;  // widths and addresses allow kStep elements at once
+  // With a cache: query row r of sample s attends keys up to before[s] + r; else up to r.
+  const std::int32_t* before = nullptr;
+  int capacity = 0;  // rows of the keys
+};
+
+// A tile of rows into shared memory, times `factor`. Rows from `count` on and columns beyond the width become zero.
+template <int D, class T>
+__device__ void load_tile(const Rows<const T>& rows, std::int64_t sample, int first, int head, int count,
+                          const Problem& p, float factor, float* to) {
+  using L = Layout<D>;
+  const T* from = rows.at(sample, first, head, p.width);
+#pragma unroll 4
+  for (int at = threadIdx.x; at < L::kTile * D / kStep; at += kThreads) {
+    const int row = at / (D / kStep), col = at % (D / kStep) * kStep;
+    const T* source = from + row * rows.row_stride + col;
+    float v[kStep] = {};
+    if (row < count) {
+      if (p.vectors) {
+        if (col < p.width) load<kStep>(source, v);
+      } else {
+#pragma unroll
+        for (int e = 0; e < kStep; ++e) {
+          if (col + e < p.width) v[e] = to_float(source[e]);
+        }
+      }
+    }
+#pragma unroll
+    for (int e = 0; e < kStep; ++e) v[e] *= factor;
+    store<kStep>(to + row * L::kStride + col, v);
+  }
+}
+
+// acc[i][j] += a_(row i) · b_(column j).
+template <int D>
+__device__ void dot_rows(const float* a, const float* b, float (&acc)[Layout<D>::kPer][Layout<D>::kPer]) {
+  using L = Layout<D>;
+  a += row_of(0) * L::kStride;
+  b += column_of(0) * L::kStride;
+#pragma unroll 1
+  for (int d = 0; d < D; d += 4) {
+    float x[L::kPer][4], y[L::kPer][4];
+#pragma unroll
+    for (int i = 0; i < L::kPer; ++i) {
+      load<4>(a + 16 * i * L::kStride + d, x[i]);
+      load<4>(b + 16 * i * L::kStride + d, y[i]);
+    }
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+#pragma unroll
+      for (int i = 0; i < L::kPer; ++i) {
+#pragma unroll
+        for (int j = 0; j < L::kPer; ++j) acc[i][j] += x[i][e] * y[j][e];
+      }
+    }
+  }
+}
+
+// acc[i][c] += Σ_s p[row i][s] v[s][column c], c counting the thread's columns of v.
+template <int D>
+__device__ void add_product(const float* p, const float* v, float (&acc)[Layout<D>::kPer][Layout<D>::kColumns]) {
+  using L = Layout<D>;
+  p += row_of(0) * L::kScoreStride;
+  v += L::column(0);
+#pragma unroll 1
+  for (int s = 0; s < L::kTile; s += 4) {
+    float weight[L::kPer][4];
+#pragma unroll
+    for (int i = 0; i < L::kPer; ++i) load<4>(p + 16 * i * L::kScoreStride + s, weight[i]);
+#pragma unroll
+    for (int u = 0; u < 4; ++u) {
+#pragma unroll
+      for (int run = 0; run < L::kColumns; run += L::kVector) {
+        float y[L::kVector];
+        load<L::kVector>(v + (s + u) * L::kStride + run * 16, y);
+#pragma unroll
+        for (int i = 0; i < L::kPer; ++i) {
+#pragma unroll
+          for (int e = 0; e < L::kVector; ++e) acc[i][run + e] += weight[i][u] * y[e];
+        }
+      }
+    }
+  }
+}
+
+template <int D>
+__device__ void store_scores(const float (&s)[Layout<D>::kPer][Layout<D>::kPer], float* to) {
+  using L = Layout<D>;
+#pragma unroll
+  for (int i = 0; i < L::kPer; ++i) {
+#pragma unroll
+    for (int j = 0; j < L::kPer; ++j) {
+      to[row_of(i) * L::kScoreStride + column_of(j)] = s[i][j];
+    }
+  }
+}
+
+// One row of the thread's columns, times `factor`.
+template <int D, class T>
+__device__ void store_row(const float (&acc)[Layout<D>::kColumns], float factor, const Problem& p, T* to) {
+  using L = Layout<D>;
+#pragma unroll
+  for (int run = 0; run < L::kColumns; run += L::kVector) {
+    const int col = L::column(run);
+    float v[L::kVector];
+#pragma unroll
+    for (int e = 0; e < L::kVector; ++e) v[e] = acc[run + e] * factor;
+    if (p.vectors) {
+      if (col < p.width) store<L::kVector>(to + col, v);
+    } else {
+#pragma unroll
+      for (int e = 0; e < L::kVector; ++e) {
+        if (col + e < p.width) to[col + e] = from_float<T>(v[e]);
+      }
+    }
+  }
+}
+
+// Over the 16 threads that share a row of scores.
+__device__ float row_max(float x) {
+#pragma unroll
+  for (int offset = 8; offset > 0; offset /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, offset));
+  return x;
+}
+__device__ float row_sum(float x) {
+#pragma unroll
+  for (int offset = 8; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  return x;
+}
+
+// A block: one tile of query rows of one head. Softmax as the keys go by (Milakov and Gimelshein, arXiv 1805.02867).
+template <class T, int D>
+__global__ void __launch_bounds__(kThreads)
+    forward_kernel(Rows<const T> q, Rows<const T> k, Rows<const T> v, Rows<T> out, float* lse, Problem p) {
+  using L = Layout<D>;
+  extern __shared__ float4 shared[];
+  float* queries = reinterpret_cast<float*>(shared);
+  float* keys = queries + L::kRows;  // values too, in turn
+  float* weights = keys + L::kRows;
+  const std::int64_t pairs = p.samples * p.heads, pair = blockIdx.x % pairs;
+  const std::int64_t sample = pair / p.heads;
+  const int head = static_cast<int>(pair % p.heads), key_head = head / p.group;
+  // The last tiles have most keys: they go first.
+  const int first = static_cast<int>(gridDim.x / pairs - 1 - blockIdx.x / pairs) * L::kTile;
+  const int before = p.before == nullptr ? 0 : min(max(p.before[sample], 0), p.capacity);
+  const int end = min(before + min(first + L::kTile, p.rows), p.capacity);
+
+  load_tile<D>(q, sample, first, head, p.rows - first, p, p.scale, queries);
+  float acc[L::kPer][L::kColumns] = {}, top[L::kPer], sum[L::kPer] = {};
+#pragma unroll
+  for (int i = 0; i < L::kPer; ++i) top[i] = -INFINITY;
+  for (int at = 0; at < end; at += L::kTile) {
+    __syncthreads();
+    load_tile<D>(k, sample, at, key_head, end - at, p, 1, keys);
+    __syncthreads();
+    float s[L::kPer][L::kPer] = {};
+    dot_rows<D>(queries, keys, s);
+    const int ahead = at - before - first;  // of the tile's first query's own key
+    if (ahead + L::kTile > 1) {
+#pragma unroll
+      for (int i = 0; i < L::kPer; ++i) {
+#pragma unroll
+        for (int j = 0; j < L::kPer; ++j) {
+          if (ahead + column_of(j) > row_of(i)) s[i][j] = -INFINITY;
+        }
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < L::kPer; ++i) {
+      float largest = s[i][0];
+#pragma unroll
+      for (int j = 1; j < L::kPer; ++j) largest = fmaxf(largest, s[i][j]);
+      largest = fmaxf(top[i], row_max(largest));  // finite: every row attends key 0, in the first tile
+      const float factor = expf(top[i] - largest);
+      top[i] = largest;
+      sum[i] *= factor;
+#pragma unroll
+      for (int j = 0; j < L::kPer; ++j) {
+        s[i][j] = expf(s[i][j] - largest);
+        sum[i] += s[i][j];
+      }
+#pragma unroll
+      for (int c = 0; c < L::kColumns; ++c) acc[i][c] *= factor;
+    }
+    __syncthreads();
+    load_tile<D>(v, sample, at, key_head, end - at, p, 1, keys);
+    store_scores<D>(s, weights);
+    __syncthreads();
+    add_product<D>(weights, keys, acc);
+  }
+#pragma unroll
+  for (int i = 0; i < L::kPer; ++i) {
+    const float total = row_sum(sum[i]);
+    const int row = first + row_of(i);
+    if (row >= p.rows) continue;
+    store_row<D>(acc[i], 1 / total, p, out.at(sample, row, head, p.width));
+    if (lse != nullptr && threadIdx.x % 16 == 0) lse[pair * p.rows + row] = top[i] + logf(total);
+  }
+}
+
+// delta[sample, head, row] = dout · out, what the softmax's backward subtracts. A warp per row.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    delta_kernel(Rows<const T> dout, Rows<const T> out, float* delta, Problem p) {
+  const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
+  if (at >= p.samples * p.rows * p.heads) return;
+  const int head = static_cast<int>(at % p.heads);
+  const int row = static_cast<int>(at / p.heads % p.rows);
+  const std::int64_t sample = at / p.heads / p.rows;
+  const T *x = dout.at(sample, row, head, p.width), *y = out.at(sample, row, head, p.width);
+  float sum = 0;
+  for (int i = threadIdx.x % 32; i < p.width; i += 32) sum += to_float(x[i]) * to_float(y[i]);
+  sum = warp_sum(sum);
+  if (threadIdx.x % 32 == 0) delta[(sample * p.heads + head) * p.rows + row] = sum;
+}
+
+// A block: dq of one tile of query rows of one head.
+template <class T, int D>
+__global__ void __launch_bounds__(kThreads)
+    query_kernel(Rows<const T> q, Rows<const T> k, Rows<const T> v, Rows<const T> dout, const float* lse,
+                 const float* delta, Rows<T> dq, Problem p) {
+  using L = Layout<D>;
+  extern __shared__ float4 shared[];
+  float* queries = reinterpret_cast<float*>(shared);
+  float* grads = queries + L::kRows;
+  float* keys = grads + L::kRows;  // values too, in turn
+  float* scores = keys + L::kRows;
+  const std::int64_t pairs = p.samples * p.heads, pair = blockIdx.x % pairs;
+  const std::int64_t sample = pair / p.heads;
+  const int head = static_cast<int>(pair % p.heads), key_head = head / p.group;
+  const int first = static_cast<int>(gridDim.x / pairs - 1 - blockIdx.x / pairs) * L::kTile;
+  const int end = min(first + L::kTile, p.rows);
+
+  load_tile<D>(q, sample, first, head, p.rows - first, p, p.scale, queries);
+  load_tile<D>(dout, sample, first, head, p.rows - first, p, 1, grads);
+  float acc[L::kPer][L::kColumns] = {}, log_sum[L::kPer] = {}, dot[L::kPer] = {};
+#pragma unroll
+  for (int i = 0; i < L::kPer; ++i) {
+    const int row = first + row_of(i);
+    if (row >= p.rows) continue;
+    log_sum[i] = lse[pair * p.rows + row];
+    dot[i] = delta[pair * p.rows + row];
+  }
+  for (int at = 0; at < end; at += L::kTile) {
+    float s[L::kPer][L::kPer] = {}, dp[L::kPer][L::kPer] = {};
+    __syncthreads();
+    load_tile<D>(v, sample, at, key_head, end - at, p, 1, keys);
+    __syncthreads();
+    dot_rows<D>(grads, keys, dp);
+    __syncthreads();
+    load_tile<D>(k, sample, at, key_head, end - at, p, 1, keys);
+    __syncthreads();
+    dot_rows<D>(queries, keys, s);
+#pragma unroll
+    for (int i = 0; i < L::kPer; ++i) {
+#pragma unroll
+      for (int j = 0; j < L::kPer; ++j) {
+        s[i][j] = at + column_of(j) > first + row_of(i) ? 0 : expf(s[i][j] - log_sum[i]) * (dp[i][j] - dot[i]);
+      }
+    }
+    store_scores<D>(s, scores);
+    __syncthreads();
+    add_product<D>(scores, keys, acc);
+  }
+#pragma unroll
+  for (int i = 0; i < L::kPer; ++i) {
+    const int row = first + row_of(i);
+    if (row < p.rows) store_row<D>(acc[i], p.scale, p, dq.at(sample, row, head, p.width));
+  }
+}
+
+// A block: dk and dv of one tile of key rows of one key/value head, summed over the query heads that read it, in order.
+// Scores are transposed here: a row of the tile is a key.
+template <class T, int D>
+__global__ void __launch_bounds__(kThreads, D > 64 ? 1 : 2)
+    key_value_kernel(Rows<const T> q, Rows<const T> k, Rows<const T> v, Rows<const T> dout, const float* lse,
+                     const float* delta, Rows<T> dk, Rows<T> dv, Problem p) {
+  using L = Layout<D>;
+  extern __shared__ float4 shared[];
+  float* keys = reinterpret_cast<float*>(shared);
+  float* values = keys + L::kRows;
+  float* queries = values + L::kRows;
+  float* grads = queries + L::kRows;
+  float* scores = grads + L::kRows;
+  const std::int64_t pairs = p.samples * p.key_heads, pair = blockIdx.x % pairs;
+  const std::int64_t sample = pair / p.key_heads;
+  const int key_head = static_cast<int>(pair % p.key_heads);
+  const int first = static_cast<int>(blockIdx.x / pairs) * L::kTile;  // the first tiles have most queries
+
+  load_tile<D>(k, sample, first, key_head, p.rows - first, p, 1, keys);
+  load_tile<D>(v, sample, first, key_head, p.rows - first, p, 1, values);
+  float dkey[L::kPer][L::kColumns] = {}, dvalue[L::kPer][L::kColumns] = {};
+  for (int head = key_head * p.group; head < (key_head + 1) * p.group; ++head) {
+    const std::int64_t statistics = (sample * p.heads + head) * p.rows;
+    for (int at = first; at < p.rows; at += L::kTile) {
+      __syncthreads();
+      load_tile<D>(q, sample, at, head, p.rows - at, p, p.scale, queries);
+      load_tile<D>(dout, sample, at, head, p.rows - at, p, 1, grads);
+      __syncthreads();
+      float s[L::kPer][L::kPer] = {}, dp[L::kPer][L::kPer] = {};
+      dot_rows<D>(keys, queries, s);
+      dot_rows<D>(values, grads, dp);
+#pragma unroll
+      for (int j = 0; j < L::kPer; ++j) {
+        const int query = at + column_of(j);
+        const bool there = query < p.rows;
+        const float log_sum = there ? lse[statistics + query] : 0, dot = there ? delta[statistics + query] : 0;
+#pragma unroll
+        for (int i = 0; i < L::kPer; ++i) {
+          const int key = first + row_of(i);
+          s[i][j] = there && key <= query ? expf(s[i][j] - log_sum) : 0;
+          dp[i][j] = s[i][j] * (dp[i][j] - dot);
+        }
+      }
+      store_scores<D>(s, scores);
+      __syncthreads();
+      add_product<D>(scores, grads, dvalue);
+      __syncthreads();
+      store_scores<D>(dp, scores);
+      __syncthreads();
+      add_product<D>(scores, queries, dkey);  // these carry the scale
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < L::kPer; ++i) {
+    const int row = first + row_of(i);
+    if (row >= p.rows) continue;
+    store_row<D>(dkey[i], 1, p, dk.at(sample, row, key_head, p.width));
+    store_row<D>(dvalue[i], 1, p, dv.at(sample, row, key_head, p.width));
+  }
+}
+
+// The keys and values of the new rows into their places in the cache; rows that it has no place for are left out.
+template <class T>
+__global__ void append_kernel(Rows<const T> k, Rows<const T> v, T* keys, T* values, Problem p) {
+  const std::int64_t width = static_cast<std::int64_t>(p.key_heads) * p.width;
+  const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (at >= p.samples * p.rows * width) return;
+  const std::int64_t col = at % width, row = at / width % p.rows, sample = at / width / p.rows;
+  const std::int64_t to = p.before[sample] + row;
+  if (to < 0 || to >= p.capacity) return;
+  keys[(sample * p.capacity + to) * width + col] = k.at(sample, row, 0, 0)[col];
+  values[(sample * p.capacity + to) * width + col] = v.at(sample, row, 0, 0)[col];
+}
+
+void check(const char* op, const Tensor& qkv, const AttentionHeads& heads) {
+  WT_CHECK(heads.query > 0 && heads.key_value > 0 && heads.width > 0 && heads.query % heads.key_value == 0, op, ": ",
+           heads.query, " query heads do not divide into ", heads.key_value, " key/value heads");
+  WT_CHECK(qkv.shape()[-1] == heads.row_width(), op, ": qkv is ", qkv, ", expected rows of ", heads.row_width());
+}
+
+Problem problem_of(const AttentionHeads& heads, std::int64_t samples, std::int64_t rows) {
+  Problem p;
+  p.samples = samples;
+  WT_CHECK(rows < std::int64_t{1} << 30, "attention: ", rows, " rows are too many");
+  p.rows = p.capacity = static_cast<int>(rows);
+  p.heads = static_cast<int>(heads.query);
+  p.key_heads = static_cast<int>(heads.key_value);
+  p.group = p.heads / p.key_heads;
+  p.width = static_cast<int>(heads.width);
+  p.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(heads.width)));
+  return p;
+}
+
+bool vectors_fit(const AttentionHeads& heads, std::initializer_list<Tensor> tensors) {
+  bool fit = heads.width % kStep == 0;
+  for (const Tensor& t : tensors)
+    fit = fit && reinterpret_cast<std::uintptr_t>(t.raw()) % (kStep * size_of(t.dtype())) == 0;
+  return fit;
+}
+
+// q, k and v inside the rows of (…, T, W), gradients likewise. `head` counts heads from the row's start.
+template <class T, class E>
+Rows<T> heads_of(const Tensor& qkv, const AttentionHeads& heads, std::int64_t head) {
+  const std::int64_t rows = qkv.shape()[-2], width = qkv.shape()[-1];
+  return {data<E>(qkv) + head * heads.width, rows * width, width};
+}
+
+// Calls f.template operator()<D>() with D the smallest width of the kernels that holds this one.
+template <class F>
+void dispatch_width(const char* op, std::int64_t width, F&& f) {
+  WT_CHECK(width <= 256, op, ": heads are ", width, " wide, at most 256 on CUDA");
+  if (width <= 32) {
+    f.template operator()<32>();
+  } else if (width <= 64) {
+    f.template operator()<64>();
+  } else if (width <= 128) {
+    f.template operator()<128>();
+  } else {
+    f.template operator()<256>();
+  }
+}
+
+// Launches a kernel with `tiles_of_rows` tiles of rows and one of scores in shared memory, a block for each tile of the
+// sequence and each of `pairs` (sample, head).
+template <int D, class... Parameters, class... Args>
+void launch(const char* op, const Stream& stream, void (*kernel)(Parameters...), int tiles_of_rows, std::int64_t rows,
+            std::int64_t pairs, const Args&... args) {
+  using L = Layout<D>;
+  const int bytes = (tiles_of_rows * L::kRows + L::kScores) * static_cast<int>(sizeof(float));
+  const std::int64_t blocks = ceil_div(rows, L::kTile) * pairs;
+  WT_CHECK(blocks < std::int64_t{1} << 31, op, ": ", rows, " rows of ", pairs, " heads are too many for one launch");
+  WT_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+  kernel<<<static_cast<unsigned>(blocks), kThreads, static_cast<std::size_t>(bytes), native(stream)>>>(args...);
+  check_launch(op);
+}
+
+}  // namespace
+
+void attention_forward(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& out,
+                       const Tensor& lse) {
+  check("attention", qkv, heads);
+  const std::int64_t g = qkv.dim(0), b = qkv.dim(1), t = qkv.dim(2);
+  const std::int64_t h = heads.query, j = heads.key_value;
+  WT_CHECK_SHAPE("attention", out, g, b, t, h * heads.width);
+  WT_CHECK_SHAPE("attention", lse, g, b, h, t);
+  if (qkv.numel() == 0) return;
+  if (cudnn_attends(qkv.dtype(), heads, t)) return cudnn_attention_forward(stream, qkv, heads, out, lse);
+  Problem p = problem_of(heads, g * b, t);
+  p.vectors = vectors_fit(heads, {qkv, out});
+  dispatch_float("attention", qkv.dtype(), [&]<class T>() {
+    dispatch_width("attention", heads.width, [&]<int D>() {
+      launch<D>("attention", stream, forward_kernel<T, D>, 2, t, g * b * h, heads_of<const T, T>(qkv, heads, 0),
+                heads_of<const T, T>(qkv, heads, h), heads_of<const T, T>(qkv, heads, h + j),
+                heads_of<T, T>(out, heads, 0), data<float>(lse), p);
+    });
+  });
+}
+
+void attention_backward(const Stream& stream, const Tensor& dout, const Tensor& qkv, const Tensor& out,
+                        const Tensor& lse, const AttentionHeads& heads, const Tensor& dqkv) {
+  check("attention backward", qkv, heads);
+  const std::int64_t g = qkv.dim(0), b = qkv.dim(1), t = qkv.dim(2), w = qkv.dim(3);
+  const std::int64_t h = heads.query, j = heads.key_value;
+  WT_CHECK_SHAPE("attention backward", dout, g, b, t, h * heads.width);
+  WT_CHECK_SHAPE("attention backward", out, g, b, t, h * heads.width);
+  WT_CHECK_SHAPE("attention backward", lse, g, b, h, t);
+  WT_CHECK_SHAPE("attention backward", dqkv, g, b, t, w);
+  if (qkv.numel() == 0) return;
+  if (cudnn_attends(qkv.dtype(), heads, t)) {
+    return cudnn_attention_backward(stream, dout, qkv, out, lse, heads, dqkv);
+  }
+  Problem p = problem_of(heads, g * b, t);
+  p.vectors = vectors_fit(heads, {qkv, out, dout, dqkv});
+  const Tensor delta = Tensor::empty(stream, {g, b, h, t}, DType::kF32);
+  dispatch_float("attention backward", qkv.dtype(), [&]<class T>() {
+    const auto q = heads_of<const T, T>(qkv, heads, 0), k = heads_of<const T, T>(qkv, heads, h),
+               v = heads_of<const T, T>(qkv, heads, h + j), grad = heads_of<const T, T>(dout, heads, 0);
+    const auto blocks = static_cast<unsigned>(ceil_div(g * b * h * t, kThreads / 32));
+    delta_kernel<T>
+        <<<blocks, kThreads, 0, native(stream)>>>(grad, heads_of<const T, T>(out, heads, 0), data<float>(delta), p);
+    check_launch("attention backward");
+    dispatch_width("attention backward", heads.width, [&]<int D>() {
+      launch<D>("attention backward", stream, query_kernel<T, D>, 3, t, g * b * h, q, k, v, grad, data<float>(lse),
+                data<float>(delta), heads_of<T, T>(dqkv, heads, 0), p);
+      launch<D>("attention backward", stream, key_value_kernel<T, D>, 4, t, g * b * j, q, k, v, grad, data<float>(lse),
+                data<float>(delta), heads_of<T, T>(dqkv, heads, h), heads_of<T, T>(dqkv, heads, h + j), p);
+    });
+  });
+}
+
+void attention_cached(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& length,
+                      const Tensor& keys, const Tensor& values, const Tensor& out) {
+  check("cached attention", qkv, heads);
+  const std::int64_t b = qkv.dim(0), t = qkv.dim(1), capacity = keys.dim(1);
+  const std::int64_t h = heads.query, j = heads.key_value, k = heads.width;
+  WT_CHECK_SHAPE("cached attention", length, b);
+  WT_CHECK_SHAPE("cached attention", keys, b, capacity, j, k);
+  WT_CHECK_SHAPE("cached attention", values, b, capacity, j, k);
+  WT_CHECK_SHAPE("cached attention", out, b, t, h * k);
+  if (qkv.numel() == 0) return;
+  if (decode_attends(heads, t)) return decode_attention(stream, qkv, heads, length, keys, values, out);
+  Problem p = problem_of(heads, b, t);
+  p.before = length.data<std::int32_t>();
+  WT_CHECK(capacity < std::int64_t{1} << 30, "cached attention: a key/value cache of ", capacity, " rows");
+  p.capacity = static_cast<int>(capacity);
+  p.vectors = vectors_fit(heads, {qkv, keys, values, out});
+  dispatch_float("cached attention", qkv.dtype(), [&]<class T>() {
+    const auto blocks = static_cast<unsigned>(ceil_div(b * t * j * k, kThreads));
+    append_kernel<T><<<blocks, kThreads, 0, native(stream)>>>(heads_of<const T, T>(qkv, heads, h),
+                                                              heads_of<const T, T>(qkv, heads, h + j), data<T>(keys),
+                                                              data<T>(values), p);
+    check_launch("cached attention");
+    const Rows<const T> cached_keys{data<T>(keys), capacity * j * k, j * k};
+    const Rows<const T> cached_values{data<T>(values), capacity * j * k, j * k};
+    dispatch_width("cached attention", k, [&]<int D>() {
+      launch<D>("cached attention", stream, forward_kernel<T, D>, 2, t, b * h, heads_of<const T, T>(qkv, heads, 0),
+                cached_keys, cached_values, heads_of<T, T>(out, heads, 0), static_cast<float*>(nullptr), p);
+    });
+  });
+}
+
+}  // namespace wt::kernels::cuda

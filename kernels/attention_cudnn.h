@@ -1,0 +1,21 @@
+// Attention by cuDNN's fused kernels, for the shapes that it takes. Interface and shapes as in kernels/attention.h.
+#pragma once
+
+#include "kernels/attention.h"
+
+namespace wt::kernels::cuda {
+
+// bf16, a head width that is a multiple of 8 up to 128, and more than one row: its backward refuses a single one.
+bool cudnn_attends(DType dtype, const AttentionHeads& heads, std::int64_t rows);
+
+// Reads q, k and v where they lie in the rows of qkv, without copies. The first call of a shape builds its plan, which
+// takes milliseconds to seconds; later calls only enqueue, so that a CUDA graph can capture them.
+void cudnn_attention_forward(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& out,
+                             const Tensor& lse);
+
+// Deterministic: keeps the gradients of the scores in a workspace, at most about 1 GiB of them at once (or four
+// samples').
+void cudnn_attention_backward(const Stream& stream, const Tensor& dout, const Tensor& qkv, const Tensor& out,
+                              const Tensor& lse, const AttentionHeads& heads, const Tensor& dqkv);
+
+}  // namespace wt::kernels::cuda

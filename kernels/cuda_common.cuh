@@ -1,0 +1,125 @@
+// What every CUDA kernel file needs: element types, launches with their check, vector access, reductions.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "core/cuda_check.h"
+#include "core/tensor.h"
+
+namespace wt::kernels::cuda {
+
+using bf16 = __nv_bfloat16;
+
+inline cudaStream_t native(const Stream& stream) {
+  return static_cast<cudaStream_t>(stream.native());
+}
+
+// After a launch: reports a launch that was refused (bad grid, no code for this GPU) under the op's name.
+inline void check_launch(const char* op) {
+  const cudaError_t status = cudaGetLastError();
+  WT_CHECK(status == cudaSuccess, op, ": ", cudaGetErrorString(status));
+}
+
+// Calls f.template operator()<T>() with T the element type of f32 or bf16. f64 runs on the CPU only.
+template <class F>
+decltype(auto) dispatch_float(const char* op, DType dtype, F&& f) {
+  WT_CHECK(dtype == DType::kF32 || dtype == DType::kBF16, op, ": dtype is ", name_of(dtype),
+           ", expected f32 or bf16 on CUDA (f64 runs on the CPU only)");
+  if (dtype == DType::kBF16) return f.template operator()<bf16>();
+  return f.template operator()<float>();
+}
+
+template <class T>
+T* data(const Tensor& t) {
+  return t.data<T>();
+}
+template <>
+inline bf16* data<bf16>(const Tensor& t) {
+  return reinterpret_cast<bf16*>(t.data<BFloat16>());
+}
+
+__device__ inline float to_float(float x) {
+  return x;
+}
+__device__ inline float to_float(bf16 x) {
+  return __bfloat162float(x);
+}
+template <class T>
+__device__ inline T from_float(float x);
+template <>
+__device__ inline float from_float<float>(float x) {
+  return x;
+}
+template <>
+__device__ inline bf16 from_float<bf16>(float x) {
+  return __float2bfloat16_rn(x);
+}
+
+// N elements read and written as one access (16 bytes for 8 bf16 or 4 f32). Addresses are multiples of the size.
+template <class T, int N>
+struct alignas(sizeof(T) * N) Vec {
+  T v[N];
+};
+template <class T>
+inline constexpr int kVec = 16 / static_cast<int>(sizeof(T));
+
+// Reads N neighbouring elements as floats.
+template <int N, class T>
+__device__ inline void load(const T* from, float (&to)[N]) {
+  const Vec<T, N> v = *reinterpret_cast<const Vec<T, N>*>(from);
+#pragma unroll
+  for (int i = 0; i < N; ++i) to[i] = to_float(v.v[i]);
+}
+template <int N, class T>
+__device__ inline void store(T* to, const float (&from)[N]) {
+  Vec<T, N> v;
+#pragma unroll
+  for (int i = 0; i < N; ++i) v.v[i] = from_float<T>(from[i]);
+  *reinterpret_cast<Vec<T, N>*>(to) = v;
+}
+
+// Sum over the 32 lanes, in a fixed order; every lane gets it.
+__device__ inline float warp_sum(float x) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  return x;
+}
+__device__ inline float warp_max(float x) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, offset));
+  return x;
+}
+
+// Sum over a block of THREADS threads (a multiple of 32); every thread gets it. `scratch` holds THREADS / 32 floats and
+// may be used again after the next __syncthreads().
+template <int THREADS>
+__device__ inline float block_sum(float x, float* scratch) {
+  x = warp_sum(x);
+  if constexpr (THREADS == 32) return x;
+  if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
+  __syncthreads();
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < THREADS / 32; ++i) sum += scratch[i];
+  return sum;
+}
+template <int THREADS>
+__device__ inline float block_max(float x, float* scratch) {
+  x = warp_max(x);
+  if constexpr (THREADS == 32) return x;
+  if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
+  __syncthreads();
+  float top = scratch[0];
+#pragma unroll
+  for (int i = 1; i < THREADS / 32; ++i) top = fmaxf(top, scratch[i]);
+  return top;
+}
+
+inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+}  // namespace wt::kernels::cuda

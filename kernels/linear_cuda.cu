@@ -1,0 +1,134 @@
+#include "kernels/cuda_common.cuh"
+#include "kernels/gemm_cuda.h"
+#include "kernels/linear.h"
+
+namespace wt::kernels::cuda {
+namespace {
+
+struct Extents {
+  std::int64_t g, r, i, o;
+};
+
+// Reads the extents off the tensors and checks that they agree.
+Extents check(const char* op, const Tensor& x, const Tensor& y, const Tensor& w, WeightLayout layout) {
+  WT_CHECK(x.shape().rank() == 3 && y.shape().rank() == 3, op, ": x is ", x, " and y ", y, ", expected three extents");
+  const Extents e{x.dim(0), x.dim(1), x.dim(2), y.dim(2)};
+  WT_CHECK_SHAPE(op, y, e.g, e.r, e.o);
+  if (layout == WeightLayout::kOutIn) {
+    WT_CHECK_SHAPE(op, w, e.g, e.o, e.i);
+  } else {
+    WT_CHECK_SHAPE(op, w, e.g, e.i, e.o);
+  }
+  return e;
+}
+
+Matrix rows_of(const Tensor& t, bool transposed = false) {
+  return {t.raw(), t.dtype(), t.dim(2), t.dim(1) * t.dim(2), transposed};
+}
+
+// y = bias [+ residual] in each row, for the product to be added to.
+template <class T, class Y>
+__global__ void prefill_kernel(const float* bias, const T* residual, Y* y, std::int64_t count, std::int64_t rows,
+                               std::int64_t width) {
+  const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (at >= count) return;
+  const std::int64_t row = at / width, col = at % width;
+  const float value = bias[row / rows * width + col];
+  y[at] = from_float<Y>(residual == nullptr ? value : value + to_float(residual[at]));
+}
+
+// Column sums over R rows, cut into chunks of this many rows: partial sums first, then the chunks in order.
+constexpr int kChunkRows = 256;
+
+template <class T>
+__global__ void column_sums_kernel(const T* dy, float* partial, std::int64_t rows, std::int64_t width,
+                                   std::int64_t chunks) {
+  const std::int64_t col = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const std::int64_t chunk = blockIdx.y, layer = blockIdx.z;
+  if (col >= width) return;
+  const std::int64_t first = chunk * kChunkRows, last = min(first + kChunkRows, rows);
+  float sum = 0;
+  for (std::int64_t row = first; row < last; ++row) sum += to_float(dy[(layer * rows + row) * width + col]);
+  partial[(layer * chunks + chunk) * width + col] = sum;
+}
+
+__global__ void add_chunks_kernel(const float* partial, float* out, std::int64_t width, std::int64_t chunks) {
+  const std::int64_t col = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const std::int64_t layer = blockIdx.y;
+  if (col >= width) return;
+  float sum = 0;
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[(layer * chunks + chunk) * width + col];
+  out[layer * width + col] += sum;
+}
+
+constexpr int kThreads = 256;
+
+}  // namespace
+
+void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const Tensor& bias,
+                    const Tensor& residual, const Tensor& y) {
+  const Extents e = check("linear", x, y, w, layout);
+  if (bias.defined()) WT_CHECK_SHAPE("linear", bias, e.g, e.o);
+  if (residual.defined()) WT_CHECK_SHAPE("linear", residual, e.g, e.r, e.o);
+  WT_CHECK(!residual.defined() || residual.dtype() == y.dtype(), "linear: the residual is ", residual, ", y ", y);
+  if (y.numel() == 0) return;
+  Matrix c_in = rows_of(y);
+  float beta = 0;
+  if (bias.defined()) {
+    dispatch_float("linear", x.dtype(), [&]<class T>() {
+      const auto blocks = static_cast<unsigned>(ceil_div(y.numel(), kThreads));
+      const auto* from = residual.defined() ? residual.raw() : nullptr;
+      if (y.dtype() == x.dtype()) {
+        prefill_kernel<<<blocks, kThreads, 0, native(stream)>>>(data<float>(bias), static_cast<const T*>(from),
+                                                                data<T>(y), y.numel(), e.r, e.o);
+      } else {
+        prefill_kernel<<<blocks, kThreads, 0, native(stream)>>>(data<float>(bias), static_cast<const float*>(from),
+                                                                data<float>(y), y.numel(), e.r, e.o);
+      }
+      check_launch("linear");
+    });
+    beta = 1;
+  } else if (residual.defined()) {
+    c_in = rows_of(residual);
+    beta = 1;
+  }
+  gemm(stream, e.g, e.r, e.o, e.i, 1, rows_of(x), rows_of(w, layout == WeightLayout::kOutIn), beta, c_in, rows_of(y));
+}
+
+void linear_backward_input(const Stream& stream, const Tensor& dy, const Tensor& w, WeightLayout layout,
+                           const Tensor& dx, GradMode mode) {
+  if (mode == GradMode::kSkip) return;
+  const Extents e = check("linear backward", dx, dy, w, layout);
+  gemm(stream, e.g, e.r, e.i, e.o, 1, rows_of(dy), rows_of(w, layout == WeightLayout::kInOut),
+       mode == GradMode::kAccumulate ? 1.0f : 0.0f, rows_of(dx), rows_of(dx));
+}
+
+void linear_backward_weight(const Stream& stream, const Tensor& dy, const Tensor& x, WeightLayout layout,
+                            const Tensor& dw) {
+  const Extents e = check("linear backward", x, dy, dw, layout);
+  if (e.r == 0) return;
+  if (layout == WeightLayout::kOutIn) {
+    gemm(stream, e.g, e.o, e.i, e.r, 1, rows_of(dy, true), rows_of(x), 1, rows_of(dw), rows_of(dw));
+  } else {
+    gemm(stream, e.g, e.i, e.o, e.r, 1, rows_of(x, true), rows_of(dy), 1, rows_of(dw), rows_of(dw));
+  }
+}
+
+void linear_backward_bias(const Stream& stream, const Tensor& dy, const Tensor& dbias) {
+  const std::int64_t g = dy.dim(0), r = dy.dim(1), o = dy.dim(2);
+  WT_CHECK_SHAPE("linear backward", dbias, g, o);
+  if (dy.numel() == 0) return;
+  const std::int64_t chunks = ceil_div(r, kChunkRows);
+  const Tensor partial = Tensor::empty(stream, {g, chunks, o}, DType::kF32);
+  const auto columns = static_cast<unsigned>(ceil_div(o, kThreads));
+  dispatch_float("linear backward", dy.dtype(), [&]<class T>() {
+    const dim3 grid(columns, static_cast<unsigned>(chunks), static_cast<unsigned>(g));
+    column_sums_kernel<<<grid, kThreads, 0, native(stream)>>>(data<T>(dy), data<float>(partial), r, o, chunks);
+    check_launch("linear backward");
+  });
+  add_chunks_kernel<<<dim3(columns, static_cast<unsigned>(g)), kThreads, 0, native(stream)>>>(
+      data<float>(partial), data<float>(dbias), o, chunks);
+  check_launch("linear backward");
+}
+
+}  // namespace wt::kernels::cuda

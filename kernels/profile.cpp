@@ -1,0 +1,77 @@
+#include "kernels/profile.h"
+
+#include <algorithm>
+#include <map>
+
+#include "core/cuda.h"
+
+namespace wt::kernels {
+namespace {
+
+struct Call {
+  const char* name;
+  bool inner;  // part of another kernel's time
+  cuda::TimeStamp begin, end;
+};
+
+struct Recorder {
+  bool open = false;
+  int depth = 0;
+  Stream stream;
+  std::vector<Call> calls;
+};
+
+Recorder& recorder() {
+  static Recorder instance;
+  return instance;
+}
+
+}  // namespace
+
+Profile::Profile(const Stream& stream) {
+  Recorder& r = recorder();
+  r.open = true;
+  r.stream = stream;
+  r.calls.clear();
+}
+
+Profile::~Profile() {
+  recorder().open = false;
+  recorder().calls.clear();
+}
+
+std::vector<KernelTime> Profile::times() {
+  Recorder& r = recorder();
+  r.stream.synchronize();
+  std::map<std::string, KernelTime> by_name;
+  for (const Call& call : r.calls) {
+    if (call.inner) continue;
+    KernelTime& time = by_name[call.name];
+    time.name = call.name;
+    ++time.calls;
+    time.seconds += cuda::seconds_between(call.begin, call.end);
+  }
+  std::vector<KernelTime> times;
+  for (auto& [name, time] : by_name) times.push_back(std::move(time));
+  std::sort(times.begin(), times.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
+  return times;
+}
+
+namespace detail {
+
+ProfileScope::ProfileScope(const char* name, const Stream& stream) : open_(recorder().open), stream_(stream) {
+  if (!open_) return;
+  Recorder& r = recorder();
+  call_ = r.calls.size();
+  r.calls.push_back({name, r.depth++ > 0, cuda::time_stamp(stream_), {}});
+}
+
+ProfileScope::~ProfileScope() {
+  if (!open_) return;
+  Recorder& r = recorder();
+  --r.depth;
+  r.calls[call_].end = cuda::time_stamp(stream_);
+}
+
+}  // namespace detail
+}  // namespace wt::kernels

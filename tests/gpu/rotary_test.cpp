@@ -1,0 +1,90 @@
+#include "kernels/rotary.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/gpu.h"
+#include "tests/support/tolerances.h"
+
+namespace wt::kernels {
+namespace {
+
+const Stream kCpu;
+
+struct Size {
+  std::int64_t g, b, t, heads, head_width, rest;  // rest: columns behind the heads that stay as they are
+};
+// The last is a wave of Llama-1B with fewer layers. Widths that 16-byte accesses fit in neither dtype, in f32 only, in
+// both; numbers of heads that are not a multiple of what a thread turns.
+const Size kSizes[] = {{1, 1, 1, 1, 8, 0},   {3, 2, 13, 3, 16, 2 * 16}, {1, 2, 129, 5, 12, 3},
+                       {1, 3, 13, 2, 24, 8}, {2, 1, 129, 5, 64, 64},    {3, 1, 13, 7, 128, 5},
+                       {1, 1, 5, 4, 2, 1},   {4, 1, 1152, 40, 64, 512}};
+
+double tolerance(DType dtype) {
+  return dtype == DType::kBF16 ? kGpuBF16 : kGpuF32;
+}
+Tensor input(Shape shape, std::uint64_t seed, DType dtype) {
+  const Tensor x = normal(shape, seed);
+  return dtype == DType::kBF16 ? rounded(x) : x;
+}
+Tensor table(std::int64_t positions, std::int64_t head_width) {
+  std::vector<float> values;
+  for (std::int64_t t = 0; t < positions; ++t) {
+    const auto angle = [&](std::int64_t i) {
+      return static_cast<double>(t) * std::pow(1e4, -2.0 * static_cast<double>(i) / static_cast<double>(head_width));
+    };
+    for (std::int64_t i = 0; i < head_width / 2; ++i) values.push_back(static_cast<float>(std::cos(angle(i))));
+    for (std::int64_t i = 0; i < head_width / 2; ++i) values.push_back(static_cast<float>(std::sin(angle(i))));
+  }
+  return Tensor::from<float>({positions, head_width}, values);
+}
+
+class GpuRotary : public ::testing::TestWithParam<DType> {};
+
+TEST_P(GpuRotary, AsOnTheCpu) {
+  const DType dtype = GetParam();
+  for (const Size& s : kSizes) {
+    const Tensor x = input({s.g, s.b, s.t, s.heads * s.head_width + s.rest}, 1, dtype);
+    const Tensor cos_sin = table(s.t + 30, s.head_width);
+    std::vector<std::int32_t> first(static_cast<std::size_t>(s.b));
+    for (std::size_t i = 0; i < first.size(); ++i) first[i] = static_cast<std::int32_t>(30 - 11 * i);
+    for (const Tensor& start : {Tensor{}, Tensor::from<std::int32_t>({s.b}, first)}) {
+      for (const bool inverse : {false, true}) {
+        SCOPED_TRACE(
+            cat(s.heads, " heads of ", s.head_width, ", rows ", s.t, ", start ", start, ", inverse ", inverse));
+        const Tensor want = x.clone(kCpu);
+        rotary(kCpu, want, s.heads, cos_sin, start, inverse);
+        const auto run = [&] {
+          const Tensor got = upload(x, dtype);
+          rotary(gpu(), got, s.heads, upload(cos_sin), start.defined() ? upload(start) : start, inverse);
+          return got;
+        };
+        const Tensor got = run();
+        EXPECT_LT(relative_error(got, want), tolerance(dtype));
+        EXPECT_TRUE(same_bytes(got, run()));
+      }
+    }
+  }
+}
+
+TEST_P(GpuRotary, TurnsBack) {
+  const DType dtype = GetParam();
+  const Tensor x = input({2, 1, 129, 5 * 64}, 2, dtype), got = upload(x, dtype), cos_sin = upload(table(129, 64));
+  rotary(gpu(), got, 4, cos_sin, {}, false);
+  EXPECT_GT(relative_error(got, x), 0.1);
+  rotary(gpu(), got, 4, cos_sin, {}, true);
+  EXPECT_LT(relative_error(got, x), tolerance(dtype));
+}
+
+// Positions are checked on the host; the kernel must not read outside of the table.
+TEST_P(GpuRotary, RowsOutsideOfTheTableStay) {
+  const DType dtype = GetParam();
+  const Tensor x = input({1, 2, 4, 16}, 3, dtype), got = upload(x, dtype);
+  rotary(gpu(), got, 1, upload(table(4, 16)), upload(Tensor::from<std::int32_t>({2}, {-100, 1 << 30})), false);
+  EXPECT_EQ(relative_error(got, x), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(DTypes, GpuRotary, ::testing::Values(DType::kF32, DType::kBF16),
+                         [](const auto& dtype) { return std::string(name_of(dtype.param)); });
+
+}  // namespace
+}  // namespace wt::kernels

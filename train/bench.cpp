@@ -1,0 +1,237 @@
+#include "train/bench.h"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+
+#include "core/memory.h"
+#include "core/random.h"
+#include "core/text.h"
+#include "schedulers/decoder.h"
+#include "schedulers/language_model.h"
+#include "train/costs.h"
+#include "train/generate.h"
+#include "train/optimizer.h"
+
+namespace wt {
+namespace {
+
+struct Preset {
+  const char* name;
+  std::int64_t layers, width, ffn, heads, kv_heads, head_width, vocab;
+  bool tied;
+};
+
+// Shapes of the published models: llama-160m (JackFram/llama-160m), Llama 3.2 1B and 3B, Llama 3.1 8B.
+constexpr Preset kPresets[] = {
+    {"llama-160m", 12, 768, 3072, 12, 12, 64, 32000, false},
+    {"llama-1b", 16, 2048, 8192, 32, 8, 64, 128256, true},
+    {"llama-3b", 28, 3072, 8192, 24, 8, 128, 128256, true},
+    {"llama-8b", 32, 4096, 14336, 32, 8, 128, 128256, false},
+};
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::vector<std::int32_t> random_ids(std::int64_t count, std::int64_t vocab_size, std::uint64_t seed) {
+  RandomStream random(seed, random_stream(RandomPurpose::kTest, 0));
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(count));
+  for (std::int32_t& id : ids) id = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(vocab_size)));
+  return ids;
+}
+
+// Runs the work warmup + repeats times, the device's queue drained around each, and once more under the profiler.
+BenchRow measure(const Stream& stream, const BenchOptions& options, const std::function<void()>& work) {
+  BenchRow row;
+  std::vector<double> times;
+  for (int i = 0; i < options.warmup + options.repeats; ++i) {
+    stream.synchronize();
+    reset_peak(stream.device());
+    const double start = now();
+    work();
+    stream.synchronize();
+    if (i >= options.warmup) times.push_back(now() - start);
+    row.peak_bytes = std::max(row.peak_bytes, memory_use(stream.device()).peak);
+  }
+  std::sort(times.begin(), times.end());
+  row.seconds = times[times.size() / 2];
+  row.fastest = times.front();
+  row.slowest = times.back();
+  if (options.profile) {
+    kernels::Profile profile(stream);
+    const double start = now();
+    work();
+    stream.synchronize();
+    row.profiled_seconds = now() - start;
+    row.kernels = profile.times();
+  }
+  return row;
+}
+
+struct Batch {
+  std::vector<std::vector<std::int32_t>> sequences;
+  SegmentGrid grid;
+};
+
+Batch make_batch(const Model& model, std::int64_t tokens, int batch) {
+  Batch made;
+  for (int b = 0; b < batch; ++b) {
+    made.sequences.push_back(random_ids(tokens, model.config().vocab_size, static_cast<std::uint64_t>(b)));
+  }
+  made.grid = make_grid(std::vector<std::int64_t>(static_cast<std::size_t>(batch), tokens), batch,
+                        model.segment_size(tokens), model.config().armt.segment_alignment);
+  return made;
+}
+
+double batch_forward_flops(const Model& model, const SegmentGrid& grid, std::int64_t head_rows) {
+  double flops = 0;
+  for (const SegmentCell& cell : grid.cells) {
+    if (cell.active()) flops += forward_flops(model.config(), 1, cell.length + model.num_mem_tokens(), 0);
+  }
+  return flops + forward_flops(model.config(), 0, 0, head_rows);
+}
+
+}  // namespace
+
+ModelConfig preset_model(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Preset& p : kPresets) {
+    names.emplace_back(p.name);
+    if (name != p.name) continue;
+    ModelConfig c;
+    c.num_layers = p.layers;
+    c.hidden_size = p.width;
+    c.intermediate_size = p.ffn;
+    c.num_heads = p.heads;
+    c.num_kv_heads = p.kv_heads;
+    c.head_dim = p.head_width;
+    c.vocab_size = p.vocab;
+    c.tie_word_embeddings = p.tied;
+    c.rope_theta = 500000;
+    return c;
+  }
+  std::string all;
+  for (const std::string& n : names) all += (all.empty() ? "" : ", ") + n;
+  throw UsageError(cat("unknown preset '", name, "': expected one of ", all, did_you_mean(name, names)));
+}
+
+BenchRow bench_prefill(const Model& model, std::int64_t tokens, int batch, const std::string& schedule,
+                       const BenchOptions& options) {
+  const bool even = schedule == "even";
+  const auto run = [&](std::int64_t length, const BenchOptions& o) {
+    const Batch b = make_batch(model, length, batch);
+    const Plan plan = make_plan(even ? Schedule::kDiagonal : schedule_from_name(schedule), model.num_layers(),
+                                b.grid.segments_by_round);
+    State state = model.new_state(batch);
+    Executor executor(model);
+    return measure(model.stream(), o, [&] { executor.forward(b.sequences, b.grid, plan, {}, state, {}); });
+  };
+  BenchRow row = run(tokens, options);
+  if (even) {
+    BenchOptions plain = options;
+    plain.profile = false;
+    const BenchRow twice = run(2 * tokens, plain);
+    row.seconds = twice.seconds - row.seconds;
+    row.fastest = row.slowest = row.seconds;
+    row.kernels.clear();
+  }
+  row.name = "prefill " + schedule;
+  row.tokens = tokens * batch;
+  row.mfu = batch_forward_flops(model, make_batch(model, tokens, batch).grid, 0) / row.seconds / options.peak_flops;
+  return row;
+}
+
+BenchRow bench_train(Model& model, const TrainBench& settings, const BenchOptions& options) {
+  const Stream& stream = model.stream();
+  const Schedule schedule = schedule_from_name(settings.schedule);
+  const Batch b = make_batch(model, settings.tokens, settings.batch);
+  const Plan plan = make_plan(schedule, model.num_layers(), b.grid.segments_by_round);
+  ExecutorOptions run;
+  run.gradients = run.training = true;
+  run.activations = settings.activations;
+  Executor executor(model);
+  State state = model.new_state(settings.batch);
+  TokenBatch batch{b.sequences, {}, settings.batch};
+  std::vector<TokenPlace> places;
+  Tensor dhidden;
+  for (int q = 0; q < settings.batch; ++q) {
+    std::vector<std::uint8_t> mask(static_cast<std::size_t>(settings.tokens), 0);
+    for (std::int64_t t = std::max<std::int64_t>(0, settings.tokens - 3); t + 1 < settings.tokens; ++t) {
+      mask[static_cast<std::size_t>(t)] = 1;
+    }
+    batch.mask.push_back(std::move(mask));
+    for (std::int64_t t = 0; t < settings.tokens && !settings.head; ++t) places.push_back({q, t});
+  }
+  if (!settings.head) {
+    const auto rows = static_cast<std::int64_t>(places.size());
+    const std::vector<float> ones(static_cast<std::size_t>(rows * model.config().hidden_size), 1e-3f);
+    dhidden = Tensor::from<float>({rows, model.config().hidden_size}, ones).to(stream, model.dtype());
+  }
+  std::unique_ptr<AdamW> optimizer;
+  if (settings.optimizer) optimizer = std::make_unique<AdamW>(model.parameters(), OptimizerConfig{}, stream);
+  BenchRow row = measure(stream, options, [&] {
+    model.parameters().zero_grad();
+    if (settings.head) {
+      run_language_model(executor, model, batch, schedule, run, 1.0, state);
+    } else {
+      executor.forward(b.sequences, b.grid, plan, places, state, run);
+      executor.backward(dhidden);
+    }
+    if (optimizer) {
+      const double norm = optimizer->grad_norm();
+      optimizer->scale_gradients(norm > 1 ? 1 / norm : 1, 0);
+      optimizer->step(1e-6);
+    }
+  });
+  row.name = cat("train ", settings.schedule, settings.activations == Activations::kKeep ? " keep" : " recompute",
+                 settings.head ? " +head" : "", settings.optimizer ? " +optimizer" : "");
+  row.tokens = settings.tokens * settings.batch;
+  row.mfu = 3 * batch_forward_flops(model, b.grid, settings.head ? batch.num_targets() : 0) / row.seconds /
+            options.peak_flops;
+  return row;
+}
+
+BenchRow bench_decode(const Model& model, std::int64_t prompt, std::int64_t new_tokens, int batch,
+                      const BenchOptions& options) {
+  std::vector<std::vector<std::int32_t>> prompts;
+  for (int b = 0; b < batch; ++b) {
+    prompts.push_back(random_ids(prompt, model.config().vocab_size, static_cast<std::uint64_t>(b)));
+  }
+  std::vector<double> times;
+  GenerateOptions generation;
+  generation.max_new_tokens = new_tokens + 1;
+  BenchRow row;
+  reset_peak(model.stream().device());
+  for (int i = 0; i < options.warmup + options.repeats; ++i) {
+    // From the first new token to the last: the prompt's own reading is not part of it.
+    std::int64_t seen = 0;
+    double start = 0;
+    generate(model, prompts, generation, [&](int sample, std::int32_t) {
+      if (sample == 0 && seen++ == 0) start = now();
+    });
+    if (i >= options.warmup) times.push_back(now() - start);
+  }
+  std::sort(times.begin(), times.end());
+  row.name = "decode";
+  row.tokens = new_tokens * batch;
+  row.seconds = times[times.size() / 2];
+  row.fastest = times.front();
+  row.slowest = times.back();
+  row.peak_bytes = memory_use(model.stream().device()).peak;
+  row.mfu = forward_flops(model.config(), 1, batch, batch) * static_cast<double>(new_tokens) / row.seconds /
+            options.peak_flops;
+  return row;
+}
+
+std::string kernel_class(const std::string& kernel) {
+  const auto has = [&](const char* part) { return kernel.find(part) != std::string::npos; };
+  if (has("linear")) return "GEMM";
+  if (has("attention") || has("rotary")) return "attention";
+  if (has("memory") || has("dpfp")) return "memory read/write";
+  if (has("cross_entropy") || has("argmax")) return "head";
+  if (has("adamw") || has("squares") || has("clip")) return "optimizer";
+  return "norm and elementwise";
+}
+
+}  // namespace wt

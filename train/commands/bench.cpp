@@ -1,0 +1,210 @@
+// wavetape bench: how fast a model runs on this machine.
+#include "train/bench.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "core/cuda.h"
+#include "core/files.h"
+#include "train/commands/commands.h"
+#include "train/config.h"
+#include "train/costs.h"
+#include "train/model_io.h"
+#include "train/units.h"
+
+namespace wt {
+namespace {
+
+struct Options {
+  std::string preset = "llama-160m", config, dtype = "bf16", device = "auto", json;
+  std::vector<std::string> schedules{"diagonal"}, activations{"keep"};
+  std::vector<std::int64_t> tokens;
+  std::int64_t segment_size = 1024, num_mem_tokens = 128, d_mem = 64, nu = 3, new_tokens = 64;
+  int batch = 1, layers = 0;
+  bool head = false, optimizer = false, profile = false;
+  BenchOptions bench;
+};
+
+ModelConfig model_of(const Options& o) {
+  if (!o.config.empty()) return load_config(o.config).model;
+  ModelConfig c = preset_model(o.preset);
+  if (o.layers > 0) c.num_layers = o.layers;
+  c.has_armt = true;
+  c.armt.segment_size = o.segment_size;
+  c.armt.num_mem_tokens = o.num_mem_tokens;
+  c.armt.d_mem = o.d_mem;
+  c.armt.nu = o.nu;
+  return c;
+}
+
+std::string device_text(const Device& device) {
+  return device.is_cuda() ? cuda::device_name(device.index) : std::string("CPU");
+}
+
+void print_row(const BenchRow& row) {
+  std::printf("%-40s %10lld %10.4f %10s %6.1f %10s\n", row.name.c_str(), static_cast<long long>(row.tokens),
+              row.seconds, human_count(row.tokens_per_second()).c_str(), 100 * row.mfu,
+              human_bytes(row.peak_bytes).c_str());
+  if (row.kernels.empty()) return;
+  std::map<std::string, double> classes;
+  double busy = 0;
+  for (const auto& time : row.kernels) {
+    classes[kernel_class(time.name)] += time.seconds;
+    busy += time.seconds;
+  }
+  for (const auto& [name, seconds] : classes) {
+    std::printf("    %-36s %10.4f s %5.1f %%\n", name.c_str(), seconds, 100 * seconds / row.profiled_seconds);
+  }
+  std::printf("    %-36s %10.4f s %5.1f %%\n", "idle and unnamed", row.profiled_seconds - busy,
+              100 * (1 - busy / row.profiled_seconds));
+  for (const auto& time : row.kernels) {
+    std::printf("        %-32s %10.4f s %8lld calls %9.1f us\n", time.name.c_str(), time.seconds,
+                static_cast<long long>(time.calls), 1e6 * time.seconds / static_cast<double>(time.calls));
+  }
+}
+
+void report(const Options& o, const Model& model, const std::vector<BenchRow>& rows) {
+  if (o.json.empty()) return;
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const BenchRow& row : rows) {
+    nlohmann::ordered_json kernels = nlohmann::ordered_json::object();
+    for (const auto& time : row.kernels) kernels[time.name] = {{"seconds", time.seconds}, {"calls", time.calls}};
+    list.push_back({{"name", row.name},
+                    {"tokens", row.tokens},
+                    {"seconds", row.seconds},
+                    {"fastest", row.fastest},
+                    {"slowest", row.slowest},
+                    {"tokens_per_second", row.tokens_per_second()},
+                    {"mfu", row.mfu},
+                    {"peak_bytes", row.peak_bytes},
+                    {"kernels", kernels}});
+  }
+  const ModelConfig& c = model.config();
+  const nlohmann::ordered_json all{{"device", device_text(model.stream().device())},
+                                   {"dtype", o.dtype},
+                                   {"model", o.config.empty() ? o.preset : o.config},
+                                   {"layers", c.num_layers},
+                                   {"hidden_size", c.hidden_size},
+                                   {"segment_size", c.armt.segment_size},
+                                   {"num_mem_tokens", c.armt.num_mem_tokens},
+                                   {"d_mem", c.armt.d_mem},
+                                   {"batch", o.batch},
+                                   {"repeats", o.bench.repeats},
+                                   {"gemm_tflops", o.bench.peak_flops * 1e-12},
+                                   {"rows", list}};
+  write_file(o.json, all.dump(2) + "\n");
+}
+
+std::unique_ptr<Model> prepare(Options& o, WeightUse use) {
+  const DType dtype = dtype_from_name(o.dtype);
+  const Stream stream(device_for(o.device, dtype));
+  const DType computing = stream.device().is_cpu() && dtype == DType::kBF16 ? DType::kF32 : dtype;
+  auto model = std::make_unique<Model>(model_of(o), computing, stream, use);
+  model->parameters().initialize(1);
+  o.bench.profile = o.profile;
+  o.bench.peak_flops = measure_gemm_rate(stream, computing) * 1e9;
+  const ModelConfig& c = model->config();
+  std::printf("%s, %s; %s parameters, %lld layers of width %lld, segments of %lld + %lld rows, d_mem %lld, batch %d\n",
+              device_text(stream.device()).c_str(), std::string(name_of(computing)).c_str(),
+              human_count(static_cast<double>(model->parameters().count())).c_str(),
+              static_cast<long long>(c.num_layers), static_cast<long long>(c.hidden_size),
+              static_cast<long long>(c.armt.segment_size), static_cast<long long>(c.armt.num_mem_tokens),
+              static_cast<long long>(c.armt.d_mem), o.batch);
+  std::printf("MFU: matrix products, causal attention and memory, over %.0f TFLOP/s of a large matrix product here\n",
+              o.bench.peak_flops * 1e-12);
+  std::printf("%-40s %10s %10s %10s %6s %10s\n", "", "tokens", "seconds", "tokens/s", "MFU %", "memory");
+  return model;
+}
+
+void run_prefill(Options& o) {
+  const auto model = prepare(o, WeightUse::kInference);
+  std::vector<BenchRow> rows;
+  for (const std::int64_t tokens : o.tokens.empty() ? std::vector<std::int64_t>{32768} : o.tokens) {
+    for (const std::string& schedule : o.schedules) {
+      rows.push_back(bench_prefill(*model, tokens, o.batch, schedule, o.bench));
+      print_row(rows.back());
+    }
+  }
+  report(o, *model, rows);
+}
+
+void run_train(Options& o) {
+  const auto model = prepare(o, WeightUse::kTraining);
+  std::vector<BenchRow> rows;
+  for (const std::int64_t tokens : o.tokens.empty() ? std::vector<std::int64_t>{8192} : o.tokens) {
+    for (const std::string& schedule : o.schedules) {
+      for (const std::string& activations : o.activations) {
+        TrainBench settings{tokens,   o.batch,
+                            schedule, activations == "keep" ? Activations::kKeep : Activations::kRecompute,
+                            o.head,   o.optimizer};
+        rows.push_back(bench_train(*model, settings, o.bench));
+        print_row(rows.back());
+      }
+    }
+  }
+  report(o, *model, rows);
+}
+
+void run_decode(Options& o) {
+  const auto model = prepare(o, WeightUse::kInference);
+  std::vector<BenchRow> rows;
+  for (const std::int64_t tokens : o.tokens.empty() ? std::vector<std::int64_t>{512} : o.tokens) {
+    rows.push_back(bench_decode(*model, tokens, o.new_tokens, o.batch, o.bench));
+    print_row(rows.back());
+  }
+  report(o, *model, rows);
+}
+
+void add_common(CLI::App* command, Options& o, const char* tokens) {
+  auto* preset = command->add_option("--preset", o.preset, "llama-160m, llama-1b, llama-3b or llama-8b, random weights")
+                     ->capture_default_str();
+  command->add_option("--config", o.config, "A training configuration; its model is used")->excludes(preset);
+  command->add_option("--layers", o.layers, "Another number of layers than the preset's")->check(CLI::Range(1, 1000));
+  command->add_option("--tokens", o.tokens, tokens)->check(CLI::Range(1, 1 << 30));
+  command->add_option("--segment-size", o.segment_size, "Tokens of a segment")->capture_default_str();
+  command->add_option("--num-mem-tokens", o.num_mem_tokens, "Memory tokens")->capture_default_str();
+  command->add_option("--d-mem", o.d_mem, "Width of the memory's keys")->capture_default_str();
+  command->add_option("--batch", o.batch, "Sequences side by side")->capture_default_str()->check(CLI::Range(1, 4096));
+  command->add_option("--dtype", o.dtype, "bf16 or f32")->capture_default_str();
+  command->add_option("--device", o.device, "auto, cpu or cuda")->capture_default_str();
+  command->add_option("--warmup", o.bench.warmup, "Runs before the timed ones")->capture_default_str();
+  command->add_option("--repeats", o.bench.repeats, "Timed runs; the median is shown")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  command->add_flag("--profile", o.profile, "Also show the time by kernel, from one more run");
+  command->add_option("--json", o.json, "Write everything to this file, too");
+}
+
+}  // namespace
+
+void add_bench(CLI::App& program) {
+  auto o = std::make_shared<Options>();
+  CLI::App* command = program.add_subcommand("bench", "How fast a model of a given shape runs on this machine");
+  command->require_subcommand(1);
+  CLI::App* prefill = command->add_subcommand("prefill", "Reading a long sequence, without head");
+  add_common(prefill, *o, "Tokens to read (default 32768)");
+  prefill->add_option("--schedule", o->schedules, "diagonal, sequential, streaming, or even (all waves full)")
+      ->capture_default_str();
+  prefill->footer("Example: wavetape bench prefill --preset llama-1b --tokens 131072 --schedule diagonal sequential");
+  prefill->callback([o] { run_prefill(*o); });
+  CLI::App* train = command->add_subcommand("train", "Forward and backward, and with flags the rest of a step");
+  add_common(train, *o, "Tokens of each sequence (default 8192)");
+  train->add_option("--schedule", o->schedules, "diagonal, sequential or streaming")->capture_default_str();
+  train->add_option("--activations", o->activations, "keep, recompute")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"keep", "recompute"}));
+  train->add_flag("--head", o->head, "With the head and the loss of two answer tokens");
+  train->add_flag("--optimizer", o->optimizer, "With clipping and AdamW");
+  train->footer("Example: wavetape bench train --preset llama-1b --tokens 8192 --activations keep recompute");
+  train->callback([o] { run_train(*o); });
+  CLI::App* decode = command->add_subcommand("decode", "Greedy decoding behind a prompt");
+  add_common(decode, *o, "Tokens of the prompt (default 512)");
+  decode->add_option("--new-tokens", o->new_tokens, "Tokens to decode")->capture_default_str();
+  decode->footer("Example: wavetape bench decode --preset llama-1b --tokens 512 --new-tokens 128");
+  decode->callback([o] { run_decode(*o); });
+  command->footer("Example: wavetape bench prefill --preset llama-1b --tokens 131072 --schedule diagonal even");
+}
+
+}  // namespace wt
