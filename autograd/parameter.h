@@ -101,7 +101,6 @@ class ParameterStore {
   Parameter& add(ParameterSpec spec);
 
   DType dtype() const { return dtype_; }
-  WeightUse use() const { return use_; }
   const std::vector<std::unique_ptr<Parameter>>& all() const { return parameters_; }
   // Number of scalars.
   std::int64_t count() const;

@@ -1,7 +1,6 @@
 #include "train/bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
 
 #include "core/memory.h"
@@ -12,6 +11,7 @@
 #include "train/costs.h"
 #include "train/generate.h"
 #include "train/optimizer.h"
+#include "train/units.h"
 
 namespace wt {
 namespace {
@@ -30,15 +30,18 @@ constexpr Preset kPresets[] = {
     {"llama-8b", 32, 4096, 14336, 32, 8, 128, 128256, false},
 };
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 std::vector<std::int32_t> random_ids(std::int64_t count, std::int64_t vocab_size, std::uint64_t seed) {
   RandomStream random(seed, random_stream(RandomPurpose::kTest, 0));
   std::vector<std::int32_t> ids(static_cast<std::size_t>(count));
   for (std::int32_t& id : ids) id = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(vocab_size)));
   return ids;
+}
+
+void set_times(BenchRow& row, std::vector<double> times) {
+  std::sort(times.begin(), times.end());
+  row.seconds = times[times.size() / 2];
+  row.fastest = times.front();
+  row.slowest = times.back();
 }
 
 // Runs the work warmup + repeats times, the device's queue drained around each, and once more under the profiler.
@@ -48,22 +51,19 @@ BenchRow measure(const Stream& stream, const BenchOptions& options, const std::f
   for (int i = 0; i < options.warmup + options.repeats; ++i) {
     stream.synchronize();
     reset_peak(stream.device());
-    const double start = now();
+    const double start = steady_seconds();
     work();
     stream.synchronize();
-    if (i >= options.warmup) times.push_back(now() - start);
+    if (i >= options.warmup) times.push_back(steady_seconds() - start);
     row.peak_bytes = std::max(row.peak_bytes, memory_use(stream.device()).peak);
   }
-  std::sort(times.begin(), times.end());
-  row.seconds = times[times.size() / 2];
-  row.fastest = times.front();
-  row.slowest = times.back();
+  set_times(row, std::move(times));
   if (options.profile) {
     kernels::Profile profile(stream);
-    const double start = now();
+    const double start = steady_seconds();
     work();
     stream.synchronize();
-    row.profiled_seconds = now() - start;
+    row.profiled_seconds = steady_seconds() - start;
     row.kernels = profile.times();
   }
   return row;
@@ -82,14 +82,6 @@ Batch make_batch(const Model& model, std::int64_t tokens, int batch) {
   made.grid = make_grid(std::vector<std::int64_t>(static_cast<std::size_t>(batch), tokens), batch,
                         model.segment_size(tokens), model.config().armt.segment_alignment);
   return made;
-}
-
-double batch_forward_flops(const Model& model, const SegmentGrid& grid, std::int64_t head_rows) {
-  double flops = 0;
-  for (const SegmentCell& cell : grid.cells) {
-    if (cell.active()) flops += forward_flops(model.config(), 1, cell.length + model.num_mem_tokens(), 0);
-  }
-  return flops + forward_flops(model.config(), 0, 0, head_rows);
 }
 
 }  // namespace
@@ -138,7 +130,7 @@ BenchRow bench_prefill(const Model& model, std::int64_t tokens, int batch, const
   }
   row.name = "prefill " + schedule;
   row.tokens = tokens * batch;
-  row.mfu = batch_forward_flops(model, make_batch(model, tokens, batch).grid, 0) / row.seconds / options.peak_flops;
+  row.mfu = batch * sequence_flops(model, tokens) / row.seconds / options.peak_flops;
   return row;
 }
 
@@ -187,8 +179,9 @@ BenchRow bench_train(Model& model, const TrainBench& settings, const BenchOption
   row.name = cat("train ", settings.schedule, settings.activations == Activations::kKeep ? " keep" : " recompute",
                  settings.head ? " +head" : "", settings.optimizer ? " +optimizer" : "");
   row.tokens = settings.tokens * settings.batch;
-  row.mfu = 3 * batch_forward_flops(model, b.grid, settings.head ? batch.num_targets() : 0) / row.seconds /
-            options.peak_flops;
+  const double forward = settings.batch * sequence_flops(model, settings.tokens) +
+                         forward_flops(model.config(), 0, 0, settings.head ? batch.num_targets() : 0);
+  row.mfu = 3 * forward / row.seconds / options.peak_flops;
   return row;
 }
 
@@ -208,16 +201,13 @@ BenchRow bench_decode(const Model& model, std::int64_t prompt, std::int64_t new_
     std::int64_t seen = 0;
     double start = 0;
     generate(model, prompts, generation, [&](int sample, std::int32_t) {
-      if (sample == 0 && seen++ == 0) start = now();
+      if (sample == 0 && seen++ == 0) start = steady_seconds();
     });
-    if (i >= options.warmup) times.push_back(now() - start);
+    if (i >= options.warmup) times.push_back(steady_seconds() - start);
   }
-  std::sort(times.begin(), times.end());
+  set_times(row, std::move(times));
   row.name = "decode";
   row.tokens = new_tokens * batch;
-  row.seconds = times[times.size() / 2];
-  row.fastest = times.front();
-  row.slowest = times.back();
   row.peak_bytes = memory_use(model.stream().device()).peak;
   row.mfu = forward_flops(model.config(), 1, batch, batch) * static_cast<double>(new_tokens) / row.seconds /
             options.peak_flops;

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "kernels/linear.h"
+#include "schedulers/segments.h"
 
 namespace wt {
 
@@ -24,6 +25,15 @@ double forward_flops(const ModelConfig& c, std::int64_t segments, std::int64_t r
   const double cell = 2 * weights * r + other;
   return cell * static_cast<double>(segments * c.num_layers) +
          2 * d * static_cast<double>(c.vocab_size) * static_cast<double>(head_rows);
+}
+
+double sequence_flops(const Model& model, std::int64_t tokens) {
+  double flops = 0;
+  for (const Segment& segment :
+       cut_segments(tokens, model.segment_size(tokens), model.config().armt.segment_alignment)) {
+    flops += forward_flops(model.config(), 1, segment.length + model.num_mem_tokens(), 0);
+  }
+  return flops;
 }
 
 double measure_gemm_rate(const Stream& stream, DType dtype) {

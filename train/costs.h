@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "autograd/tape.h"
-#include "layers/config.h"
+#include "layers/model.h"
 
 namespace wt {
 
@@ -14,6 +14,9 @@ namespace wt {
 // count, as usual for MFU.
 double forward_flops(const ModelConfig& config, std::int64_t segments, std::int64_t rows_per_segment,
                      std::int64_t head_rows);
+
+// The same for reading a sequence of `tokens` tokens, segment by segment, without the head.
+double sequence_flops(const Model& model, std::int64_t tokens);
 
 // GFLOP/s of this machine's matrix product, measured with the product's own kernel: on the CPU a 1024 cube with all
 // threads, on a GPU an 8192 cube.

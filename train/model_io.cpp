@@ -91,15 +91,18 @@ Device device_for(const std::string& name, DType dtype) {
   return name == "auto" && dtype == DType::kF64 ? Device{} : device_from_name(name);
 }
 
+DType computing_dtype(const Device& device, DType dtype) {
+  return device.is_cpu() && dtype == DType::kBF16 ? DType::kF32 : dtype;
+}
+
 std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, const Stream& stream, WeightUse use) {
   if (stream.device().is_cuda() && dtype == DType::kF64) {
     throw UsageError("f64 runs on the CPU only: choose f32 or bf16, or --device cpu");
   }
-  // A CPU computes in f32, with the weights that bf16 would have.
-  const bool rounded = dtype == DType::kBF16 && stream.device().is_cpu();
-  auto model = std::make_unique<Model>(read_model_config(location.config), rounded ? DType::kF32 : dtype, stream, use);
+  const DType computing = computing_dtype(stream.device(), dtype);
+  auto model = std::make_unique<Model>(read_model_config(location.config), computing, stream, use);
   load_weights(*model, location.weights);
-  if (rounded) {
+  if (computing != dtype) {  // the weights that bf16 would have
     for (const auto& parameter : model->parameters().all()) {
       parameter->value().copy_from(stream, parameter->value().to(stream, DType::kBF16).to(stream, DType::kF32));
     }

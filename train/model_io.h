@@ -23,6 +23,9 @@ ModelLocation find_model(const std::string& path, const std::function<void(const
 // The device that a command's --device names; "auto" with f64 is the CPU, since GPUs run f32 and bf16.
 Device device_for(const std::string& name, DType dtype);
 
+// What a device computes in where `dtype` was asked for: a CPU computes bf16 in f32.
+DType computing_dtype(const Device& device, DType dtype);
+
 // The model of a folder, to compute in `dtype` on the stream's device. On the CPU bf16 rounds the weights to bf16 and
 // computes in f32; on CUDA f64 is a UsageError. Throws Error naming the file and tensor that is missing, unknown or of
 // another shape.

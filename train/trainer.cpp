@@ -4,7 +4,6 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -23,17 +22,8 @@ namespace {
 // Of a forward pass over the rows there are: padding is no work asked for.
 double batch_flops(const Model& model, const TokenBatch& batch) {
   double flops = forward_flops(model.config(), 0, 0, batch.num_targets());
-  for (const auto& ids : batch.sequences) {
-    const auto n = static_cast<std::int64_t>(ids.size());
-    const std::int64_t size = model.segment_size(n), full = n / size, rest = n % size;
-    flops += forward_flops(model.config(), full, size + model.num_mem_tokens(), 0);
-    if (rest > 0) flops += forward_flops(model.config(), 1, rest + model.num_mem_tokens(), 0);
-  }
+  for (const auto& ids : batch.sequences) flops += sequence_flops(model, static_cast<std::int64_t>(ids.size()));
   return flops;
-}
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 }  // namespace
@@ -316,9 +306,9 @@ void Trainer::run_stage(std::size_t stage, const StopSignals& signals) {
   std::int64_t tokens = 0;
   reset_peak(model_->stream().device());
   while (!state_.stage_done && !signals.requested()) {
-    const double start = now();
+    const double start = steady_seconds();
     const StepResult result = train_step(settings, loader);
-    seconds += now() - start;
+    seconds += steady_seconds() - start;
     tokens += result.tokens;
     flops += result.flops;
     min_den = std::min(min_den, result.min_denominator);

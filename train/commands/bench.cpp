@@ -100,7 +100,7 @@ void report(const Options& o, const Model& model, const std::vector<BenchRow>& r
 std::unique_ptr<Model> prepare(Options& o, WeightUse use) {
   const DType dtype = dtype_from_name(o.dtype);
   const Stream stream(device_for(o.device, dtype));
-  const DType computing = stream.device().is_cpu() && dtype == DType::kBF16 ? DType::kF32 : dtype;
+  const DType computing = computing_dtype(stream.device(), dtype);
   auto model = std::make_unique<Model>(model_of(o), computing, stream, use);
   model->parameters().initialize(1);
   o.bench.profile = o.profile;
