@@ -112,7 +112,7 @@ std::unique_ptr<Model> prepare(Options& o, WeightUse use) {
               static_cast<long long>(c.num_layers), static_cast<long long>(c.hidden_size),
               static_cast<long long>(c.armt.segment_size), static_cast<long long>(c.armt.num_mem_tokens),
               static_cast<long long>(c.armt.d_mem), o.batch);
-  std::printf("MFU: matrix products, causal attention and memory, over %.0f TFLOP/s of a large matrix product here\n",
+  std::printf("MFU: matrix products, causal attention and memory, over %.3g TFLOP/s of a large matrix product here\n",
               o.bench.peak_flops * 1e-12);
   std::printf("%-40s %10s %10s %10s %6s %10s\n", "", "tokens", "seconds", "tokens/s", "MFU %", "memory");
   return model;
