@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -34,6 +35,11 @@ std::string device_name(int index);
 // Copies between any two places. Returns once host memory on either side may be changed or read.
 void copy(void* to, const void* from, std::size_t bytes, void* stream);
 void fill_zero(void* pointer, std::size_t bytes, void* stream);
+
+// See core/graph.h.
+void* record_graph(void* stream, const std::function<void()>& work);
+void launch_graph(void* graph, void* stream);
+void destroy_graph(void* graph) noexcept;
 
 // A moment in a stream's order of work: an event on CUDA, the clock on the CPU.
 struct TimeStamp {

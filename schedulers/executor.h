@@ -1,9 +1,8 @@
 // Runs a plan: waves forward, and the same waves in reverse for the gradient. Holds what flows between waves (hidden
 // states, recurrent state, their gradients) and the tape; knows nothing of what a layer does.
 //
-// Without gradients memory does not depend on the number of segments: two buffers of hidden states take turns and the
-// state is updated in place. With gradients every wave keeps its record (Activations::kKeep), or its input and state
-// only, to be run again in backward (kRecompute).
+// With gradients every wave keeps its record (Activations::kKeep), or its input and state only, to be run again in
+// backward (kRecompute). Without, the plan is the Reader's (schedulers/reader.h).
 // Legend: L layers, G layers of a wave, B samples, T rows of a segment, D width, R chosen rows.
 #pragma once
 
@@ -13,14 +12,9 @@
 #include "layers/model.h"
 #include "schedulers/plan.h"
 #include "schedulers/segments.h"
+#include "schedulers/wave_inputs.h"
 
 namespace wt {
-
-// A place in the batch: token `position` of sequence `sequence`.
-struct TokenPlace {
-  std::int32_t sequence = 0;
-  std::int64_t position = 0;
-};
 
 struct ExecutorOptions {
   bool gradients = false;
@@ -65,11 +59,8 @@ class Executor {
     std::int64_t chosen_at = 0;  // where their gradients lie in dhidden, as listed in order_
   };
 
-  WaveCells make_cells(const Wave& wave, const SegmentGrid& grid) const;
-  Tensor input_rows(const SegmentGrid& grid, int item, const std::vector<std::vector<std::int32_t>>& sequences) const;
   void run_blocks(Step& step, const State& state_out, const Tensor& out, bool recorded);
   void backward_wave(Step& step, const Tensor& dy);
-  void zero_cells(const Step& step, const State& tensors, bool gradients) const;
 
   const Model& model_;
   ExecutorOptions options_;
