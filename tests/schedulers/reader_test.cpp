@@ -6,22 +6,22 @@
 namespace wt {
 namespace {
 
-struct Setup {
+struct Prepared {
   SegmentGrid grid;
   Plan plan;
   std::vector<Chosen> chosen;
 };
 
-Setup prepare(Schedule schedule, int layers, const std::vector<std::int64_t>& lengths, int batch,
-              const std::vector<TokenPlace>& places = {}) {
-  Setup s;
+Prepared prepare(Schedule schedule, int layers, const std::vector<std::int64_t>& lengths, int batch,
+                 const std::vector<TokenPlace>& places = {}) {
+  Prepared s;
   s.grid = make_grid(lengths, batch, 10, SegmentAlignment::kLeft);
   s.plan = make_plan(schedule, layers, s.grid.segments_by_round);
   s.chosen = sort_places(s.grid, places, 12);
   return s;
 }
 
-std::vector<Repeat> repeats_of(const Setup& s) {
+std::vector<Repeat> repeats_of(const Prepared& s) {
   return find_repeats(s.plan, s.grid, s.chosen);
 }
 
@@ -51,7 +51,7 @@ TEST(Repeats, WantedRowsAndIdleSamplesEndThem) {
 TEST(Repeats, EveryRepeatDoesTheWorkOfThePeriodBefore) {
   for (const Schedule schedule : {Schedule::kSequential, Schedule::kDiagonal, Schedule::kStreaming}) {
     for (const int layers : {1, 2, 3, 5}) {
-      const Setup s = prepare(schedule, layers, {400, 333, 250, 77}, 2, {{0, 200}, {2, 249}});
+      const Prepared s = prepare(schedule, layers, {400, 333, 250, 77}, 2, {{0, 200}, {2, 249}});
       std::size_t last = 0;
       for (const Repeat& r : repeats_of(s)) {
         EXPECT_EQ(r.period % 2, 0u);
