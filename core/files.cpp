@@ -8,7 +8,10 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
 
@@ -25,23 +28,23 @@ std::string folder_of(const std::string& path) {
 
 }  // namespace
 
-std::string read_file(const std::string& path) {
+void read_pieces(const std::string& path, const std::function<void(std::string_view)>& piece) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) throw Error(cat("cannot open ", path, ": ", std::strerror(errno)));
-  std::string text;
-  char buffer[1 << 16];
+  const std::unique_ptr<const int, void (*)(const int*)> closing(&descriptor, [](const int* d) { ::close(*d); });
+  std::vector<char> buffer(std::size_t{1} << 18);
   while (true) {
-    const ssize_t count = ::read(descriptor, buffer, sizeof buffer);
+    const ssize_t count = ::read(descriptor, buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) {
-      const int reason = errno;
-      ::close(descriptor);
-      throw Error(cat("cannot read ", path, ": ", std::strerror(reason)));
-    }
-    if (count == 0) break;
-    text.append(buffer, static_cast<std::size_t>(count));
+    if (count < 0) throw Error(cat("cannot read ", path, ": ", std::strerror(errno)));
+    if (count == 0) return;
+    piece({buffer.data(), static_cast<std::size_t>(count)});
   }
-  ::close(descriptor);
+}
+
+std::string read_file(const std::string& path) {
+  std::string text;
+  read_pieces(path, [&](std::string_view piece) { text += piece; });
   return text;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -10,6 +11,8 @@ namespace wt {
 
 // Everything in the file. Throws where it is missing, not readable or a folder.
 std::string read_file(const std::string& path);
+// The same in order and in pieces, for a file that need not fit in memory.
+void read_pieces(const std::string& path, const std::function<void(std::string_view)>& piece);
 
 // Makes a folder's entries (a file just renamed into it) survive a power cut.
 void sync_folder(const std::string& folder);

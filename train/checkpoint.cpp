@@ -38,26 +38,14 @@ std::optional<std::int64_t> step_of_name(const std::string& name) {
   return step;
 }
 
-// Checksum and length of a file, read in pieces so that a large one needs no memory.
+// Length and checksum of a file.
 std::pair<std::uint64_t, std::uint32_t> measure(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw Error(cat("cannot open ", path, ": ", std::strerror(errno)));
-  std::vector<char> buffer(std::size_t{1} << 20);
   std::uint64_t bytes = 0;
   std::uint32_t checksum = 0;
-  while (true) {
-    const ssize_t count = ::read(descriptor, buffer.data(), buffer.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) {
-      const int reason = errno;
-      ::close(descriptor);
-      throw Error(cat("cannot read ", path, ": ", std::strerror(reason)));
-    }
-    if (count == 0) break;
-    checksum = crc32c(buffer.data(), static_cast<std::size_t>(count), checksum);
-    bytes += static_cast<std::uint64_t>(count);
-  }
-  ::close(descriptor);
+  read_pieces(path, [&](std::string_view piece) {
+    checksum = crc32c(piece.data(), piece.size(), checksum);
+    bytes += piece.size();
+  });
   return {bytes, checksum};
 }
 

@@ -18,6 +18,10 @@ int terminal_width(std::FILE* out) {
   return ::ioctl(::fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
+// In a log file: often enough to see that work goes on, seldom enough to read.
+constexpr std::chrono::seconds kPlainInterval(30);
+constexpr int kPlainWidth = 100;
+
 }  // namespace
 
 Progress::Progress(std::FILE* out, std::string title, std::int64_t total, std::int64_t first)
@@ -27,7 +31,8 @@ Progress::Progress(std::FILE* out, std::string title, std::int64_t total, std::i
       first_(first),
       done_(first),
       is_terminal_(::isatty(::fileno(out)) == 1),
-      start_(Clock::now()) {}
+      start_(Clock::now()),
+      last_line_(start_) {}
 
 Progress::~Progress() {
   if (!is_terminal_ || !drawn_) return;
@@ -39,8 +44,11 @@ Progress::~Progress() {
 void Progress::update(std::int64_t done, const std::string& note) {
   done_ = done;
   note_ = note;
-  if (!is_terminal_) return;
   const auto now = Clock::now();
+  if (!is_terminal_) {
+    if (now - last_line_ >= kPlainInterval) line(bar(kPlainWidth));
+    return;
+  }
   if (drawn_ && done < total_ && now - last_draw_ < std::chrono::milliseconds(100)) return;
   last_draw_ = now;
   draw();
@@ -52,6 +60,7 @@ void Progress::line(const std::string& text) {
   std::fputc('\n', out_);
   if (is_terminal_ && drawn_) draw();
   std::fflush(out_);
+  last_line_ = Clock::now();
 }
 
 std::string Progress::bar(int width) const {

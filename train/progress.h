@@ -18,7 +18,7 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   // Redraws the bar, at most ten times a second: "train [=====>    ]  48 % 1450/3000 12.1/s 2:08 left loss 0.53".
-  // Nothing where the output is no terminal.
+  // Where the output is no terminal: a plain line after half a minute without any.
   void update(std::int64_t done, const std::string& note = "");
   // A line of its own, above the bar.
   void line(const std::string& text);
@@ -36,7 +36,7 @@ class Progress {
   std::int64_t total_, first_, done_;
   bool is_terminal_;
   bool drawn_ = false;
-  std::chrono::steady_clock::time_point start_, last_draw_;
+  std::chrono::steady_clock::time_point start_, last_draw_, last_line_;
 };
 
 }  // namespace wt
