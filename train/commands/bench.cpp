@@ -2,6 +2,7 @@
 #include "train/bench.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -157,6 +158,30 @@ void run_decode(Options& o) {
   report(o, *model, rows);
 }
 
+void run_kernels(Options& o) {
+  const DType dtype = dtype_from_name(o.dtype);
+  const Stream stream(device_for(o.device, dtype));
+  const DType computing = stream.device().is_cpu() && dtype == DType::kBF16 ? DType::kF32 : dtype;
+  o.bench.peak_flops = measure_gemm_rate(stream, computing) * 1e9;
+  const std::vector<KernelRow> rows = bench_kernels(model_of(o), o.batch, stream, computing, o.bench);
+  const double copy_rate = rows.front().bytes / rows.front().seconds;
+  std::printf("%s, %s; limits: copy %.0f GB/s, matrix product %.0f TFLOP/s\n", device_text(stream.device()).c_str(),
+              std::string(name_of(computing)).c_str(), copy_rate * 1e-9, o.bench.peak_flops * 1e-12);
+  std::printf("%-26s %10s %10s %10s %10s\n", "", "us", "GB/s", "TFLOP/s", "% of limit");
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const KernelRow& row : rows) {
+    const double limit = std::max(row.bytes / copy_rate, row.flops / o.bench.peak_flops);
+    std::printf("%-26s %10.1f %10.0f %10.1f %10.0f\n", row.name.c_str(), row.seconds * 1e6,
+                row.bytes / row.seconds * 1e-9, row.flops / row.seconds * 1e-12, 100 * limit / row.seconds);
+    list.push_back({{"name", row.name},
+                    {"seconds", row.seconds},
+                    {"bytes", row.bytes},
+                    {"flops", row.flops},
+                    {"share_of_limit", limit / row.seconds}});
+  }
+  if (!o.json.empty()) write_file(o.json, nlohmann::ordered_json{{"kernels", list}}.dump(2) + "\n");
+}
+
 void add_common(CLI::App* command, Options& o, const char* tokens) {
   auto* preset = command->add_option("--preset", o.preset, "llama-160m, llama-1b, llama-3b or llama-8b, random weights")
                      ->capture_default_str();
@@ -204,6 +229,10 @@ void add_bench(CLI::App& program) {
   decode->add_option("--new-tokens", o->new_tokens, "Tokens to decode")->capture_default_str();
   decode->footer("Example: wavetape bench decode --preset llama-1b --tokens 512 --new-tokens 128");
   decode->callback([o] { run_decode(*o); });
+  CLI::App* kernels = command->add_subcommand("kernels", "Every kernel at the shapes of a full wave, against limits");
+  add_common(kernels, *o, "Not used");
+  kernels->footer("Example: wavetape bench kernels --preset llama-1b");
+  kernels->callback([o] { run_kernels(*o); });
   command->footer("Example: wavetape bench prefill --preset llama-1b --tokens 131072 --schedule diagonal even");
 }
 
