@@ -24,6 +24,8 @@ void* allocate(std::size_t bytes, void* stream);
 void deallocate(void* pointer, void* stream) noexcept;
 // Gives unused memory of the pool back to the device.
 void trim_pool(int index);
+// Bytes that the pool holds, in use or not.
+std::uint64_t pool_reserved(int index);
 
 struct DeviceMemory {
   std::uint64_t free = 0;

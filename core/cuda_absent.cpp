@@ -22,6 +22,9 @@ void* allocate(std::size_t, void*) {
 }
 void deallocate(void*, void*) noexcept {}
 void trim_pool(int) {}
+std::uint64_t pool_reserved(int) {
+  return 0;
+}
 DeviceMemory device_memory(int) {
   return {};
 }

@@ -71,6 +71,14 @@ void trim_pool(int index) {
   WT_CUDA(cudaMemPoolTrimTo(pool, 0));
 }
 
+std::uint64_t pool_reserved(int index) {
+  cudaMemPool_t pool = nullptr;
+  WT_CUDA(cudaDeviceGetDefaultMemPool(&pool, index));
+  std::uint64_t bytes = 0;
+  WT_CUDA(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &bytes));
+  return bytes;
+}
+
 DeviceMemory device_memory(int index) {
   std::size_t free = 0, total = 0;
   WT_CUDA(cudaSetDevice(index));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/memory.h"
 #include "kernels/rows.h"
 #include "schedulers/reader.h"
 
@@ -59,6 +60,8 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
   const auto new_slots = [&](int lo, int hi) {
     return Slots{Tensor::empty(stream, {hi - lo, b, rows_, d}, model_.dtype()), lo};
   };
+  capacity_ = options.activations == Activations::kAuto ? memory_capacity(stream.device()) : 0;
+  bytes_per_cell_ = input_per_cell_ = 0;
   Slots in;
   for (std::size_t w = 0; w < plan.waves.size(); ++w) {
     const Wave& wave = plan.waves[w];
@@ -89,8 +92,8 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
     const bool touches = next != nullptr && next->lo <= wave.hi + 1 && next->hi >= wave.lo + 1;
     Slots out = touches ? new_slots(std::min(next->lo, wave.lo + 1), std::max(next->hi, wave.hi + 1))
                         : new_slots(wave.lo + 1, wave.hi + 1);
-    const bool recorded = options.activations == Activations::kKeep;
-    run_blocks(step, state_slice, out.view(wave.lo + 1, wave.hi + 1), recorded);
+    step.kept = keeps(plan, w);
+    run_blocks(step, state_slice, out.view(wave.lo + 1, wave.hi + 1), step.kept);
 
     if (wave.hi == layers) {
       const Chosen& rows = chosen[static_cast<std::size_t>(wave.item_of(layers - 1))];
@@ -104,10 +107,14 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
         kernels::put_rows(stream, values, index_tensor(stream, rows.index), hidden);
       }
     }
-    std::uint64_t bytes = step.record.saved_bytes();
-    if (!recorded) {
-      bytes = step.x.bytes();
-      for (const Tensor& tensor : step.state) bytes += tensor.bytes();
+    std::uint64_t input = step.x.bytes();
+    for (const Tensor& tensor : step.state) input += tensor.bytes();
+    const auto cells = static_cast<std::uint64_t>(wave.size());
+    input_per_cell_ = input / cells;
+    const std::uint64_t bytes = step.kept ? step.record.saved_bytes() : input;
+    if (step.kept) {
+      bytes_per_cell_ = std::max(bytes_per_cell_, bytes / cells);
+    } else {
       step.input = step.output = {};
       step.state_in.clear();
       step.state_out.clear();
@@ -117,6 +124,18 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
     in = out;
   }
   return hidden;
+}
+
+// Whether wave w keeps its record. With kAuto: while, after it, every later wave still has room for its input and
+// state, and the backward of one full wave for what it runs again and for its gradients.
+bool Executor::keeps(const Plan& plan, std::size_t w) const {
+  if (options_.activations != Activations::kAuto) return options_.activations == Activations::kKeep;
+  const auto layers = static_cast<std::uint64_t>(plan.layers);
+  std::uint64_t later = 0;
+  for (std::size_t v = w + 1; v < plan.waves.size(); ++v) later += static_cast<std::uint64_t>(plan.waves[v].size());
+  const std::uint64_t wanted = static_cast<std::uint64_t>(plan.waves[w].size()) * bytes_per_cell_ +
+                               later * input_per_cell_ + 3 * layers * bytes_per_cell_ + capacity_ / 16;
+  return memory_use(model_.stream().device()).current + wanted <= capacity_;
 }
 
 void Executor::backward(const Tensor& dhidden) {
@@ -163,7 +182,7 @@ void Executor::backward(const Tensor& dhidden) {
 
 void Executor::backward_wave(Step& step, const Tensor& dy) {
   const Stream& stream = model_.stream();
-  if (options_.activations == Activations::kRecompute) {
+  if (!step.kept) {
     State scratch;
     for (const Tensor& tensor : step.state) scratch.push_back(Tensor::empty(stream, tensor.shape(), tensor.dtype()));
     const Tensor out = Tensor::empty(stream, dy.shape(), dy.dtype());

@@ -52,7 +52,8 @@ class Executor {
     State state;           // (G, B, …) before the wave
     WaveRecord embedding;  // of slot 0, where the wave starts there
     Var embedded;
-    WaveRecord record;  // empty when the wave is run again
+    bool kept = false;  // its record is whole; else the wave is run again
+    WaveRecord record;
     Var input, output;
     std::vector<Var> state_in, state_out;
     Tensor chosen;               // (r) i32: rows of the top layer's (B·T) rows that were chosen
@@ -61,6 +62,7 @@ class Executor {
 
   void run_blocks(Step& step, const State& state_out, const Tensor& out, bool recorded);
   void backward_wave(Step& step, const Tensor& dy);
+  bool keeps(const Plan& plan, std::size_t w) const;
 
   const Model& model_;
   ExecutorOptions options_;
@@ -70,6 +72,9 @@ class Executor {
   std::vector<std::int32_t> order_;  // chosen rows in the order the waves deliver them -> index in `places`
   State dstate_;
   Tensor min_den_;
+  std::uint64_t capacity_ = 0;        // of the device, for Activations::kAuto
+  std::uint64_t bytes_per_cell_ = 0;  // most that a cell of a kept wave has held so far
+  std::uint64_t input_per_cell_ = 0;  // what a cell that is run again holds
   std::vector<std::uint64_t> saved_bytes_;
 };
 

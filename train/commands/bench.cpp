@@ -137,9 +137,14 @@ void run_train(Options& o) {
   for (const std::int64_t tokens : o.tokens.empty() ? std::vector<std::int64_t>{8192} : o.tokens) {
     for (const std::string& schedule : o.schedules) {
       for (const std::string& activations : o.activations) {
-        TrainBench settings{tokens,   o.batch,
-                            schedule, activations == "keep" ? Activations::kKeep : Activations::kRecompute,
-                            o.head,   o.optimizer};
+        TrainBench settings{tokens,
+                            o.batch,
+                            schedule,
+                            activations == "keep"   ? Activations::kKeep
+                            : activations == "auto" ? Activations::kAuto
+                                                    : Activations::kRecompute,
+                            o.head,
+                            o.optimizer};
         rows.push_back(bench_train(*model, settings, o.bench));
         print_row(rows.back());
       }
@@ -217,9 +222,9 @@ void add_bench(CLI::App& program) {
   CLI::App* train = command->add_subcommand("train", "Forward and backward, and with flags the rest of a step");
   add_common(train, *o, "Tokens of each sequence (default 8192)");
   train->add_option("--schedule", o->schedules, "diagonal, sequential or streaming")->capture_default_str();
-  train->add_option("--activations", o->activations, "keep, recompute")
+  train->add_option("--activations", o->activations, "keep, recompute, auto")
       ->capture_default_str()
-      ->check(CLI::IsMember({"keep", "recompute"}));
+      ->check(CLI::IsMember({"keep", "recompute", "auto"}));
   train->add_flag("--head", o->head, "With the head and the loss of two answer tokens");
   train->add_flag("--optimizer", o->optimizer, "With clipping and AdamW");
   train->footer("Example: wavetape bench train --preset llama-1b --tokens 8192 --activations keep recompute");
