@@ -4,6 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "core/random.h"
 #include "core/safetensors.h"
 #include "tests/support/golden.h"
 #include "tests/support/gpu.h"
