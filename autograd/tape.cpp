@@ -43,6 +43,8 @@ Tensor WaveRecord::grad(const Var& var) const {
 void WaveRecord::backward(const Stream& stream) {
   BackwardPass pass(*this, stream);
   while (!ops_.empty()) {
+    const std::string name = std::string(ops_.back()->name()) + " backward";
+    const OpScope scope(name.c_str());
     ops_.back()->backward(pass);
     ops_.pop_back();
   }

@@ -19,8 +19,19 @@
 
 namespace wt {
 
-// What a wave leaves for its backward: everything its ops saved, or only its input and state, to run again.
-enum class Activations : std::uint8_t { kKeep, kRecompute };
+// What a wave leaves for its backward: everything its ops saved; only its input and state, to run again; or the first
+// while the device has room for it, then the second.
+enum class Activations : std::uint8_t { kKeep, kRecompute, kAuto };
+
+// Names the op in the message of whatever fails inside it: "out of memory: ...; swiglu; wave 17, layers [3,6)".
+class OpScope final : public ErrorContext {
+ public:
+  explicit OpScope(const char* name) : name_(name) {}
+  std::string describe() const override { return name_; }
+
+ private:
+  const char* name_;
+};
 
 // A tensor of a wave. id < 0: nothing upstream wants its gradient.
 struct Var {

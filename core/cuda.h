@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -23,6 +24,8 @@ void* allocate(std::size_t bytes, void* stream);
 void deallocate(void* pointer, void* stream) noexcept;
 // Gives unused memory of the pool back to the device.
 void trim_pool(int index);
+// Bytes that the pool holds, in use or not.
+std::uint64_t pool_reserved(int index);
 
 struct DeviceMemory {
   std::uint64_t free = 0;
@@ -34,6 +37,11 @@ std::string device_name(int index);
 // Copies between any two places. Returns once host memory on either side may be changed or read.
 void copy(void* to, const void* from, std::size_t bytes, void* stream);
 void fill_zero(void* pointer, std::size_t bytes, void* stream);
+
+// See core/graph.h.
+void* record_graph(void* stream, const std::function<void()>& work);
+void launch_graph(void* graph, void* stream);
+void destroy_graph(void* graph) noexcept;
 
 // A moment in a stream's order of work: an event on CUDA, the clock on the CPU.
 struct TimeStamp {

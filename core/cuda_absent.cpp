@@ -22,6 +22,9 @@ void* allocate(std::size_t, void*) {
 }
 void deallocate(void*, void*) noexcept {}
 void trim_pool(int) {}
+std::uint64_t pool_reserved(int) {
+  return 0;
+}
 DeviceMemory device_memory(int) {
   return {};
 }
@@ -35,6 +38,13 @@ void fill_zero(void*, std::size_t, void*) {
   refuse();
 }
 
+void* record_graph(void*, const std::function<void()>&) {
+  refuse();
+}
+void launch_graph(void*, void*) {
+  refuse();
+}
+void destroy_graph(void*) noexcept {}
 TimeStamp time_stamp(const Stream&) {
   return {nullptr, std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count()};
 }

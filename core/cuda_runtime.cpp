@@ -71,6 +71,14 @@ void trim_pool(int index) {
   WT_CUDA(cudaMemPoolTrimTo(pool, 0));
 }
 
+std::uint64_t pool_reserved(int index) {
+  cudaMemPool_t pool = nullptr;
+  WT_CUDA(cudaDeviceGetDefaultMemPool(&pool, index));
+  std::uint64_t bytes = 0;
+  WT_CUDA(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &bytes));
+  return bytes;
+}
+
 DeviceMemory device_memory(int index) {
   std::size_t free = 0, total = 0;
   WT_CUDA(cudaSetDevice(index));
@@ -92,6 +100,33 @@ void copy(void* to, const void* from, std::size_t bytes, void* stream) {
 
 void fill_zero(void* pointer, std::size_t bytes, void* stream) {
   if (bytes > 0) WT_CUDA(cudaMemsetAsync(pointer, 0, bytes, native(stream)));
+}
+
+void* record_graph(void* stream, const std::function<void()>& work) {
+  WT_CUDA(cudaStreamBeginCapture(native(stream), cudaStreamCaptureModeThreadLocal));
+  cudaGraph_t graph = nullptr;
+  try {
+    work();
+  } catch (...) {
+    // The stream must leave its capturing state, whatever went wrong inside.
+    if (cudaStreamEndCapture(native(stream), &graph) == cudaSuccess && graph != nullptr) cudaGraphDestroy(graph);
+    static_cast<void>(cudaGetLastError());
+    throw;
+  }
+  WT_CUDA(cudaStreamEndCapture(native(stream), &graph));
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  WT_CUDA(status);
+  return executable;
+}
+
+void launch_graph(void* graph, void* stream) {
+  WT_CUDA(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), native(stream)));
+}
+
+void destroy_graph(void* graph) noexcept {
+  static_cast<void>(cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)));
 }
 
 TimeStamp time_stamp(const Stream& stream) {

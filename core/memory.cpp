@@ -1,5 +1,8 @@
 #include "core/memory.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <mutex>
 #include <unordered_map>
@@ -126,6 +129,17 @@ MemoryUse memory_use(Device device) {
   Pool& p = pool();
   const std::lock_guard lock(p.mutex);
   return p.use;
+}
+
+std::uint64_t memory_capacity(Device device) {
+  if (device.is_cuda()) {
+    // What the pool holds without using it is free for tensors, too.
+    const std::uint64_t used = memory_use(device).current, reserved = cuda::pool_reserved(device.index);
+    return std::max(used, reserved) + cuda::device_memory(device.index).free;
+  }
+  const long pages = ::sysconf(_SC_AVPHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
+  return memory_use(device).current +
+         static_cast<std::uint64_t>(std::max(pages, 0L)) * static_cast<std::uint64_t>(page);
 }
 
 void reset_peak(Device device) {

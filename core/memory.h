@@ -22,6 +22,8 @@ void deallocate(const Stream& stream, void* pointer, std::size_t bytes) noexcept
 
 MemoryUse memory_use(Device device);
 void reset_peak(Device device);
+// Bytes of tensors that the device can hold in all: those in use and what is free.
+std::uint64_t memory_capacity(Device device);
 // Gives the pool's unused blocks back to the system.
 void release_pool(Device device);
 

@@ -40,6 +40,10 @@ Profile::~Profile() {
   recorder().calls.clear();
 }
 
+bool Profile::is_open() {
+  return recorder().open;
+}
+
 std::vector<KernelTime> Profile::times() {
   Recorder& r = recorder();
   r.stream.synchronize();

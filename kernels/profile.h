@@ -24,6 +24,7 @@ class Profile {
   ~Profile();
   Profile(const Profile&) = delete;
   Profile& operator=(const Profile&) = delete;
+  static bool is_open();
   // Waits for the stream; times since the start, most expensive first.
   std::vector<KernelTime> times();
 };

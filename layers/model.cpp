@@ -60,25 +60,38 @@ State Model::new_state(std::int64_t batch) const {
   return state;
 }
 
-Var Model::embed(Context& ctx, const WaveCells& cells, const Tensor& rows, const Tensor& first,
-                 const Tensor& out) const {
-  Tensor position;
-  if (positions_ != nullptr) {
-    const std::int64_t b = rows.dim(0), t = rows.dim(1), m = num_mem_tokens();
-    const std::int64_t table = positions_->value().dim(1);
-    std::vector<std::int32_t> at(static_cast<std::size_t>(b * t), -1);
-    const std::int32_t* ids = rows.data<std::int32_t>();
-    for (std::int64_t i = 0; i < b * t; ++i) {
-      std::int32_t& place = at[static_cast<std::size_t>(i)];
-      if (ids[i] >= 0)
-        place = static_cast<std::int32_t>(i % t) + (first.defined() ? first.data<std::int32_t>()[i / t] : 0);
-      if (ids[i] < kernels::kPaddingRow) place = static_cast<std::int32_t>(table - m - 2 - ids[i]);
+EmbeddingRows EmbeddingRows::to(const Stream& stream) const {
+  EmbeddingRows out = *this;
+  if (rows.defined()) out.rows = rows.to(stream);
+  if (position.defined()) out.position = position.to(stream);
+  return out;
+}
+
+void EmbeddingRows::copy_from(const Stream& stream, const EmbeddingRows& source) const {
+  if (rows.defined()) rows.copy_from(stream, source.rows);
+  if (position.defined()) position.copy_from(stream, source.position);
+}
+
+EmbeddingRows Model::embedding_rows(const Tensor& rows, const Tensor& first) const {
+  if (positions_ == nullptr) return {rows, {}};
+  const std::int64_t b = rows.dim(0), t = rows.dim(1), m = num_mem_tokens();
+  const std::int64_t table = positions_->value().dim(1);
+  std::vector<std::int32_t> at(static_cast<std::size_t>(b * t), -1);
+  const std::int32_t* ids = rows.data<std::int32_t>();
+  for (std::int64_t i = 0; i < b * t; ++i) {
+    std::int32_t& place = at[static_cast<std::size_t>(i)];
+    if (ids[i] >= 0) {
+      place = static_cast<std::int32_t>(i % t) + (first.defined() ? first.data<std::int32_t>()[i / t] : 0);
     }
-    position = Tensor::from<std::int32_t>(ctx.stream, {b, t}, at);
+    if (ids[i] < kernels::kPaddingRow) place = static_cast<std::int32_t>(table - m - 2 - ids[i]);
   }
+  return {rows, Tensor::from<std::int32_t>({b, t}, at)};
+}
+
+Var Model::embed(Context& ctx, const WaveCells& cells, const EmbeddingRows& rows, const Tensor& out) const {
   const bool drop = config_.dropout > 0 && ctx.training;
   const Tensor target = drop ? Tensor::empty(ctx.stream, out.shape(), out.dtype()) : out;
-  const Var x = ops::embedding(ctx, {tokens_, memory_tokens_, positions_}, rows.to(ctx.stream), position, target);
+  const Var x = ops::embedding(ctx, {tokens_, memory_tokens_, positions_}, rows.rows, rows.position, target);
   if (!drop) return x;
   const Var dropped = ops::dropout(ctx, x, cells.number, config_.dropout, cells.dropout);
   out.copy_from(ctx.stream, dropped.value);

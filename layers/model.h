@@ -21,6 +21,14 @@ struct StateSpec {
   Shape shape;       // of one layer and sample
 };
 
+// A segment's input before its embedding: rows_BT and, for a model with a table of positions, position_BT.
+struct EmbeddingRows {
+  Tensor rows, position;
+  EmbeddingRows to(const Stream& stream) const;
+  // Overwrites equally shaped ones.
+  void copy_from(const Stream& stream, const EmbeddingRows& source) const;
+};
+
 // The recurrent state of all layers for B samples: one tensor (L, B, …) for each StateSpec.
 using State = std::vector<Tensor>;
 
@@ -45,10 +53,12 @@ class Model {
   std::vector<StateSpec> state_specs() const;
   State new_state(std::int64_t batch) const;
 
-  // Input rows of a segment: rows_BT as in kernels/embedding.h, on the CPU as is first_B. Row t of sample b stands at
-  // position first_B[b] + t (t where undefined); GPT-2's memory rows take the last M positions of its table. Written to
-  // out_BTD.
-  Var embed(Context& ctx, const WaveCells& cells, const Tensor& rows, const Tensor& first, const Tensor& out) const;
+  // What `embed` is given for a segment's rows_BT (as in kernels/embedding.h), on the CPU as is first_B: row t of
+  // sample b stands at position first_B[b] + t (t where undefined); GPT-2's memory rows take the last M positions of
+  // its table.
+  EmbeddingRows embedding_rows(const Tensor& rows, const Tensor& first) const;
+  // Input rows of a segment, written to out_BTD.
+  Var embed(Context& ctx, const WaveCells& cells, const EmbeddingRows& rows, const Tensor& out) const;
 
   // One wave: x_GBTD and the state of its layers -> y_GBTD, written to `out`, and the next state, written to
   // `state_out` (without a record that may be the memory of `state`).

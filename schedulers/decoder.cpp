@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/embedding.h"
+#include "kernels/profile.h"
 
 namespace wt {
 
@@ -15,6 +16,7 @@ Decoder::Decoder(const Model& model, State state, const std::vector<bool>& has_m
     cells_.any_read = cells_.any_read || reads;
   }
   cells_.cells.flags = Tensor::from<std::uint8_t>(model.stream(), {1, b}, flags);
+  cells_.cells.rows = Tensor::zeros(model.stream(), {1, b}, DType::kI32);
   cache_ = model.new_cache(b, capacity);
   lengths_.assign(has_memory.size(), 0);
   hidden_ = Tensor::zeros(model.stream(), {b, model.config().hidden_size}, model.dtype());
@@ -46,13 +48,26 @@ Tensor Decoder::append(const std::vector<std::vector<std::int32_t>>& tokens) {
     counts.push_back(static_cast<std::int32_t>(ids.size()));
   }
   const Stream& stream = model_.stream();
-  cells_.cells.rows = Tensor::from<std::int32_t>(stream, {1, b}, counts);
   const Tensor length = Tensor::from<std::int32_t>({b}, lengths_);
-  cache_.length = length.to(stream);
-  const std::int64_t d = model_.config().hidden_size;
+  cache_.length.copy_from(stream, length);
+  cells_.cells.rows.copy_from(stream, Tensor::from<std::int32_t>({1, b}, counts));
+  const EmbeddingRows input = model_.embedding_rows(Tensor::from<std::int32_t>({b, t}, rows), length);
+  const Tensor out = t == 1 ? run_single(input) : run_layers(input.to(stream));
+  for (std::int64_t i = 0; i < b; ++i) {
+    const std::int32_t count = counts[static_cast<std::size_t>(i)];
+    if (count > 0) hidden_.select(i).copy_from(stream, out.select(i).select(count - 1));
+    lengths_[static_cast<std::size_t>(i)] += count;
+  }
+  return hidden_;
+}
+
+// All layers over these rows (on the device) -> (B, T, D).
+Tensor Decoder::run_layers(const EmbeddingRows& rows) {
+  const Stream& stream = model_.stream();
+  const Shape shape{1, rows.rows.dim(0), rows.rows.dim(1), model_.config().hidden_size};
   Context ctx{stream, nullptr, false, 0, 1};
-  Tensor x = Tensor::empty(stream, {1, b, t, d}, model_.dtype());
-  model_.embed(ctx, cells_, Tensor::from<std::int32_t>({b, t}, rows), length, x.select(0));
+  Tensor x = Tensor::empty(stream, shape, model_.dtype());
+  model_.embed(ctx, cells_, rows, x.select(0));
   for (int layer = 0; layer < model_.num_layers(); ++layer) {
     ctx.lo = layer;
     ctx.hi = layer + 1;
@@ -60,12 +75,29 @@ Tensor Decoder::append(const std::vector<std::vector<std::int32_t>>& tokens) {
     for (const Tensor& tensor : state_) state.emplace_back(tensor.slice(layer, layer + 1));
     x = model_.forward_cached(ctx, cells_, x, state, cache_);
   }
-  for (std::int64_t i = 0; i < b; ++i) {
-    const auto count = static_cast<std::int64_t>(tokens[static_cast<std::size_t>(i)].size());
-    if (count > 0) hidden_.select(i).copy_from(stream, x.select(0).select(i).select(count - 1));
-    lengths_[static_cast<std::size_t>(i)] += static_cast<std::int32_t>(count);
+  return x.select(0);
+}
+
+// One row for each sample. On CUDA the second such step is recorded, and all later ones are launches of the recording:
+// a step is some hundred kernels, too small for the host to start them one by one in time.
+Tensor Decoder::run_single(const EmbeddingRows& rows) {
+  const Stream& stream = model_.stream();
+  if (stream.device().is_cpu() || kernels::Profile::is_open()) return run_layers(rows.to(stream));
+  if (!single_rows_.rows.defined()) {
+    single_rows_ = rows.to(stream);
+    return run_layers(single_rows_);
   }
-  return hidden_;
+  single_rows_.copy_from(stream, rows);
+  if (!single_.recorded()) {
+    single_out_ = Tensor::empty(stream, {rows.rows.dim(0), 1, model_.config().hidden_size}, model_.dtype());
+    single_ = Graph::record(stream, [&] { single_out_.copy_from(stream, run_layers(single_rows_)); });
+  }
+  single_.launch(stream);
+  return single_out_;
+}
+
+Decoder::~Decoder() {
+  if (single_.recorded()) model_.stream().synchronize();  // the recording must outlive its launches
 }
 
 }  // namespace wt

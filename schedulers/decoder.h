@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "core/graph.h"
 #include "layers/model.h"
 
 namespace wt {
@@ -15,6 +16,10 @@ class Decoder {
   // at least one closed segment. `capacity`: rows the open segment may grow to.
   Decoder(const Model& model, State state, const std::vector<bool>& has_memory, std::int64_t capacity);
 
+  ~Decoder();
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
+
   // Appends these tokens to each sample's segment (none is allowed) and returns hidden_BD: the last layer's output,
   // before the final norm, at the last token appended so far. Throws Error where the capacity is exceeded.
   Tensor append(const std::vector<std::vector<std::int32_t>>& tokens);
@@ -23,12 +28,18 @@ class Decoder {
   std::int64_t capacity() const { return cache_.keys.dim(2); }
 
  private:
+  Tensor run_layers(const EmbeddingRows& rows);
+  Tensor run_single(const EmbeddingRows& rows);
+
   const Model& model_;
   State state_;
   WaveCells cells_;
   KeyValueCache cache_;
   std::vector<std::int32_t> lengths_;  // rows of each sample's segment so far
   Tensor hidden_;
+  EmbeddingRows single_rows_;  // what the recorded step reads, and
+  Tensor single_out_;          // what it writes
+  Graph single_;
 };
 
 }  // namespace wt

@@ -3,21 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/embedding.h"
+#include "core/memory.h"
 #include "kernels/rows.h"
+#include "schedulers/reader.h"
 
 namespace wt {
 namespace {
-
-class WaveErrorContext final : public ErrorContext {
- public:
-  WaveErrorContext(std::size_t number, const Wave& wave) : number_(number), wave_(wave) {}
-  std::string describe() const override { return cat("wave ", number_, ", ", wave_); }
-
- private:
-  std::size_t number_;
-  const Wave& wave_;
-};
 
 // Hidden states of neighbouring slots: slot l is the input of layer l, slot L the output of the last layer.
 struct Slots {
@@ -27,113 +18,7 @@ struct Slots {
   Tensor view(int lo, int hi) const { return data.slice(lo - first, hi - first); }
 };
 
-// The rows that each item delivers from the top layer.
-struct Chosen {
-  std::vector<std::int32_t> row;    // in the (B, T) rows of the item
-  std::vector<std::int32_t> index;  // in `places`
-};
-
-std::vector<Chosen> sort_places(const SegmentGrid& grid, const std::vector<TokenPlace>& places, std::int64_t rows) {
-  std::vector<std::vector<std::int32_t>> by_sequence;
-  for (std::size_t i = 0; i < places.size(); ++i) {
-    WT_CHECK(places[i].sequence >= 0, "place ", i, " names sequence ", places[i].sequence);
-    const auto q = static_cast<std::size_t>(places[i].sequence);
-    if (by_sequence.size() <= q) by_sequence.resize(q + 1);
-    by_sequence[q].push_back(static_cast<std::int32_t>(i));
-  }
-  for (auto& list : by_sequence) {
-    std::sort(list.begin(), list.end(), [&](std::int32_t a, std::int32_t b) {
-      return places[static_cast<std::size_t>(a)].position < places[static_cast<std::size_t>(b)].position;
-    });
-  }
-  std::vector<Chosen> chosen(static_cast<std::size_t>(grid.items()));
-  std::vector<std::size_t> done(by_sequence.size(), 0);
-  std::size_t found = 0;
-  for (int item = 0; item < grid.items(); ++item) {
-    for (int b = 0; b < grid.batch; ++b) {
-      const SegmentCell& cell = grid.at(item, b);
-      if (!cell.active() || static_cast<std::size_t>(cell.sequence) >= by_sequence.size()) continue;
-      const auto& list = by_sequence[static_cast<std::size_t>(cell.sequence)];
-      for (std::size_t& at = done[static_cast<std::size_t>(cell.sequence)]; at < list.size(); ++at, ++found) {
-        const std::int64_t position = places[static_cast<std::size_t>(list[at])].position;
-        if (position < cell.begin || position >= cell.begin + cell.length) break;
-        chosen[static_cast<std::size_t>(item)].row.push_back(
-            static_cast<std::int32_t>(b * rows + position - cell.begin));
-        chosen[static_cast<std::size_t>(item)].index.push_back(list[at]);
-      }
-    }
-  }
-  WT_CHECK(found == places.size(), places.size() - found, " of ", places.size(), " chosen places lie in no segment");
-  return chosen;
-}
-
-Tensor index_tensor(const Stream& stream, const std::vector<std::int32_t>& values) {
-  return Tensor::from<std::int32_t>(stream, {static_cast<std::int64_t>(values.size())}, values);
-}
-
 }  // namespace
-
-WaveCells Executor::make_cells(const Wave& wave, const SegmentGrid& grid) const {
-  const std::int64_t g = wave.size(), b = grid.batch;
-  const auto n = static_cast<std::size_t>(g * b);
-  std::vector<std::uint8_t> flags(n, 0);
-  std::vector<std::int32_t> rows(n, 0), first(n, 0);
-  std::vector<std::int64_t> number(n, 0);
-  WaveCells cells;
-  std::size_t at = 0;
-  for (int layer = wave.lo; layer < wave.hi; ++layer) {
-    for (int sample = 0; sample < grid.batch; ++sample, ++at) {
-      const SegmentCell& cell = grid.at(wave.item_of(layer), sample);
-      number[at] = (std::int64_t{wave.item_of(layer)} * model_.num_layers() + layer) * b + sample;
-      if (!cell.active()) continue;
-      flags[at] = static_cast<std::uint8_t>(kernels::kCellActive | (cell.first() ? kernels::kCellFirst : 0));
-      first[at] = static_cast<std::int32_t>(cell.length);
-      rows[at] = static_cast<std::int32_t>(cell.length + model_.num_mem_tokens());
-      cells.any_read = cells.any_read || !cell.first();
-    }
-  }
-  const Shape shape{g, b};
-  const Stream& stream = model_.stream();
-  cells.cells = {Tensor::from<std::uint8_t>(stream, shape, flags), Tensor::from<std::int32_t>(stream, shape, rows)};
-  cells.memory_first = Tensor::from<std::int32_t>(stream, shape, first);
-  if (options_.training) cells.number = Tensor::from<std::int64_t>(stream, shape, number);
-  cells.min_den = min_den_;
-  cells.dropout = options_.dropout;
-  return cells;
-}
-
-Tensor Executor::input_rows(const SegmentGrid& grid, int item,
-                            const std::vector<std::vector<std::int32_t>>& sequences) const {
-  std::vector<std::int32_t> rows(static_cast<std::size_t>(grid.batch * rows_), kernels::kPaddingRow);
-  for (int b = 0; b < grid.batch; ++b) {
-    const SegmentCell& cell = grid.at(item, b);
-    if (!cell.active()) continue;
-    const auto& ids = sequences[static_cast<std::size_t>(cell.sequence)];
-    // Negative ids would mean padding and memory rows, and a GPU does not check.
-    for (std::int64_t t = cell.begin; t < cell.begin + cell.length; ++t) {
-      const std::int32_t id = ids[static_cast<std::size_t>(t)];
-      WT_CHECK(id >= 0 && id < model_.config().vocab_size, "embedding: token id ", id, " is not in the vocabulary of ",
-               model_.config().vocab_size);
-    }
-    auto out = rows.begin() + b * rows_;
-    out = std::copy_n(ids.begin() + cell.begin, cell.length, out);
-    for (std::int32_t j = 0; j < model_.num_mem_tokens(); ++j) *out++ = kernels::memory_row(j);
-  }
-  return Tensor::from<std::int32_t>({grid.batch, rows_}, rows);
-}
-
-// Zeroes the state of cells that start a sequence, or the gradient that must not leave a cell backwards.
-void Executor::zero_cells(const Step& step, const State& tensors, bool gradients) const {
-  for (int layer = step.wave.lo; layer < step.wave.hi; ++layer) {
-    for (int b = 0; b < grid_.batch; ++b) {
-      const SegmentCell& cell = grid_.at(step.wave.item_of(layer), b);
-      if (!cell.active()) continue;
-      const bool cut = gradients && options_.k2 > 0 && cell.index % options_.k2 == 0;
-      if (!cell.first() && !cut) continue;
-      for (const Tensor& tensor : tensors) tensor.select(layer).select(b).fill_zero(model_.stream());
-    }
-  }
-}
 
 void Executor::run_blocks(Step& step, const State& state_out, const Tensor& out, bool recorded) {
   Context ctx{model_.stream(), recorded ? &step.record : nullptr, options_.training, step.wave.lo, step.wave.hi};
@@ -152,6 +37,7 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
            " layers and ", plan.items, " segments, the model has ", model_.num_layers(), " and the batch ",
            grid.items());
   check_plan(plan);
+  WT_CHECK(options.gradients || !options.training, "dropout belongs to a forward with gradients");
   const Stream& stream = model_.stream();
   const int layers = plan.layers;
   const std::int64_t b = grid.batch, d = model_.config().hidden_size;
@@ -168,10 +54,16 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
   const std::vector<Chosen> chosen = sort_places(grid, places, rows_);
   const Tensor hidden = Tensor::empty(stream, {static_cast<std::int64_t>(places.size()), d}, model_.dtype());
 
+  if (!options.gradients) {
+    Reader(model_, sequences, grid, plan, chosen, state, hidden, min_den_).run();
+    return hidden;
+  }
   const auto new_slots = [&](int lo, int hi) {
     return Slots{Tensor::empty(stream, {hi - lo, b, rows_, d}, model_.dtype()), lo};
   };
-  Slots in, spare;
+  capacity_ = options.activations == Activations::kAuto ? memory_capacity(stream.device()) : 0;
+  bytes_per_cell_ = input_per_cell_ = 0;
+  Slots in;
   for (std::size_t w = 0; w < plan.waves.size(); ++w) {
     const Wave& wave = plan.waves[w];
     const WaveErrorContext error_context(w, wave);
@@ -179,33 +71,30 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
 
     Step step;
     step.wave = wave;
-    step.cells = make_cells(wave, grid);
+    step.cells = upload_cells(make_cell_table(model_, grid, wave), stream, b, options.training);
+    step.cells.min_den = min_den_;
+    step.cells.dropout = options.dropout;
     if (wave.lo == 0) {
-      Context ctx{stream, options.gradients ? &step.embedding : nullptr, options.training, 0, 1};
+      Context ctx{stream, &step.embedding, options.training, 0, 1};
       WaveCells first = step.cells;
       if (first.number.defined()) first.number = first.number.slice(0, 1);
-      const Tensor rows = input_rows(grid, wave.item_of(0), sequences);
-      step.embedded = model_.embed(ctx, first, rows, {}, in.view(0, 1).select(0));
+      const Tensor rows = input_rows(model_, grid, wave.item_of(0), sequences, rows_);
+      step.embedded = model_.embed(ctx, first, model_.embedding_rows(rows, {}).to(stream), in.view(0, 1).select(0));
     }
     step.x = in.view(wave.lo, wave.hi);
-    zero_cells(step, state, false);
+    zero_cells(grid, wave, state, 0, stream);
     State state_slice;
     for (const Tensor& tensor : state) state_slice.push_back(tensor.slice(wave.lo, wave.hi));
-    for (const Tensor& tensor : state_slice) step.state.push_back(options.gradients ? tensor.clone(stream) : tensor);
+    for (const Tensor& tensor : state_slice) step.state.push_back(tensor.clone(stream));
 
     // The next wave's inputs are this wave's outputs one slot on, with new embeddings in slot 0: where the two ranges
     // touch they share a buffer, and nothing is moved.
-    Slots out;
     const Wave* next = w + 1 < plan.waves.size() ? &plan.waves[w + 1] : nullptr;
     const bool touches = next != nullptr && next->lo <= wave.hi + 1 && next->hi >= wave.lo + 1;
-    if (options.gradients) {
-      out = touches ? new_slots(std::min(next->lo, wave.lo + 1), std::max(next->hi, wave.hi + 1))
-                    : new_slots(wave.lo + 1, wave.hi + 1);
-    } else {
-      out = spare.data.defined() ? spare : new_slots(0, layers + 1);
-    }
-    const bool recorded = options.gradients && options.activations == Activations::kKeep;
-    run_blocks(step, state_slice, out.view(wave.lo + 1, wave.hi + 1), recorded);
+    Slots out = touches ? new_slots(std::min(next->lo, wave.lo + 1), std::max(next->hi, wave.hi + 1))
+                        : new_slots(wave.lo + 1, wave.hi + 1);
+    step.kept = keeps(plan, w);
+    run_blocks(step, state_slice, out.view(wave.lo + 1, wave.hi + 1), step.kept);
 
     if (wave.hi == layers) {
       const Chosen& rows = chosen[static_cast<std::size_t>(wave.item_of(layers - 1))];
@@ -219,24 +108,35 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
         kernels::put_rows(stream, values, index_tensor(stream, rows.index), hidden);
       }
     }
-    if (options.gradients) {
-      std::uint64_t bytes = step.record.saved_bytes();
-      if (!recorded) {
-        bytes = step.x.bytes();
-        for (const Tensor& tensor : step.state) bytes += tensor.bytes();
-        step.input = step.output = {};
-        step.state_in.clear();
-        step.state_out.clear();
-      }
-      saved_bytes_.push_back(bytes);
-      tape_.push_back(std::move(step));
-      in = out;
+    std::uint64_t input = step.x.bytes();
+    for (const Tensor& tensor : step.state) input += tensor.bytes();
+    const auto cells = static_cast<std::uint64_t>(wave.size());
+    input_per_cell_ = input / cells;
+    const std::uint64_t bytes = step.kept ? step.record.saved_bytes() : input;
+    if (step.kept) {
+      bytes_per_cell_ = std::max(bytes_per_cell_, bytes / cells);
     } else {
-      spare = in.data.dim(0) == layers + 1 ? in : Slots{};
-      in = out;
+      step.input = step.output = {};
+      step.state_in.clear();
+      step.state_out.clear();
     }
+    saved_bytes_.push_back(bytes);
+    tape_.push_back(std::move(step));
+    in = out;
   }
   return hidden;
+}
+
+// Whether wave w keeps its record. With kAuto: while, after it, every later wave still has room for its input and
+// state, and the backward of one full wave for what it runs again and for its gradients.
+bool Executor::keeps(const Plan& plan, std::size_t w) const {
+  if (options_.activations != Activations::kAuto) return options_.activations == Activations::kKeep;
+  const auto layers = static_cast<std::uint64_t>(plan.layers);
+  std::uint64_t later = 0;
+  for (std::size_t v = w + 1; v < plan.waves.size(); ++v) later += static_cast<std::uint64_t>(plan.waves[v].size());
+  const std::uint64_t wanted = static_cast<std::uint64_t>(plan.waves[w].size()) * bytes_per_cell_ +
+                               later * input_per_cell_ + 3 * layers * bytes_per_cell_ + capacity_ / 16;
+  return memory_use(model_.stream().device()).current + wanted <= capacity_;
 }
 
 void Executor::backward(const Tensor& dhidden) {
@@ -283,7 +183,7 @@ void Executor::backward(const Tensor& dhidden) {
 
 void Executor::backward_wave(Step& step, const Tensor& dy) {
   const Stream& stream = model_.stream();
-  if (options_.activations == Activations::kRecompute) {
+  if (!step.kept) {
     State scratch;
     for (const Tensor& tensor : step.state) scratch.push_back(Tensor::empty(stream, tensor.shape(), tensor.dtype()));
     const Tensor out = Tensor::empty(stream, dy.shape(), dy.dtype());
@@ -304,7 +204,7 @@ void Executor::backward_wave(Step& step, const Tensor& dy) {
       dstate[i].copy_from(stream, grad);
     }
   }
-  zero_cells(step, dstate_, true);
+  zero_cells(grid_, step.wave, dstate_, options_.k2, stream);
 }
 
 double Executor::min_denominator() const {

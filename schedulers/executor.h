@@ -1,9 +1,8 @@
 // Runs a plan: waves forward, and the same waves in reverse for the gradient. Holds what flows between waves (hidden
 // states, recurrent state, their gradients) and the tape; knows nothing of what a layer does.
 //
-// Without gradients memory does not depend on the number of segments: two buffers of hidden states take turns and the
-// state is updated in place. With gradients every wave keeps its record (Activations::kKeep), or its input and state
-// only, to be run again in backward (kRecompute).
+// With gradients every wave keeps its record (Activations::kKeep), or its input and state only, to be run again in
+// backward (kRecompute). Without, the plan is the Reader's (schedulers/reader.h).
 // Legend: L layers, G layers of a wave, B samples, T rows of a segment, D width, R chosen rows.
 #pragma once
 
@@ -13,18 +12,13 @@
 #include "layers/model.h"
 #include "schedulers/plan.h"
 #include "schedulers/segments.h"
+#include "schedulers/wave_inputs.h"
 
 namespace wt {
 
-// A place in the batch: token `position` of sequence `sequence`.
-struct TokenPlace {
-  std::int32_t sequence = 0;
-  std::int64_t position = 0;
-};
-
 struct ExecutorOptions {
   bool gradients = false;
-  bool training = false;  // dropout is on
+  bool training = false;  // dropout is on; with gradients only
   Activations activations = Activations::kKeep;
   int k2 = 0;  // cut the state's gradient before every segment whose number is a multiple of k2; 0: never
   kernels::DropoutKey dropout;
@@ -58,18 +52,17 @@ class Executor {
     State state;           // (G, B, …) before the wave
     WaveRecord embedding;  // of slot 0, where the wave starts there
     Var embedded;
-    WaveRecord record;  // empty when the wave is run again
+    bool kept = false;  // its record is whole; else the wave is run again
+    WaveRecord record;
     Var input, output;
     std::vector<Var> state_in, state_out;
     Tensor chosen;               // (r) i32: rows of the top layer's (B·T) rows that were chosen
     std::int64_t chosen_at = 0;  // where their gradients lie in dhidden, as listed in order_
   };
 
-  WaveCells make_cells(const Wave& wave, const SegmentGrid& grid) const;
-  Tensor input_rows(const SegmentGrid& grid, int item, const std::vector<std::vector<std::int32_t>>& sequences) const;
   void run_blocks(Step& step, const State& state_out, const Tensor& out, bool recorded);
   void backward_wave(Step& step, const Tensor& dy);
-  void zero_cells(const Step& step, const State& tensors, bool gradients) const;
+  bool keeps(const Plan& plan, std::size_t w) const;
 
   const Model& model_;
   ExecutorOptions options_;
@@ -79,6 +72,9 @@ class Executor {
   std::vector<std::int32_t> order_;  // chosen rows in the order the waves deliver them -> index in `places`
   State dstate_;
   Tensor min_den_;
+  std::uint64_t capacity_ = 0;        // of the device, for Activations::kAuto
+  std::uint64_t bytes_per_cell_ = 0;  // most that a cell of a kept wave has held so far
+  std::uint64_t input_per_cell_ = 0;  // what a cell that is run again holds
   std::vector<std::uint64_t> saved_bytes_;
 };
 

@@ -176,7 +176,10 @@ BenchRow bench_train(Model& model, const TrainBench& settings, const BenchOption
       optimizer->step(1e-6);
     }
   });
-  row.name = cat("train ", settings.schedule, settings.activations == Activations::kKeep ? " keep" : " recompute",
+  row.name = cat("train ", settings.schedule,
+                 settings.activations == Activations::kKeep   ? " keep"
+                 : settings.activations == Activations::kAuto ? " auto"
+                                                              : " recompute",
                  settings.head ? " +head" : "", settings.optimizer ? " +optimizer" : "");
   row.tokens = settings.tokens * settings.batch;
   const double forward = settings.batch * sequence_flops(model, settings.tokens) +

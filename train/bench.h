@@ -51,6 +51,17 @@ BenchRow bench_train(Model& model, const TrainBench& settings, const BenchOption
 BenchRow bench_decode(const Model& model, std::int64_t prompt, std::int64_t new_tokens, int batch,
                       const BenchOptions& options);
 
+// One kernel at the shapes of a full wave.
+struct KernelRow {
+  std::string name;
+  double seconds = 0;  // median
+  double bytes = 0;    // that it must move at least
+  double flops = 0;    // of its matrix products
+};
+// The wave's kernels one by one; the first row is a plain copy, whose rate is the limit for bytes.
+std::vector<KernelRow> bench_kernels(const ModelConfig& config, int batch, const Stream& stream, DType dtype,
+                                     const BenchOptions& options);
+
 // "GEMM", "attention", "memory read/write", "head", "optimizer", "norm and elementwise".
 std::string kernel_class(const std::string& kernel);
 

@@ -166,9 +166,10 @@ void describe_train(Fields& f, Config& config) {
       "wave_schedule", c.wave_schedule,
       {{"diagonal", Schedule::kDiagonal}, {"sequential", Schedule::kSequential}, {"streaming", Schedule::kStreaming}},
       "Which cells run together; results agree to rounding");
-  f.choice<Activations>("activations", c.activations,
-                        {{"keep", Activations::kKeep}, {"recompute", Activations::kRecompute}},
-                        "Keep every wave's activations for backward, or compute them again");
+  f.choice<Activations>(
+      "activations", c.activations,
+      {{"keep", Activations::kKeep}, {"recompute", Activations::kRecompute}, {"auto", Activations::kAuto}},
+      "Keep every wave's activations for backward, compute them again, or keep as many as fit");
   f.integer("k2", c.k2, count(), "Segments between cuts of the gradient through memory, 0 for none");
   f.real("clip_norm", c.clip_norm, at_least(0), "Largest gradient norm, 0 for no limit");
   f.real("clip_value", c.clip_value, at_least(0), "Largest gradient element, 0 for no limit");

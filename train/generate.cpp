@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/random.h"
+#include "kernels/argmax.h"
 #include "schedulers/decoder.h"
 #include "schedulers/executor.h"
 
@@ -78,15 +79,24 @@ std::vector<std::vector<std::int32_t>> generate(const Model& model,
   std::vector<bool> done(prompts.size(), false);
   Context ctx{model.stream(), nullptr, false, 0, 1};
   for (std::int64_t step = 0; step < options.max_new_tokens; ++step) {
-    const Tensor logits = model.head(ctx, decoder.append(open)).value.to_cpu(model.stream()).to(Stream{}, DType::kF64);
+    Tensor logits = model.head(ctx, decoder.append(open)).value;
+    std::vector<std::int32_t> best;
+    if (options.temperature <= 0) {
+      const Tensor index = Tensor::empty(model.stream(), {batch}, DType::kI32);
+      kernels::argmax_rows(model.stream(), logits, index);
+      best = index.to_cpu(model.stream()).to_vector<std::int32_t>();
+    } else {
+      logits = logits.to_cpu(model.stream()).to(Stream{}, DType::kF64);
+    }
     bool any = false;
     for (int i = 0; i < batch; ++i) {
       const auto at = static_cast<std::size_t>(i);
       open[at].clear();
       const double uniform = random.uniform();  // drawn for finished samples too: the others' draws stay the same
       if (done[at]) continue;
-      const std::int32_t id =
-          sample_token(logits.select(i).to_vector<double>(), options.temperature, options.top_p, uniform);
+      const std::int32_t id = !best.empty() ? best[at]
+                                            : sample_token(logits.select(i).to_vector<double>(), options.temperature,
+                                                           options.top_p, uniform);
       results[at].push_back(id);
       if (each) each(i, id);
       done[at] = std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end();

@@ -48,6 +48,7 @@ void dropout_backward(BackwardPass& pass, const DropoutSaved& s) {
 }  // namespace
 
 Var swiglu(Context& ctx, const Var& gate_up) {
+  const OpScope scope("swiglu");
   Shape shape = gate_up.value.shape();
   shape.set(shape.rank() - 1, shape[-1] / 2);
   const Tensor y = Tensor::empty(ctx.stream, shape, gate_up.value.dtype());
@@ -59,6 +60,7 @@ Var swiglu(Context& ctx, const Var& gate_up) {
 }
 
 Var gelu(Context& ctx, const Var& x) {
+  const OpScope scope("gelu");
   const Tensor y = Tensor::empty(ctx.stream, x.value.shape(), x.value.dtype());
   kernels::gelu_forward(ctx.stream, x.value, y);
   if (!ctx.recording()) return y;
@@ -68,6 +70,7 @@ Var gelu(Context& ctx, const Var& x) {
 }
 
 Var dropout(Context& ctx, const Var& x, const Tensor& cell, double p, const kernels::DropoutKey& key) {
+  const OpScope scope("dropout");
   if (p == 0 || !ctx.training) return x;
   const Tensor y = Tensor::empty(ctx.stream, x.value.shape(), x.value.dtype());
   kernels::dropout(ctx.stream, x.value, cell, p, key, y);

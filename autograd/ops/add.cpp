@@ -21,6 +21,7 @@ void backward(BackwardPass& pass, const Saved& s) {
 }  // namespace
 
 Var add(Context& ctx, const Var& x, const Var& y, const Tensor& out) {
+  const OpScope scope("add");
   const Tensor sum =
       out.defined() ? out.reshape(x.value.shape()) : Tensor::empty(ctx.stream, x.value.shape(), x.value.dtype());
   sum.copy_from(ctx.stream, x.value);

@@ -38,6 +38,7 @@ void attention_backward(BackwardPass& pass, const AttentionSaved& s) {
 }  // namespace
 
 Var rotary(Context& ctx, const Var& qkv, const kernels::AttentionHeads& heads, const Tensor& cos_sin) {
+  const OpScope scope("rotary");
   const std::int64_t turned = heads.query + heads.key_value;
   kernels::rotary(ctx.stream, qkv.value, turned, cos_sin, {}, false);
   if (ctx.recording() && qkv.wants_grad()) {
@@ -47,6 +48,7 @@ Var rotary(Context& ctx, const Var& qkv, const kernels::AttentionHeads& heads, c
 }
 
 Var attention(Context& ctx, const Var& qkv, const kernels::AttentionHeads& heads) {
+  const OpScope scope("attention");
   const Shape& s = qkv.value.shape();
   const Tensor out = Tensor::empty(ctx.stream, {s[0], s[1], s[2], heads.query * heads.width}, qkv.value.dtype());
   const Tensor lse = Tensor::empty(ctx.stream, {s[0], s[1], heads.query, s[2]}, wide(qkv.value.dtype()));

@@ -23,6 +23,7 @@ void backward(BackwardPass& pass, const Saved& s) {
 }  // namespace
 
 CrossEntropy cross_entropy(Context& ctx, const Var& logits, const Tensor& target) {
+  const OpScope scope("cross_entropy");
   const std::int64_t r = logits.value.dim(0);
   const Tensor loss = Tensor::empty(ctx.stream, {r}, wide(logits.value.dtype()));
   const Tensor lse = Tensor::empty(ctx.stream, {r}, wide(logits.value.dtype()));

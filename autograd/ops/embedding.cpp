@@ -28,6 +28,7 @@ void backward(BackwardPass& pass, const Saved& s) {
 
 Var embedding(Context& ctx, const EmbeddingTables& tables, const Tensor& rows, const Tensor& position,
               const Tensor& out) {
+  const OpScope scope("embedding");
   kernels::embedding_forward(ctx.stream, rows, position, table(tables.tokens), table(tables.memory),
                              table(tables.positions), out);
   if (!ctx.recording()) return out;

@@ -46,6 +46,7 @@ void backward(BackwardPass& pass, const Saved& s) {
 }  // namespace
 
 Var linear(Context& ctx, const Var& x, const Parameter& weight, const LinearOptions& options) {
+  const OpScope scope("linear");
   const Tensor w = weight.value_slice(ctx.lo, ctx.hi);
   const bool out_in = options.layout == kernels::WeightLayout::kOutIn;
   Shape shape = x.value.shape();

@@ -72,6 +72,7 @@ void write_backward(BackwardPass& pass, const WriteSaved& s) {
 }  // namespace
 
 Var dpfp(Context& ctx, const Var& x, std::int64_t nu) {
+  const OpScope scope("dpfp");
   Shape shape = x.value.shape();
   shape.set(shape.rank() - 1, 2 * nu * shape[-1]);
   const Tensor phi = Tensor::empty(ctx.stream, shape, x.value.dtype());
@@ -84,6 +85,7 @@ Var dpfp(Context& ctx, const Var& x, std::int64_t nu) {
 
 Var memory_read(Context& ctx, const Var& x, const Var& phi, const MemoryState& state, const kernels::Cells& cells,
                 const Tensor& min_den) {
+  const OpScope scope("memory_read");
   const Shape& s = x.value.shape();
   const Tensor y = Tensor::empty(ctx.stream, s, x.value.dtype());
   const Tensor den = Tensor::empty(ctx.stream, {s[0], s[1], s[2]}, wide(x.value.dtype()));
@@ -100,6 +102,7 @@ Var memory_read(Context& ctx, const Var& x, const Var& phi, const MemoryState& s
 MemoryState memory_write(Context& ctx, const Var& keys, const Var& values, const Var& logits, const MemoryState& state,
                          const kernels::Cells& cells, bool correction, const Tensor& a_out, const Tensor& z_out,
                          const Tensor& min_den) {
+  const OpScope scope("memory_write");
   const Shape& s = keys.value.shape();
   const Shape rows{s[0], s[1], s[2]};
   const DType dtype = keys.value.dtype();

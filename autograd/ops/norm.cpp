@@ -55,6 +55,7 @@ void layer_backward(BackwardPass& pass, const LayerSaved& s) {
 }  // namespace
 
 Var rms_norm(Context& ctx, const Var& x, const Parameter& weight, double eps) {
+  const OpScope scope("rms_norm");
   const Tensor in = flat(x.value, x.value.dim(0));
   const Tensor y = Tensor::empty(ctx.stream, x.value.shape(), x.value.dtype());
   const Tensor rstd = Tensor::empty(ctx.stream, {in.dim(0), in.dim(1)}, wide(in.dtype()));
@@ -66,6 +67,7 @@ Var rms_norm(Context& ctx, const Var& x, const Parameter& weight, double eps) {
 }
 
 Var layer_norm(Context& ctx, const Var& x, const Parameter& weight, const Parameter& bias, double eps) {
+  const OpScope scope("layer_norm");
   const Tensor in = flat(x.value, x.value.dim(0));
   const Tensor y = Tensor::empty(ctx.stream, x.value.shape(), x.value.dtype());
   const Tensor mean = Tensor::empty(ctx.stream, {in.dim(0), in.dim(1)}, wide(in.dtype()));

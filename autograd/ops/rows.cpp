@@ -22,6 +22,7 @@ void backward(BackwardPass& pass, const Saved& s) {
 }  // namespace
 
 Var take_rows(Context& ctx, const Var& x, const Tensor& first, std::int64_t count) {
+  const OpScope scope("take_rows");
   const Shape& s = x.value.shape();
   const Tensor y = Tensor::empty(ctx.stream, {s[0], s[1], count, s[3]}, x.value.dtype());
   kernels::take_rows_forward(ctx.stream, x.value, first, y);

@@ -194,6 +194,28 @@ def check(path):
     return worst < 2e-6
 
 
+def prefill(model, c, args):
+    """Seconds to read --prefill tokens segment by segment, weights and activations in --dtype, without the head."""
+    model = model.to(getattr(torch, args.dtype))
+    ids = torch.randint(c["vocab"], (args.batch, args.prefill), device=args.device)
+    sync = (lambda: None) if args.device == "cpu" else torch.cuda.synchronize
+    times = []
+    for _ in range(4):
+        sync()
+        t0 = time.perf_counter()
+        if args.backward:
+            model(ids)[0].mul(1e-3).sum().backward()
+            model.zero_grad(set_to_none=True)
+        else:
+            with torch.no_grad():
+                model(ids)
+        sync()
+        times.append(time.perf_counter() - t0)
+    memory = "" if args.device == "cpu" else f", {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB"
+    what = "forward and backward" if args.backward else "prefill"
+    print(f"{what} of {args.batch} x {args.prefill} tokens: {sorted(times[1:])[1]:.4f} s{memory}")
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name, default in dict(layers=4, hidden=128, heads=4, kv_heads=0, ffn=0, vocab=2048, segment=64, mem_tokens=8, d_mem=16, nu=3,
@@ -203,6 +225,8 @@ def main():
     ap.add_argument("--device", default="cpu")
     ap.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="bfloat16: autocast")
     ap.add_argument("--check", metavar="FILE")
+    ap.add_argument("--prefill", type=int, metavar="TOKENS", help="time reading this many tokens instead, in --dtype, no head")
+    ap.add_argument("--backward", action="store_true", help="with --prefill: forward and backward through all output rows")
     args = ap.parse_args()
     if args.check:
         raise SystemExit(0 if check(args.check) else 1)
@@ -211,6 +235,8 @@ def main():
     c = dict(vars(args), kv_heads=args.kv_heads or args.heads, ffn=args.ffn or 2 * args.hidden, eps=1e-5, tied=False, theta=1e4,
              correction=True, init_std=0.1)
     model = ARMT(c).to(args.device)
+    if args.prefill:
+        return prefill(model, c, args)
     opt = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
     n = args.segments * args.segment
     ids = torch.randint(c["vocab"], (args.batch, n), device=args.device)

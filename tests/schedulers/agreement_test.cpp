@@ -60,7 +60,7 @@ class Agreement : public testing::TestWithParam<Case> {
     State state = model_->new_state(batch_.batch);
     Executor executor(*model_);
     ExecutorOptions options;
-    options.training = options_.training;
+    options.gradients = options.training = options_.training;
     options.dropout = options_.dropout;
     return executor
         .forward(batch_.sequences, grid, make_plan(schedule, model_->num_layers(), grid.segments_by_round), places,
@@ -118,6 +118,7 @@ TEST_P(Agreement, RecomputingChangesNoBit) {
 }
 
 TEST_P(Agreement, ForwardIsTheSameWithAndWithoutATape) {
+  options_.training = false;  // dropout belongs to a tape
   for (const Schedule schedule : {Schedule::kSequential, Schedule::kDiagonal, Schedule::kStreaming}) {
     const StepResult taped = run(schedule);
     Executor executor(*model_);
@@ -169,7 +170,7 @@ TEST(Dropout, ChangesTheResultAndFollowsItsKey) {
   const TokenBatch batch = random_batch({13, 7}, 2, config.vocab_size);
   const auto loss = [&](bool training, std::uint64_t seed, std::uint64_t step) {
     ExecutorOptions options;
-    options.training = training;
+    options.gradients = options.training = training;
     options.dropout = {seed, step, 0};
     Executor executor(*model);
     State state = model->new_state(2);

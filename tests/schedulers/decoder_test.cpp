@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
@@ -100,7 +101,7 @@ TEST_P(Decoding, IsTheForwardPassOfTheLastSegment) {
 
 TEST_P(Decoding, LanesOfDifferentLengthsAreLanesAlone) {
   Decoder together = decoder({0, 1, 2});
-  std::vector<Decoder> alone{decoder({0}), decoder({1}), decoder({2})};
+  std::array<Decoder, 3> alone{decoder({0}), decoder({1}), decoder({2})};
   // Uneven pieces: first the open segments, then a token for some lanes only, then one for all.
   const std::vector<std::vector<Tokens>> steps{
       {open_[0], open_[1], open_[2]}, {{4}, {}, {5, 6}}, {{}, {7}, {}}, {{1}, {2}, {3}}};

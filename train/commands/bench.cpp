@@ -2,6 +2,7 @@
 #include "train/bench.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -136,9 +137,14 @@ void run_train(Options& o) {
   for (const std::int64_t tokens : o.tokens.empty() ? std::vector<std::int64_t>{8192} : o.tokens) {
     for (const std::string& schedule : o.schedules) {
       for (const std::string& activations : o.activations) {
-        TrainBench settings{tokens,   o.batch,
-                            schedule, activations == "keep" ? Activations::kKeep : Activations::kRecompute,
-                            o.head,   o.optimizer};
+        TrainBench settings{tokens,
+                            o.batch,
+                            schedule,
+                            activations == "keep"   ? Activations::kKeep
+                            : activations == "auto" ? Activations::kAuto
+                                                    : Activations::kRecompute,
+                            o.head,
+                            o.optimizer};
         rows.push_back(bench_train(*model, settings, o.bench));
         print_row(rows.back());
       }
@@ -155,6 +161,30 @@ void run_decode(Options& o) {
     print_row(rows.back());
   }
   report(o, *model, rows);
+}
+
+void run_kernels(Options& o) {
+  const DType dtype = dtype_from_name(o.dtype);
+  const Stream stream(device_for(o.device, dtype));
+  const DType computing = stream.device().is_cpu() && dtype == DType::kBF16 ? DType::kF32 : dtype;
+  o.bench.peak_flops = measure_gemm_rate(stream, computing) * 1e9;
+  const std::vector<KernelRow> rows = bench_kernels(model_of(o), o.batch, stream, computing, o.bench);
+  const double copy_rate = rows.front().bytes / rows.front().seconds;
+  std::printf("%s, %s; limits: copy %.0f GB/s, matrix product %.0f TFLOP/s\n", device_text(stream.device()).c_str(),
+              std::string(name_of(computing)).c_str(), copy_rate * 1e-9, o.bench.peak_flops * 1e-12);
+  std::printf("%-26s %10s %10s %10s %10s\n", "", "us", "GB/s", "TFLOP/s", "% of limit");
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const KernelRow& row : rows) {
+    const double limit = std::max(row.bytes / copy_rate, row.flops / o.bench.peak_flops);
+    std::printf("%-26s %10.1f %10.0f %10.1f %10.0f\n", row.name.c_str(), row.seconds * 1e6,
+                row.bytes / row.seconds * 1e-9, row.flops / row.seconds * 1e-12, 100 * limit / row.seconds);
+    list.push_back({{"name", row.name},
+                    {"seconds", row.seconds},
+                    {"bytes", row.bytes},
+                    {"flops", row.flops},
+                    {"share_of_limit", limit / row.seconds}});
+  }
+  if (!o.json.empty()) write_file(o.json, nlohmann::ordered_json{{"kernels", list}}.dump(2) + "\n");
 }
 
 void add_common(CLI::App* command, Options& o, const char* tokens) {
@@ -192,9 +222,9 @@ void add_bench(CLI::App& program) {
   CLI::App* train = command->add_subcommand("train", "Forward and backward, and with flags the rest of a step");
   add_common(train, *o, "Tokens of each sequence (default 8192)");
   train->add_option("--schedule", o->schedules, "diagonal, sequential or streaming")->capture_default_str();
-  train->add_option("--activations", o->activations, "keep, recompute")
+  train->add_option("--activations", o->activations, "keep, recompute, auto")
       ->capture_default_str()
-      ->check(CLI::IsMember({"keep", "recompute"}));
+      ->check(CLI::IsMember({"keep", "recompute", "auto"}));
   train->add_flag("--head", o->head, "With the head and the loss of two answer tokens");
   train->add_flag("--optimizer", o->optimizer, "With clipping and AdamW");
   train->footer("Example: wavetape bench train --preset llama-1b --tokens 8192 --activations keep recompute");
@@ -204,6 +234,10 @@ void add_bench(CLI::App& program) {
   decode->add_option("--new-tokens", o->new_tokens, "Tokens to decode")->capture_default_str();
   decode->footer("Example: wavetape bench decode --preset llama-1b --tokens 512 --new-tokens 128");
   decode->callback([o] { run_decode(*o); });
+  CLI::App* kernels = command->add_subcommand("kernels", "Every kernel at the shapes of a full wave, against limits");
+  add_common(kernels, *o, "Not used");
+  kernels->footer("Example: wavetape bench kernels --preset llama-1b");
+  kernels->callback([o] { run_kernels(*o); });
   command->footer("Example: wavetape bench prefill --preset llama-1b --tokens 131072 --schedule diagonal even");
 }
 

@@ -1,0 +1,68 @@
+// What a wave is given besides hidden states: which cells are at work, token rows, the places whose output is wanted.
+// Legend: L layers, G layers of a wave, B samples, T rows of a segment, M memory rows.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/wave.h"
+#include "layers/model.h"
+#include "schedulers/segments.h"
+
+namespace wt {
+
+// A place in the batch: token `position` of sequence `sequence`.
+struct TokenPlace {
+  std::int32_t sequence = 0;
+  std::int64_t position = 0;
+};
+
+using TokenSequences = std::vector<std::vector<std::int32_t>>;
+
+// Names the wave in the message of whatever fails inside.
+class WaveErrorContext final : public ErrorContext {
+ public:
+  WaveErrorContext(std::size_t number, const Wave& wave) : number_(number), wave_(wave) {}
+  std::string describe() const override { return cat("wave ", number_, ", ", wave_); }
+
+ private:
+  std::size_t number_;
+  const Wave& wave_;
+};
+
+// The rows that each item delivers from the top layer.
+struct Chosen {
+  std::vector<std::int32_t> row;    // in the (B, T) rows of the item
+  std::vector<std::int32_t> index;  // in `places`
+};
+
+// By item. Throws Error where a place lies in no segment. `rows` is T.
+std::vector<Chosen> sort_places(const SegmentGrid& grid, const std::vector<TokenPlace>& places, std::int64_t rows);
+
+// A wave's cells as numbers, before they go to the device.
+struct CellTable {
+  std::vector<std::uint8_t> flags;        // (G, B)
+  std::vector<std::int32_t> rows, first;  // (G, B): rows in use, first memory row
+  std::vector<std::int64_t> number;       // (G, B): the cell's number in the plan
+  bool any_read = false;
+  // All that kernels see, apart from the number.
+  bool same_work(const CellTable& other) const {
+    return flags == other.flags && rows == other.rows && first == other.first;
+  }
+};
+CellTable make_cell_table(const Model& model, const SegmentGrid& grid, const Wave& wave);
+// On the device. `numbered`: with the cells' numbers, which only dropout needs.
+WaveCells upload_cells(const CellTable& table, const Stream& stream, std::int64_t batch, bool numbered);
+
+// Token rows (B, T) of an item's segments, on the CPU: ids, memory rows, padding. Throws Error for an id that is not in
+// the vocabulary: a GPU does not check.
+Tensor input_rows(const Model& model, const SegmentGrid& grid, int item, const TokenSequences& sequences,
+                  std::int64_t rows);
+
+// Zeroes the state of the wave's cells that start a sequence; with k2 > 0 of all whose number is a multiple of k2 too
+// (the gradient that must not leave a cell backwards).
+void zero_cells(const SegmentGrid& grid, const Wave& wave, const State& tensors, int k2, const Stream& stream);
+
+Tensor index_tensor(const Stream& stream, const std::vector<std::int32_t>& values);
+
+}  // namespace wt
