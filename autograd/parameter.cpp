@@ -23,8 +23,11 @@ std::string with_layer(const std::string& pattern, std::int64_t layer) {
   return name;
 }
 
-void draw(const Init& init, std::uint64_t seed, const std::string& name, const Tensor& out) {
-  RandomStream random(seed, random_stream(RandomPurpose::kWeights, hash_name(name)));
+// Numbers [begin, begin + out.numel()) of a published tensor. Where they start in the tensor's random stream follows
+// from their place, so pieces can be drawn in any order.
+void draw(const Init& init, std::uint64_t seed, const std::string& name, std::int64_t begin, const Tensor& out) {
+  const auto start = static_cast<std::uint64_t>(begin) * (init.kind == Init::Kind::kNormal ? 2 : 1);
+  RandomStream random(seed, random_stream(RandomPurpose::kWeights, hash_name(name)), start);
   dispatch_real(out.dtype(), [&]<class T>() {
     T* values = out.data<T>();
     for (std::int64_t i = 0; i < out.numel(); ++i) {
@@ -46,22 +49,35 @@ void draw(const Init& init, std::uint64_t seed, const std::string& name, const T
   });
 }
 
+// A piece of a published tensor: rows [begin, end).
+struct Piece {
+  const PublishedTensor* tensor;
+  std::int64_t begin, end;
+};
+
+std::vector<Piece> pieces_of(const std::vector<PublishedTensor>& tensors) {
+  constexpr std::int64_t kNumbers = 1 << 20;
+  std::vector<Piece> pieces;
+  for (const PublishedTensor& tensor : tensors) {
+    const std::int64_t rows = tensor.value.dim(0),
+                       step = std::max<std::int64_t>(1, kNumbers / (tensor.value.numel() / rows));
+    for (std::int64_t row = 0; row < rows; row += step) pieces.push_back({&tensor, row, std::min(rows, row + step)});
+  }
+  return pieces;
+}
+
 }  // namespace
 
-Parameter::Parameter(ParameterSpec spec, DType stored, DType computing, const Stream& stream)
+Parameter::Parameter(ParameterSpec spec, DType dtype, bool split, const Stream& stream)
     : spec_(std::move(spec)), stream_(stream) {
   Shape shape{spec_.layers == 0 ? 1 : spec_.layers};
   for (const std::int64_t extent : spec_.shape) shape.append(extent);
-  value_ = Tensor::zeros(stream, shape, stored);
-  computing_ = stored == computing ? value_ : Tensor::zeros(stream, shape, computing);
-}
-
-void Parameter::refresh() {
-  if (computing_.dtype() != value_.dtype()) kernels::cast(stream_, value_, computing_);
+  value_ = Tensor::zeros(stream, shape, dtype);
+  if (split) low_ = Tensor::zeros(stream, shape, DType::kI16);
 }
 
 const Tensor& Parameter::grad() const {
-  if (!grad_.defined()) grad_ = Tensor::zeros(stream_, value_.shape(), wide(computing_.dtype()));
+  if (!grad_.defined()) grad_ = Tensor::zeros(stream_, value_.shape(), wide(value_.dtype()));
   return grad_;
 }
 
@@ -99,9 +115,9 @@ Parameter& ParameterStore::add(ParameterSpec spec) {
   for (const auto& other : parameters_) {
     WT_CHECK(other->spec().key != spec.key, "two parameters have the key ", spec.key);
   }
-  const DType computing = spec.shape.rank() == 1 ? wide(dtype_) : dtype_;
-  const DType stored = use_ == WeightUse::kTraining ? wide(dtype_) : computing;
-  parameters_.push_back(std::make_unique<Parameter>(std::move(spec), stored, computing, stream_));
+  const DType dtype = spec.shape.rank() == 1 ? wide(dtype_) : dtype_;
+  const bool split = use_ == WeightUse::kTraining && dtype == DType::kBF16;
+  parameters_.push_back(std::make_unique<Parameter>(std::move(spec), dtype, split, stream_));
   return *parameters_.back();
 }
 
@@ -115,42 +131,60 @@ std::vector<PublishedTensor> ParameterStore::published() const {
   std::vector<PublishedTensor> all;
   for (const auto& parameter : parameters_) {
     const NamedTensors values = parameter->published_views(parameter->value());
-    const NamedTensors grads =
-        parameter->has_grad() ? parameter->published_views(parameter->grad()) : NamedTensors(values.size());
+    const auto views = [&](const Tensor& tensor) {
+      return tensor.defined() ? parameter->published_views(tensor) : NamedTensors(values.size());
+    };
+    const NamedTensors lows = views(parameter->low());
+    const NamedTensors grads = views(parameter->has_grad() ? parameter->grad() : Tensor{});
     const auto& parts = parameter->spec().parts;
     for (std::size_t i = 0; i < values.size(); ++i) {
-      all.push_back(
-          {values[i].first, parameter.get(), parts[i % parts.size()].init, values[i].second, grads[i].second});
+      all.push_back({values[i].first, parameter.get(), parts[i % parts.size()].init, values[i].second, lows[i].second,
+                     grads[i].second});
     }
   }
   return all;
 }
 
-void ParameterStore::initialize(std::uint64_t seed) {
-  // Every tensor has its own stream of numbers, so threads may share the work in any order.
-  const std::vector<PublishedTensor> tensors = published();
-  std::atomic<std::size_t> next{0};
-  const auto work = [&] {
-    for (std::size_t i = next++; i < tensors.size(); i = next++) {
-      const PublishedTensor& tensor = tensors[i];
-      const bool in_place = tensor.value.device().is_cpu() && tensor.value.dtype() != DType::kBF16;
-      const Tensor drawn =
-          in_place ? tensor.value : Tensor::empty(Stream{}, tensor.value.shape(), wide(tensor.value.dtype()));
-      draw(tensor.init, seed, tensor.name, drawn);
-      if (!in_place) tensor.value.copy_from(stream_, drawn.to(Stream{}, tensor.value.dtype()));
-    }
-  };
-  {
-    const std::size_t helpers = count() < (1 << 20) ? 0 : std::max(1u, std::thread::hardware_concurrency()) - 1;
-    std::vector<std::jthread> threads;
-    for (std::size_t i = 0; i < helpers; ++i) threads.emplace_back(work);
-    work();
-  }
-  refresh();
+Tensor PublishedTensor::read(const Stream& stream) const {
+  if (!low.defined()) return value;
+  const Tensor whole = Tensor::empty(stream, value.shape(), DType::kF32);
+  kernels::join_float(stream, value, low, whole);
+  return whole.to_cpu(stream);
 }
 
-void ParameterStore::refresh() {
-  for (const auto& parameter : parameters_) parameter->refresh();
+void PublishedTensor::write(const Stream& stream, const Tensor& source) const {
+  if (low.defined()) {
+    kernels::split_float(stream, source.to(Stream{}, DType::kF32).to(stream), value, low);
+  } else {
+    value.copy_from(stream, source.to(Stream{}, value.dtype()));
+  }
+}
+
+PublishedTensor PublishedTensor::slice(std::int64_t begin, std::int64_t end) const {
+  const auto rows = [&](const Tensor& t) { return t.defined() ? t.slice(begin, end) : t; };
+  return {name, parameter, init, rows(value), rows(low), rows(grad)};
+}
+
+void ParameterStore::initialize(std::uint64_t seed) {
+  const std::vector<PublishedTensor> tensors = published();
+  const std::vector<Piece> pieces = pieces_of(tensors);
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i = next++; i < pieces.size(); i = next++) {
+      const PublishedTensor& tensor = *pieces[i].tensor;
+      const PublishedTensor rows = tensor.slice(pieces[i].begin, pieces[i].end);
+      const std::int64_t first = pieces[i].begin * (tensor.value.numel() / tensor.value.dim(0));
+      const bool in_place = rows.value.device().is_cpu() && rows.value.dtype() != DType::kBF16;
+      const Tensor drawn =
+          in_place ? rows.value : Tensor::empty(Stream{}, rows.value.shape(), wide(rows.value.dtype()));
+      draw(tensor.init, seed, tensor.name, first, drawn);
+      if (!in_place) rows.write(stream_, drawn);
+    }
+  };
+  const std::size_t helpers = count() < (1 << 20) ? 0 : std::max(1u, std::thread::hardware_concurrency()) - 1;
+  std::vector<std::jthread> threads;
+  for (std::size_t i = 0; i < helpers; ++i) threads.emplace_back(work);
+  work();
 }
 
 void ParameterStore::zero_grad() {

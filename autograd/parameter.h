@@ -40,27 +40,26 @@ struct ParameterSpec {
   bool decay = true;  // weight decay applies
 };
 
-// Which numbers a store of bf16 parameters keeps: f32 masters that an optimizer updates, beside the bf16 copies that
-// compute, or those alone.
+// Which numbers a store of bf16 parameters keeps: f32 values that an optimizer updates, in two halves of which the
+// upper one computes (core/split_float.h), or that half alone.
 enum class WeightUse : std::uint8_t { kTraining, kInference };
 
 class Parameter {
  public:
-  // `stored` is the dtype of the value, `computing` that of the copy that matrix products read; equal dtypes share.
-  Parameter(ParameterSpec spec, DType stored, DType computing, const Stream& stream);
+  // `split`: a bf16 value that is the upper half of f32 numbers.
+  Parameter(ParameterSpec spec, DType dtype, bool split, const Stream& stream);
 
   const ParameterSpec& spec() const { return spec_; }
+  // What ops compute with.
   const Tensor& value() const { return value_; }
-  // What ops compute with: the value itself, or its copy in the computing dtype.
-  const Tensor& computing() const { return computing_; }
-  // Makes the copy again after the value was changed.
-  void refresh();
+  // The lower halves (i16), where there are any.
+  const Tensor& low() const { return low_; }
   // Zeroed on first use; gradients are always added to it.
   const Tensor& grad() const;
   bool has_grad() const { return grad_.defined(); }
   void drop_grad() { grad_ = {}; }
   // Layers [lo, hi) as (G, …), to compute with; a parameter of the whole model as (1, …), whatever lo and hi.
-  Tensor value_slice(int lo, int hi) const { return slice(computing_, lo, hi); }
+  Tensor value_slice(int lo, int hi) const { return slice(value_, lo, hi); }
   Tensor grad_slice(int lo, int hi) const { return slice(grad(), lo, hi); }
 
   // A tensor of the value's shape (the value, a gradient, an optimizer's moment) as its published parts, layer by
@@ -75,8 +74,8 @@ class Parameter {
   ParameterSpec spec_;
   Stream stream_;
   Tensor value_;         // (L, …) or (1, …)
-  Tensor computing_;     // same shape
-  mutable Tensor grad_;  // same shape, in the wide dtype of the computing one
+  Tensor low_;           // same shape
+  mutable Tensor grad_;  // same shape, in the value's wide dtype
 };
 
 // A published tensor: a view into a parameter's value and, where there is one, its gradient.
@@ -85,7 +84,15 @@ struct PublishedTensor {
   const Parameter* parameter = nullptr;
   Init init;
   Tensor value;
+  Tensor low;   // undefined where the value is whole
   Tensor grad;  // undefined without gradients
+
+  // The numbers that are saved: the value, or the f32 number that it is half of (then on the CPU).
+  Tensor read(const Stream& stream) const;
+  // From a CPU tensor of the same shape and any floating dtype.
+  void write(const Stream& stream, const Tensor& source) const;
+  // Rows [begin, end).
+  PublishedTensor slice(std::int64_t begin, std::int64_t end) const;
 };
 
 class ParameterStore {
@@ -110,8 +117,6 @@ class ParameterStore {
   // Draws every published tensor from its Init with its own random stream (named by the tensor), so that a value
   // depends on the seed, its name and its shape only: not on the other parameters or the order of registration.
   void initialize(std::uint64_t seed);
-  // Every parameter's computing copy follows its value; to be called after values were written from outside.
-  void refresh();
   // Every trainable parameter has a gradient afterwards, and it is zero.
   void zero_grad();
 

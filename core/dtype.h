@@ -26,7 +26,7 @@ inline float to_float(BFloat16 value) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
 }
 
-enum class DType : std::uint8_t { kF64, kF32, kBF16, kI64, kI32, kU8 };
+enum class DType : std::uint8_t { kF64, kF32, kBF16, kI64, kI32, kI16, kU8 };
 
 constexpr std::size_t size_of(DType dtype) {
   switch (dtype) {
@@ -37,6 +37,7 @@ constexpr std::size_t size_of(DType dtype) {
     case DType::kI32:
       return 4;
     case DType::kBF16:
+    case DType::kI16:
       return 2;
     case DType::kU8:
       return 1;
@@ -65,6 +66,8 @@ constexpr std::string_view name_of(DType dtype) {
       return "i64";
     case DType::kI32:
       return "i32";
+    case DType::kI16:
+      return "i16";
     case DType::kU8:
       return "u8";
   }
@@ -95,6 +98,10 @@ struct DTypeOf<std::int64_t> {
 template <>
 struct DTypeOf<std::int32_t> {
   static constexpr DType value = DType::kI32;
+};
+template <>
+struct DTypeOf<std::int16_t> {
+  static constexpr DType value = DType::kI16;
 };
 template <>
 struct DTypeOf<std::uint8_t> {

@@ -52,6 +52,8 @@ std::string_view stored_name(DType dtype) {
       return "I64";
     case DType::kI32:
       return "I32";
+    case DType::kI16:
+      return "I16";
     case DType::kU8:
       return "U8";
   }
@@ -299,7 +301,8 @@ Tensor SafetensorsFile::tensor(const std::string& name) const {
     }
     return out;
   }
-  for (const DType dtype : {DType::kF64, DType::kF32, DType::kBF16, DType::kI64, DType::kI32, DType::kU8}) {
+  for (const DType dtype :
+       {DType::kF64, DType::kF32, DType::kBF16, DType::kI64, DType::kI32, DType::kI16, DType::kU8}) {
     if (e.dtype != stored_name(dtype) && !(e.dtype == "BOOL" && dtype == DType::kU8)) continue;
     if (reinterpret_cast<std::uintptr_t>(bytes) % size_of(dtype) == 0) {
       return Tensor::view_of(bytes, e.shape, dtype, mapping_);

@@ -9,19 +9,28 @@ namespace wt::kernels {
 // not.
 void sum_of_squares(const Stream& stream, const Tensor& g, const Tensor& out);
 
-// g = clip(g · scale, -limit, limit) elementwise (limit 0: no clipping).
-void scale_and_clip(const Stream& stream, const Tensor& g, double scale, double limit);
-
 // AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", arXiv 1711.05101), step t = 1, 2, …:
+//   g = clip(scale · dw, -limit, limit)   (limit 0: no clipping)
 //   m = β1 m + (1-β1) g,  v = β2 v + (1-β2) g²,
 //   w -= lr ( m/(1-β1ᵗ) / (√(v/(1-β2ᵗ)) + eps) + decay · w )
 struct AdamWStep {
-  double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, decay = 0;
+  double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, decay = 0, scale = 1, limit = 0;
   std::int64_t step = 1;
 };
-// g, m, v, w of one dtype. Where `rounded` is defined (bf16, w's shape) it receives the new w, rounded: the copy that
-// computes.
-void adamw(const Stream& stream, const AdamWStep& options, const Tensor& g, const Tensor& m, const Tensor& v,
-           const Tensor& w, const Tensor& rounded);
+// dw, m, v, w of one dtype; or w in bf16 with `low` (i16), the other half of its f32 values (core/split_float.h), and
+// the rest in f32. dw is only read.
+void adamw(const Stream& stream, const AdamWStep& options, const Tensor& dw, const Tensor& m, const Tensor& v,
+           const Tensor& w, const Tensor& low);
+
+// What both implementations demand.
+inline void check_adamw(const Tensor& dw, const Tensor& m, const Tensor& v, const Tensor& w, const Tensor& low) {
+  WT_CHECK(dw.shape() == w.shape() && m.shape() == w.shape() && v.shape() == w.shape(), "adamw: w is ", w, ", dw ", dw,
+           ", m ", m, ", v ", v);
+  const DType dtype = low.defined() ? DType::kF32 : w.dtype();
+  WT_CHECK(dw.dtype() == dtype && m.dtype() == dtype && v.dtype() == dtype, "adamw: w is ", w, ", dw ", dw, ", m ", m,
+           ", v ", v, ", expected ", name_of(dtype));
+  WT_CHECK(!low.defined() || (low.shape() == w.shape() && low.dtype() == DType::kI16 && w.dtype() == DType::kBF16),
+           "adamw: w is ", w, ", its low half ", low);
+}
 
 }  // namespace wt::kernels

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <vector>
 
+#include "core/split_float.h"
 #include "kernels/adamw.h"
 #include "kernels/eigen_cpu.h"
 #include "kernels/parallel_cpu.h"
@@ -40,38 +41,38 @@ void sum_of_squares(const Stream&, const Tensor& g, const Tensor& out) {
   });
 }
 
-void scale_and_clip(const Stream&, const Tensor& g, double scale, double limit) {
-  dispatch_real(g.dtype(), [&]<class T>() {
-    parallel_ranges(g.numel(), kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
-      auto values = array(g.data<T>() + begin, end - begin);
-      if (limit > 0) {
-        values = (values * T(scale)).max(T(-limit)).min(T(limit));
-      } else {
-        values *= T(scale);
-      }
-    });
-  });
-}
-
-void adamw(const Stream&, const AdamWStep& o, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& w,
-           const Tensor& rounded) {
-  WT_CHECK(g.shape() == w.shape() && m.shape() == w.shape() && v.shape() == w.shape(), "adamw: w is ", w, ", g ", g,
-           ", m ", m, ", v ", v);
-  WT_CHECK(!rounded.defined() || rounded.shape() == w.shape(), "adamw: w is ", w, ", rounded ", rounded);
+void adamw(const Stream&, const AdamWStep& o, const Tensor& dw, const Tensor& m, const Tensor& v, const Tensor& w,
+           const Tensor& low) {
+  check_adamw(dw, m, v, w, low);
   const double correct1 = 1.0 - std::pow(o.beta1, static_cast<double>(o.step));
   const double correct2 = 1.0 - std::pow(o.beta2, static_cast<double>(o.step));
-  dispatch_real(w.dtype(), [&]<class T>() {
+  dispatch_real(dw.dtype(), [&]<class T>() {
     parallel_ranges(w.numel(), kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
-      const auto grad = const_array(g.data<T>() + begin, end - begin);
-      auto first = array(m.data<T>() + begin, end - begin);
-      auto second = array(v.data<T>() + begin, end - begin);
-      auto weight = array(w.data<T>() + begin, end - begin);
-      first = T(o.beta1) * first + T(1 - o.beta1) * grad;
-      second = T(o.beta2) * second + T(1 - o.beta2) * grad.square();
-      weight -= T(o.lr) * (first / T(correct1) / ((second / T(correct2)).sqrt() + T(o.eps)) + T(o.decay) * weight);
-      if (!rounded.defined()) return;
-      for (std::int64_t i = begin; i < end; ++i) {
-        rounded.data<BFloat16>()[i] = to_bfloat16(static_cast<float>(w.data<T>()[i]));
+      const std::int64_t count = end - begin;
+      const auto update = [&](T* values) {
+        Eigen::Array<T, Eigen::Dynamic, 1> grad = const_array(dw.data<T>() + begin, count) * T(o.scale);
+        if (o.limit > 0) grad = grad.max(T(-o.limit)).min(T(o.limit));
+        auto first = array(m.data<T>() + begin, count);
+        auto second = array(v.data<T>() + begin, count);
+        auto weight = array(values, count);
+        first = T(o.beta1) * first + T(1 - o.beta1) * grad;
+        second = T(o.beta2) * second + T(1 - o.beta2) * grad.square();
+        weight -= T(o.lr) * (first / T(correct1) / ((second / T(correct2)).sqrt() + T(o.eps)) + T(o.decay) * weight);
+      };
+      if (!low.defined()) {
+        update(w.data<T>() + begin);
+        return;
+      }
+      std::vector<T> joined(static_cast<std::size_t>(count));
+      for (std::int64_t i = 0; i < count; ++i) {
+        joined[static_cast<std::size_t>(i)] =
+            static_cast<T>(join_float({w.data<BFloat16>()[begin + i].bits, low.data<std::int16_t>()[begin + i]}));
+      }
+      update(joined.data());
+      for (std::int64_t i = 0; i < count; ++i) {
+        const SplitFloat halves = split_float(static_cast<float>(joined[static_cast<std::size_t>(i)]));
+        w.data<BFloat16>()[begin + i] = {halves.high};
+        low.data<std::int16_t>()[begin + i] = halves.low;
       }
     });
   });

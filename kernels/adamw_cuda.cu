@@ -2,6 +2,7 @@
 #include <cmath>
 #include <initializer_list>
 
+#include "core/split_float.h"
 #include "kernels/adamw.h"
 #include "kernels/cuda_common.cuh"
 
@@ -82,38 +83,61 @@ __global__ void __launch_bounds__(kThreads) sum_partial(int count, const double*
   if (threadIdx.x == 0) *out = sum;
 }
 
-template <int N>
-__global__ void __launch_bounds__(kThreads) scale_clip(std::int64_t n, float scale, float limit, float* g) {
-  each_piece<N>(n, [=]<int K>(std::int64_t i) {
-    float x[K];
-    load<K>(g + i, x);
-#pragma unroll
-    for (int j = 0; j < K; ++j) {
-      x[j] *= scale;
-      // Comparisons, not fminf and fmaxf, which would make a limit of a NaN.
-      if (limit > 0) x[j] = x[j] > limit ? limit : x[j] < -limit ? -limit : x[j];
-    }
-    store<K>(g + i, x);
-  });
-}
-
 struct Coefficients {
-  float lr, beta1, rest1, beta2, rest2, correct1, correct2, eps, decay;
+  float lr, beta1, rest1, beta2, rest2, correct1, correct2, eps, decay, scale, limit;
 };
 
-// `rounded` may be null.
-template <int N>
-__global__ void __launch_bounds__(kThreads)
-    update(std::int64_t n, Coefficients o, const float* __restrict__ g, float* __restrict__ m, float* __restrict__ v,
-           float* __restrict__ w, bf16* __restrict__ rounded) {
-  each_piece<N>(n, [=]<int K>(std::int64_t i) {
-    float grad[K], first[K], second[K], weight[K];
-    load<K>(g + i, grad);
-    load<K>(m + i, first);
-    load<K>(v + i, second);
-    load<K>(w + i, weight);
+// Weights as they are stored: f32, or in two halves.
+struct WholeWeights {
+  float* __restrict__ w;
+  template <int K>
+  __device__ void read(std::int64_t i, float (&to)[K]) const {
+    load<K>(w + i, to);
+  }
+  template <int K>
+  __device__ void write(std::int64_t i, const float (&from)[K]) const {
+    store<K>(w + i, from);
+  }
+};
+struct SplitWeights {
+  std::uint16_t* __restrict__ high;
+  std::int16_t* __restrict__ low;
+  template <int K>
+  __device__ void read(std::int64_t i, float (&to)[K]) const {
+    const auto h = *reinterpret_cast<const Vec<std::uint16_t, K>*>(high + i);
+    const auto l = *reinterpret_cast<const Vec<std::int16_t, K>*>(low + i);
+#pragma unroll
+    for (int j = 0; j < K; ++j) to[j] = join_float({h.v[j], l.v[j]});
+  }
+  template <int K>
+  __device__ void write(std::int64_t i, const float (&from)[K]) const {
+    Vec<std::uint16_t, K> h;
+    Vec<std::int16_t, K> l;
 #pragma unroll
     for (int j = 0; j < K; ++j) {
+      const SplitFloat halves = split_float(from[j]);
+      h.v[j] = halves.high;
+      l.v[j] = halves.low;
+    }
+    *reinterpret_cast<Vec<std::uint16_t, K>*>(high + i) = h;
+    *reinterpret_cast<Vec<std::int16_t, K>*>(low + i) = l;
+  }
+};
+
+template <int N, class Weights>
+__global__ void __launch_bounds__(kThreads) update(std::int64_t n, Coefficients o, const float* __restrict__ dw,
+                                                   float* __restrict__ m, float* __restrict__ v, Weights w) {
+  each_piece<N>(n, [=]<int K>(std::int64_t i) {
+    float grad[K], first[K], second[K], weight[K];
+    load<K>(dw + i, grad);
+    load<K>(m + i, first);
+    load<K>(v + i, second);
+    w.template read<K>(i, weight);
+#pragma unroll
+    for (int j = 0; j < K; ++j) {
+      grad[j] *= o.scale;
+      // Comparisons, not fminf and fmaxf, which would make a limit of a NaN.
+      if (o.limit > 0) grad[j] = grad[j] > o.limit ? o.limit : grad[j] < -o.limit ? -o.limit : grad[j];
       first[j] = o.beta1 * first[j] + o.rest1 * grad[j];
       second[j] = o.beta2 * second[j] + o.rest2 * grad[j] * grad[j];
       const float step = first[j] * o.correct1 / (sqrtf(second[j] * o.correct2) + o.eps);
@@ -121,8 +145,7 @@ __global__ void __launch_bounds__(kThreads)
     }
     store<K>(m + i, first);
     store<K>(v + i, second);
-    store<K>(w + i, weight);
-    if (rounded != nullptr) store<K>(rounded + i, weight);
+    w.template write<K>(i, weight);
   });
 }
 
@@ -144,21 +167,9 @@ void sum_of_squares(const Stream& stream, const Tensor& g, const Tensor& out) {
   check_launch("sum_of_squares");
 }
 
-void scale_and_clip(const Stream& stream, const Tensor& g, double scale, double limit) {
-  const std::int64_t n = g.numel();
-  if (n == 0) return;
-  dispatch_width({&g}, [&]<int N>() {
-    scale_clip<N><<<piece_blocks(n, N), kThreads, 0, native(stream)>>>(n, static_cast<float>(scale),
-                                                                       static_cast<float>(limit), g.data<float>());
-  });
-  check_launch("scale_and_clip");
-}
-
-void adamw(const Stream& stream, const AdamWStep& options, const Tensor& g, const Tensor& m, const Tensor& v,
-           const Tensor& w, const Tensor& rounded) {
-  WT_CHECK(g.shape() == w.shape() && m.shape() == w.shape() && v.shape() == w.shape(), "adamw: w is ", w, ", g ", g,
-           ", m ", m, ", v ", v);
-  WT_CHECK(!rounded.defined() || rounded.shape() == w.shape(), "adamw: w is ", w, ", rounded ", rounded);
+void adamw(const Stream& stream, const AdamWStep& options, const Tensor& dw, const Tensor& m, const Tensor& v,
+           const Tensor& w, const Tensor& low) {
+  check_adamw(dw, m, v, w, low);
   const std::int64_t n = w.numel();
   if (n == 0) return;
   const auto step = static_cast<double>(options.step);
@@ -170,11 +181,19 @@ void adamw(const Stream& stream, const AdamWStep& options, const Tensor& g, cons
                        static_cast<float>(1 / (1 - std::pow(options.beta1, step))),
                        static_cast<float>(1 / (1 - std::pow(options.beta2, step))),
                        static_cast<float>(options.eps),
-                       static_cast<float>(options.decay)};
-  dispatch_width({&g, &m, &v, &w, &rounded}, [&]<int N>() {
-    update<N><<<piece_blocks(n, N), kThreads, 0, native(stream)>>>(n, o, g.data<float>(), m.data<float>(),
-                                                                   v.data<float>(), w.data<float>(),
-                                                                   rounded.defined() ? data<bf16>(rounded) : nullptr);
+                       static_cast<float>(options.decay),
+                       static_cast<float>(options.scale),
+                       static_cast<float>(options.limit)};
+  dispatch_width({&dw, &m, &v, &w, &low}, [&]<int N>() {
+    const auto run = [&](auto weights) {
+      update<N><<<piece_blocks(n, N), kThreads, 0, native(stream)>>>(n, o, dw.data<float>(), m.data<float>(),
+                                                                     v.data<float>(), weights);
+    };
+    if (low.defined()) {
+      run(SplitWeights{static_cast<std::uint16_t*>(w.raw()), low.data<std::int16_t>()});
+    } else {
+      run(WholeWeights{w.data<float>()});
+    }
   });
   check_launch("adamw");
 }

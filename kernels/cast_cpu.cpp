@@ -1,5 +1,6 @@
 #include <type_traits>
 
+#include "core/split_float.h"
 #include "kernels/cast.h"
 #include "kernels/parallel_cpu.h"
 
@@ -44,6 +45,26 @@ void cast(const Stream&, const Tensor& x, const Tensor& y) {
         for (std::int64_t i = begin; i < end; ++i) to[i] = convert<To>(from[i]);
       });
     });
+  });
+}
+
+void split_float(const Stream&, const Tensor& x, const Tensor& high, const Tensor& low) {
+  check_halves(x, high, low);
+  parallel_ranges(x.numel(), kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const SplitFloat halves = wt::split_float(x.data<float>()[i]);
+      high.data<BFloat16>()[i] = {halves.high};
+      low.data<std::int16_t>()[i] = halves.low;
+    }
+  });
+}
+
+void join_float(const Stream&, const Tensor& high, const Tensor& low, const Tensor& x) {
+  check_halves(x, high, low);
+  parallel_ranges(x.numel(), kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      x.data<float>()[i] = wt::join_float({high.data<BFloat16>()[i].bits, low.data<std::int16_t>()[i]});
+    }
   });
 }
 

@@ -1,3 +1,4 @@
+#include "core/split_float.h"
 #include "kernels/cast.h"
 #include "kernels/packed_cuda.cuh"
 
@@ -36,7 +37,41 @@ void launch(const Stream& stream, const From* x, std::int64_t count, To* y) {
   cast_kernel<From, To, N><<<lone_blocks(ceil_div(count, kInFlight)), kLoneThreads, 0, native(stream)>>>(x, count, y);
 }
 
+// One element each way; neighbouring threads touch neighbouring elements.
+__global__ void __launch_bounds__(kLoneThreads)
+    split_kernel(const float* __restrict__ x, std::int64_t count, std::uint16_t* __restrict__ high,
+                 std::int16_t* __restrict__ low) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * kLoneThreads + threadIdx.x;
+  if (i >= count) return;
+  const SplitFloat halves = wt::split_float(x[i]);
+  high[i] = halves.high;
+  low[i] = halves.low;
+}
+
+__global__ void __launch_bounds__(kLoneThreads)
+    join_kernel(const std::uint16_t* __restrict__ high, const std::int16_t* __restrict__ low, std::int64_t count,
+                float* __restrict__ x) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * kLoneThreads + threadIdx.x;
+  if (i < count) x[i] = wt::join_float({high[i], low[i]});
+}
+
 }  // namespace
+
+void split_float(const Stream& stream, const Tensor& x, const Tensor& high, const Tensor& low) {
+  check_halves(x, high, low);
+  if (x.numel() == 0) return;
+  split_kernel<<<lone_blocks(x.numel()), kLoneThreads, 0, native(stream)>>>(
+      x.data<float>(), x.numel(), static_cast<std::uint16_t*>(high.raw()), low.data<std::int16_t>());
+  check_launch("split_float");
+}
+
+void join_float(const Stream& stream, const Tensor& high, const Tensor& low, const Tensor& x) {
+  check_halves(x, high, low);
+  if (x.numel() == 0) return;
+  join_kernel<<<lone_blocks(x.numel()), kLoneThreads, 0, native(stream)>>>(
+      static_cast<const std::uint16_t*>(high.raw()), low.data<std::int16_t>(), x.numel(), x.data<float>());
+  check_launch("join_float");
+}
 
 void cast(const Stream& stream, const Tensor& x, const Tensor& y) {
   WT_CHECK(x.shape() == y.shape(), "cast: x is ", x, ", y is ", y);

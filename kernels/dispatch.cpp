@@ -43,13 +43,14 @@ WT_BACKENDS(swiglu_backward)
 WT_BACKENDS(gelu_forward)
 WT_BACKENDS(gelu_backward)
 WT_BACKENDS(sum_of_squares)
-WT_BACKENDS(scale_and_clip)
 WT_BACKENDS(adamw)
 WT_BACKENDS(argmax_rows)
 WT_BACKENDS(attention_forward)
 WT_BACKENDS(attention_backward)
 WT_BACKENDS(attention_cached)
 WT_BACKENDS(cast)
+WT_BACKENDS(split_float)
+WT_BACKENDS(join_float)
 WT_BACKENDS(cross_entropy_forward)
 WT_BACKENDS(cross_entropy_backward)
 WT_BACKENDS(dpfp_forward)
@@ -92,12 +93,9 @@ void gelu_backward(const Stream& stream, const Tensor& dout, const Tensor& x, co
 void sum_of_squares(const Stream& stream, const Tensor& g, const Tensor& out) {
   WT_RUN(sum_of_squares, stream, g, out);
 }
-void scale_and_clip(const Stream& stream, const Tensor& g, double scale, double limit) {
-  WT_RUN(scale_and_clip, stream, g, scale, limit);
-}
-void adamw(const Stream& stream, const AdamWStep& options, const Tensor& g, const Tensor& m, const Tensor& v,
-           const Tensor& w, const Tensor& rounded) {
-  WT_RUN(adamw, stream, options, g, m, v, w, rounded);
+void adamw(const Stream& stream, const AdamWStep& options, const Tensor& dw, const Tensor& m, const Tensor& v,
+           const Tensor& w, const Tensor& low) {
+  WT_RUN(adamw, stream, options, dw, m, v, w, low);
 }
 void argmax_rows(const Stream& stream, const Tensor& x, const Tensor& index) {
   WT_RUN(argmax_rows, stream, x, index);
@@ -116,6 +114,12 @@ void attention_cached(const Stream& stream, const Tensor& qkv, const AttentionHe
 }
 void cast(const Stream& stream, const Tensor& x, const Tensor& y) {
   WT_RUN(cast, stream, x, y);
+}
+void split_float(const Stream& stream, const Tensor& x, const Tensor& high, const Tensor& low) {
+  WT_RUN(split_float, stream, x, high, low);
+}
+void join_float(const Stream& stream, const Tensor& high, const Tensor& low, const Tensor& x) {
+  WT_RUN(join_float, stream, high, low, x);
 }
 void cross_entropy_forward(const Stream& stream, const Tensor& logits, const Tensor& target, const Tensor& loss,
                            const Tensor& lse, const Tensor& correct) {

@@ -1,6 +1,7 @@
 #include "kernels/cuda_common.cuh"
 #include "kernels/gemm_cuda.h"
 #include "kernels/linear.h"
+#include "kernels/linear_few_rows_cuda.h"
 
 namespace wt::kernels::cuda {
 namespace {
@@ -72,8 +73,7 @@ void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, Weig
   if (residual.defined()) WT_CHECK_SHAPE("linear", residual, e.g, e.r, e.o);
   WT_CHECK(!residual.defined() || residual.dtype() == y.dtype(), "linear: the residual is ", residual, ", y ", y);
   if (y.numel() == 0) return;
-  Matrix c_in = rows_of(y);
-  float beta = 0;
+  Tensor added = residual;  // what the product is added to
   if (bias.defined()) {
     dispatch_float("linear", x.dtype(), [&]<class T>() {
       const auto blocks = static_cast<unsigned>(ceil_div(y.numel(), kThreads));
@@ -87,12 +87,11 @@ void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, Weig
       }
       check_launch("linear");
     });
-    beta = 1;
-  } else if (residual.defined()) {
-    c_in = rows_of(residual);
-    beta = 1;
+    added = y;
   }
-  gemm(stream, e.g, e.r, e.o, e.i, 1, rows_of(x), rows_of(w, layout == WeightLayout::kOutIn), beta, c_in, rows_of(y));
+  if (layout == WeightLayout::kOutIn && linear_few_rows(stream, x, w, added, y)) return;
+  gemm(stream, e.g, e.r, e.o, e.i, 1, rows_of(x), rows_of(w, layout == WeightLayout::kOutIn), added.defined() ? 1 : 0,
+       rows_of(added.defined() ? added : y), rows_of(y));
 }
 
 void linear_backward_input(const Stream& stream, const Tensor& dy, const Tensor& w, WeightLayout layout,

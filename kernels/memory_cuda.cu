@@ -152,6 +152,52 @@ __global__ void __launch_bounds__(kRowThreads)
   fold_minimum(least, min_den);
 }
 
+// The read of a decoding step, one row a cell: y = x + (φ A) / c with A read once and as it is. A block makes 32
+// columns; eight lanes share a row of A, and 32 such groups take every 32nd row each.
+constexpr int kLoneColumns = 32, kLoneGroups = kRowThreads / 8;
+
+template <class T>
+__global__ void __launch_bounds__(kRowThreads)
+    read_lone_rows(Extents e, const T* x, const T* phi, const float* a, const float* z, const std::uint8_t* flags,
+                   const std::int32_t* used, T* y, float* den, float* min_den) {
+  __shared__ float scratch[kRowThreads / 32], sums[kLoneGroups][kLoneColumns];
+  const std::int64_t cell = blockIdx.y;
+  const int p = static_cast<int>(e.p), group = static_cast<int>(threadIdx.x) / 8;
+  const int piece = static_cast<int>(threadIdx.x) % 8 * 4;
+  const std::int64_t column = std::int64_t{blockIdx.x} * kLoneColumns + piece;
+  const bool reading = reads(flags[cell]);
+  phi += cell * p;
+  float c = kEpsilon, out[4] = {};
+  if (reading) {
+    float mass = 0;
+    for (int i = static_cast<int>(threadIdx.x); i < p; i += kRowThreads) mass += to_float(phi[i]) * z[cell * p + i];
+    c += block_sum<kRowThreads>(mass, scratch);
+    if (column < e.d) {
+#pragma unroll 4
+      for (int i = group; i < p; i += kLoneGroups) {
+        float row[4];
+        load<4>(a + (cell * p + i) * e.d + column, row);
+        const float feature = to_float(phi[i]);
+#pragma unroll
+        for (int j = 0; j < 4; ++j) out[j] += feature * row[j];
+      }
+    }
+  }
+#pragma unroll
+  for (int j = 0; j < 4; ++j) sums[group][piece + j] = out[j];
+  __syncthreads();
+  const std::int64_t mine = std::int64_t{blockIdx.x} * kLoneColumns + threadIdx.x;
+  if (threadIdx.x < kLoneColumns && mine < e.d) {
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < kLoneGroups; ++i) sum += sums[i][threadIdx.x];
+    y[cell * e.d + mine] = from_float<T>(to_float(x[cell * e.d + mine]) + sum / c);
+  }
+  if (blockIdx.x != 0 || threadIdx.x != 0) return;
+  den[cell] = c;
+  if (reading && used[cell] > 0 && min_den != nullptr) atomicMin(reinterpret_cast<int*>(min_den), __float_as_int(c));
+}
+
 // psi and factor (f) may be null: nobody wants the gradient of the state.
 template <class T, int N>
 __global__ void __launch_bounds__(kRowThreads)
@@ -341,6 +387,16 @@ void memory_read_forward(const Stream& stream, const Tensor& x, const Tensor& ph
   WT_CHECK_SHAPE("memory_read", y, e.g, e.b, e.t, e.d);
   WT_CHECK_SHAPE("memory_read", den, e.g, e.b, e.t);
   if (e.rows() == 0) return;
+  if (e.t == 1 && e.d % 4 == 0 && e.cells() <= 65535 && reinterpret_cast<std::uintptr_t>(a.raw()) % 16 == 0) {
+    dispatch_float("memory_read", x.dtype(), [&]<class T>() {
+      const dim3 grid(static_cast<unsigned>(ceil_div(e.d, kLoneColumns)), static_cast<unsigned>(e.cells()));
+      read_lone_rows<T><<<grid, kRowThreads, 0, native(stream)>>>(
+          e, data<T>(x), data<T>(phi), a.data<float>(), z.data<float>(), cells.flags.data<std::uint8_t>(),
+          cells.rows.data<std::int32_t>(), data<T>(y), den.data<float>(), optional(min_den));
+    });
+    check_launch("memory_read");
+    return;
+  }
   const Tensor psi = Tensor::empty(stream, phi.shape(), phi.dtype());
   dispatch_float("memory_read", x.dtype(), [&]<class T>() {
     dispatch_width<T>(e.p, {&phi, &z, &psi}, [&]<int N>() {

@@ -172,8 +172,7 @@ BenchRow bench_train(Model& model, const TrainBench& settings, const BenchOption
     }
     if (optimizer) {
       const double norm = optimizer->grad_norm();
-      optimizer->scale_gradients(norm > 1 ? 1 / norm : 1, 0);
-      optimizer->step(1e-6);
+      optimizer->step(1e-6, norm > 1 ? 1 / norm : 1);
     }
   });
   row.name = cat("train ", settings.schedule,
@@ -209,6 +208,14 @@ BenchRow bench_decode(const Model& model, std::int64_t prompt, std::int64_t new_
     if (i >= options.warmup) times.push_back(steady_seconds() - start);
   }
   set_times(row, std::move(times));
+  if (options.profile) {
+    // The prompt included: it cannot be told apart. Without graphs, which hide the kernels from the profiler.
+    kernels::Profile profile(model.stream());
+    const double start = steady_seconds();
+    generate(model, prompts, generation, {});
+    row.profiled_seconds = steady_seconds() - start;
+    row.kernels = profile.times();
+  }
   row.name = "decode";
   row.tokens = new_tokens * batch;
   row.peak_bytes = memory_use(model.stream().device()).peak;
@@ -223,7 +230,7 @@ std::string kernel_class(const std::string& kernel) {
   if (has("attention") || has("rotary")) return "attention";
   if (has("memory") || has("dpfp")) return "memory read/write";
   if (has("cross_entropy") || has("argmax")) return "head";
-  if (has("adamw") || has("squares") || has("clip")) return "optimizer";
+  if (has("adamw") || has("squares")) return "optimizer";
   return "norm and elementwise";
 }
 

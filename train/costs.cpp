@@ -39,14 +39,17 @@ double sequence_flops(const Model& model, std::int64_t tokens) {
 double measure_gemm_rate(const Stream& stream, DType dtype) {
   const bool gpu = stream.device().is_cuda();
   const std::int64_t n = gpu ? 8192 : 1024;
-  // Numbers of a real product's spread: on zeros a GPU runs faster than it ever will.
-  std::vector<float> values(static_cast<std::size_t>(n * n));
+  // Numbers of a real product's spread: on zeros a GPU runs faster than it ever will. Some rows of them, repeated.
+  const std::int64_t rows = 128;
+  std::vector<float> values(static_cast<std::size_t>(rows * n));
   std::uint32_t state = 1;
   for (float& value : values) {
     state = state * 1664525u + 1013904223u;
     value = static_cast<float>(state >> 8) * 0x1p-23f - 1.0f;
   }
-  const Tensor a = Tensor::from<float>({1, n, n}, values).to(stream, dtype);
+  const Tensor drawn = Tensor::from<float>({rows, n}, values).to(stream, dtype);
+  const Tensor a = Tensor::empty(stream, {1, n, n}, dtype);
+  for (std::int64_t row = 0; row < n; row += rows) a.select(0).slice(row, row + rows).copy_from(stream, drawn);
   const Tensor c = Tensor::empty(stream, {1, n, n}, dtype);
   double best = 0;
   for (int repeat = 0; repeat < 4; ++repeat) {
@@ -74,12 +77,14 @@ MemoryEstimate estimate_memory(const ModelConfig& c, std::int64_t parameters, st
     per_row += d + c.armt.d_mem + p + 1;
     per_cell = p * d + p + m * (2 * d + 2 * p + c.armt.d_mem);
   }
-  const std::int64_t kept = activations == Activations::kKeep ? per_row * rows + per_cell : d * rows + p * d + p;
+  const std::int64_t kept = activations != Activations::kRecompute ? per_row * rows + per_cell : d * rows + p * d + p;
   const auto size = static_cast<std::uint64_t>(element);
+  // Weights, gradients, moments and the state are never narrower than f32 (core/split_float.h).
+  const std::uint64_t whole = std::max<std::uint64_t>(size, 4);
   MemoryEstimate estimate;
-  estimate.weights = static_cast<std::uint64_t>(parameters) * size;
+  estimate.weights = static_cast<std::uint64_t>(parameters) * whole;
   estimate.training = 3 * estimate.weights;
-  estimate.state = 2 * static_cast<std::uint64_t>(c.num_layers * batch * (p * d + p)) * size;
+  estimate.state = 2 * static_cast<std::uint64_t>(c.num_layers * batch * (p * d + p)) * whole;
   std::int64_t cells = c.num_layers * segments * kept;
   // One wave is run again at a time.
   if (activations == Activations::kRecompute) {

@@ -142,12 +142,11 @@ void load_weights(Model& model, const std::string& weights, bool fresh_memory) {
     // GPT-2's position table grows by the memory's rows when a plain one is wrapped.
     const bool grown = fresh_memory && file->shape(name).rank() == 2 && tensor.value.shape().rank() == 2 &&
                        name.find("wpe") != std::string::npos && file->shape(name)[0] < tensor.value.dim(0);
-    const Tensor target = grown ? tensor.value.slice(0, file->shape(name)[0]) : tensor.value;
-    WT_CHECK(file->shape(name) == target.shape(), file->path(), ": tensor ", name, " is ", file->shape(name),
-             ", the model expects ", target.shape());
-    target.copy_from(model.stream(), file->tensor(name).to(Stream{}, target.dtype()));
+    const PublishedTensor target = grown ? tensor.slice(0, file->shape(name)[0]) : tensor;
+    WT_CHECK(file->shape(name) == target.value.shape(), file->path(), ": tensor ", name, " is ", file->shape(name),
+             ", the model expects ", target.value.shape());
+    target.write(model.stream(), file->tensor(name));
   }
-  model.parameters().refresh();
   for (const auto& [canonical, place] : found) {
     if (used.count(canonical) > 0 ||
         (config.tie_word_embeddings && canonical.find("lm_head.weight") != std::string::npos)) {
@@ -160,7 +159,9 @@ void load_weights(Model& model, const std::string& weights, bool fresh_memory) {
 
 NamedTensors published_weights(const Model& model) {
   NamedTensors tensors;
-  for (const PublishedTensor& tensor : model.parameters().published()) tensors.emplace_back(tensor.name, tensor.value);
+  for (const PublishedTensor& tensor : model.parameters().published()) {
+    tensors.emplace_back(tensor.name, tensor.read(model.stream()));
+  }
   return tensors;
 }
 

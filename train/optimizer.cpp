@@ -13,7 +13,7 @@ AdamW::AdamW(ParameterStore& store, const OptimizerConfig& config, const Stream&
   for (const auto& parameter : store.all()) {
     if (!parameter->trainable) continue;
     const Shape& shape = parameter->value().shape();
-    const DType dtype = parameter->value().dtype();
+    const DType dtype = wide(parameter->value().dtype());
     moments_.push_back({parameter.get(), Tensor::zeros(stream_, shape, dtype), Tensor::zeros(stream_, shape, dtype)});
   }
 }
@@ -29,20 +29,13 @@ double AdamW::grad_norm() const {
   return std::sqrt(sum);
 }
 
-void AdamW::scale_gradients(double scale, double clip_value) {
-  if (scale == 1 && clip_value == 0) return;
-  for (const Moments& m : moments_) kernels::scale_and_clip(stream_, m.parameter->grad(), scale, clip_value);
-}
-
-void AdamW::step(double lr) {
+void AdamW::step(double lr, double scale, double clip_value) {
   ++num_steps_;
   for (const Moments& m : moments_) {
     const kernels::AdamWStep options{
-        lr,        config_.beta1, config_.beta2, config_.eps, m.parameter->spec().decay ? config_.weight_decay : 0,
-        num_steps_};
-    const bool rounds = m.parameter->computing().dtype() != m.parameter->value().dtype();
-    kernels::adamw(stream_, options, m.parameter->grad(), m.first, m.second, m.parameter->value(),
-                   rounds ? m.parameter->computing() : Tensor{});
+        lr,    config_.beta1, config_.beta2, config_.eps, m.parameter->spec().decay ? config_.weight_decay : 0,
+        scale, clip_value,    num_steps_};
+    kernels::adamw(stream_, options, m.parameter->grad(), m.first, m.second, m.parameter->value(), m.parameter->low());
   }
 }
 

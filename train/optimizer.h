@@ -14,10 +14,9 @@ class AdamW {
 
   // √Σ g² over all trainable parameters; not finite where any gradient is not.
   double grad_norm() const;
-  // Gradients times `scale`, then elements limited to ±clip_value (0: no limit).
-  void scale_gradients(double scale, double clip_value);
-  // One update with this learning rate.
-  void step(double lr);
+  // One update with this learning rate, from the gradients times `scale`, their elements then limited to ±clip_value
+  // (0: no limit).
+  void step(double lr, double scale = 1, double clip_value = 0);
 
   std::int64_t num_steps() const { return num_steps_; }
   // Moments to zero, step 0: what a curriculum stage starts with.

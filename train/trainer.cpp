@@ -186,9 +186,8 @@ Trainer::StepResult Trainer::train_step(const StageConfig& stage, Loader<TokenBa
   result.applied = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
   if (result.applied) {
     const double limit = config_.train.clip_norm;
-    optimizer_->scale_gradients(limit > 0 && result.grad_norm > limit ? limit / result.grad_norm : 1.0,
-                                config_.train.clip_value);
-    optimizer_->step(result.lr);
+    optimizer_->step(result.lr, limit > 0 && result.grad_norm > limit ? limit / result.grad_norm : 1.0,
+                     config_.train.clip_value);
   }
   return result;
 }

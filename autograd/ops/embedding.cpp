@@ -4,7 +4,7 @@ namespace wt::ops {
 namespace {
 
 Tensor table(const Parameter* p) {
-  return p == nullptr ? Tensor{} : p->computing().select(0);
+  return p == nullptr ? Tensor{} : p->value().select(0);
 }
 Tensor table_grad(const Parameter* p) {
   return p == nullptr || !p->trainable ? Tensor{} : p->grad().select(0);

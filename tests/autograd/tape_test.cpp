@@ -123,6 +123,58 @@ TEST(Parameters, PublishedViewsShareMemory) {
   EXPECT_FALSE(store.published()[3].grad.defined());
 }
 
+TEST(Parameters, TrainingInBf16KeepsWholeNumbers) {
+  for (const WeightUse use : {WeightUse::kTraining, WeightUse::kInference}) {
+    ParameterStore store(DType::kBF16, {}, use);
+    store.add({"w", 2, {4, 3}, {{"l.{l}.a", 0, 1, Init::ones()}, {"l.{l}.b", 1, 4, Init::normal(1)}}});
+    store.add({"norm", 0, {3}, {{"norm", 0, 3, Init::ones()}}});
+    store.initialize(1);
+    const auto all = store.published();
+    EXPECT_EQ(all[1].value.dtype(), DType::kBF16);
+    EXPECT_EQ(all[4].value.dtype(), DType::kF32);  // vectors are never halved
+    EXPECT_FALSE(all[4].low.defined());
+    const Tensor numbers = Tensor::from<double>({3, 3}, {1.0 / 3, -2.0 / 3, 1e-3, 1e10, 0, -1, 7e-20, 3.1415926, 2});
+    all[1].write(Stream{}, numbers);
+    all[1].slice(1, 2).write(Stream{}, Tensor::from<double>({1, 3}, {0.1, 0.2, 0.3}));
+    const Tensor read = all[1].read(Stream{});
+    const bool whole = use == WeightUse::kTraining;
+    EXPECT_EQ(all[1].low.defined(), whole);
+    EXPECT_EQ(read.dtype(), whole ? DType::kF32 : DType::kBF16);
+    std::vector<double> want = numbers.to_vector<double>();
+    want[3] = 0.1, want[4] = 0.2, want[5] = 0.3;
+    const Tensor exact = Tensor::from<double>({3, 3}, want);
+    const Stream cpu;
+    EXPECT_EQ(
+        read.to(cpu, DType::kF64).to_vector<double>(),
+        (whole ? exact.to(cpu, DType::kF32) : exact.to(cpu, DType::kBF16)).to(cpu, DType::kF64).to_vector<double>());
+    store.zero_grad();
+    EXPECT_EQ(store.published()[1].grad.dtype(), DType::kF32);
+  }
+}
+
+TEST(Parameters, PiecesOfALargeTensorAreOneStream) {
+  // Two pieces and a bit, drawn by several threads: the numbers of one stream in order.
+  const std::int64_t rows = 2050, width = 1024;
+  ParameterStore store(DType::kF32);
+  const Parameter& p = store.add({"w", 0, {rows, width}, {{"w", 0, rows, Init::normal(2)}}});
+  store.initialize(5);
+  ParameterStore small(DType::kF32);
+  const Parameter& first = small.add({"w", 0, {3, width}, {{"w", 0, 3, Init::normal(2)}}});
+  small.initialize(5);
+  const float* values = p.value().data<float>();
+  for (std::int64_t i = 0; i < 3 * width; ++i) ASSERT_EQ(values[i], first.value().data<float>()[i]);
+  double sum = 0, squares = 0;
+  for (std::int64_t i = 0; i < rows * width; ++i)
+    sum += values[i], squares += static_cast<double>(values[i]) * values[i];
+  const double n = static_cast<double>(rows * width);
+  EXPECT_NEAR(sum / n, 0, 5 * 2 / std::sqrt(n));
+  EXPECT_NEAR(squares / n, 4, 5 * 4 * std::sqrt(2 / n));
+  // No piece repeats another.
+  const std::int64_t piece = 1024 * width;
+  EXPECT_NE(values[0], values[piece]);
+  EXPECT_NE(values[piece], values[2 * piece]);
+}
+
 TEST(Parameters, ZeroGradZeroes) {
   ParameterStore store(DType::kF32);
   Parameter& p = store.add({"p", 0, {3}, {{"p", 0, 3, Init::ones()}}});

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/shape.h"
+#include "core/split_float.h"
 #include "core/tensor.h"
 #include "core/text.h"
 #include "core/wave.h"
@@ -70,14 +71,15 @@ TEST(ErrorContexts, SurviveAnException) {
 TEST(DTypes, NamesSizesAndKinds) {
   const std::vector<std::tuple<DType, std::string, std::size_t, bool>> expected = {
       {DType::kF64, "f64", 8, true},  {DType::kF32, "f32", 4, true},  {DType::kBF16, "bf16", 2, true},
-      {DType::kI64, "i64", 8, false}, {DType::kI32, "i32", 4, false}, {DType::kU8, "u8", 1, false}};
+      {DType::kI64, "i64", 8, false}, {DType::kI32, "i32", 4, false}, {DType::kI16, "i16", 2, false},
+      {DType::kU8, "u8", 1, false}};
   for (const auto& [dtype, name, size, floating] : expected) {
     EXPECT_EQ(name_of(dtype), name);
     EXPECT_EQ(dtype_from_name(name), dtype);
     EXPECT_EQ(size_of(dtype), size);
     EXPECT_EQ(is_floating(dtype), floating);
   }
-  EXPECT_ERROR(dtype_from_name("f16"), UsageError, "unknown dtype 'f16': expected f64, f32, bf16, i64, i32 or u8");
+  EXPECT_ERROR(dtype_from_name("f16"), UsageError, "unknown dtype 'f16': expected f64, f32, bf16, i64, i32, i16 or u8");
 }
 
 TEST(DTypes, DispatchRunsTheRightTypeAndRefusesOthers) {
@@ -110,6 +112,26 @@ TEST(BFloat16, EveryValueSurvivesTheWayThroughFloat) {
     const BFloat16 value{static_cast<std::uint16_t>(bits)};
     if (std::isnan(to_float(value))) continue;
     ASSERT_EQ(to_bfloat16(to_float(value)).bits, bits);
+  }
+}
+
+TEST(SplitFloat, HalvesGiveTheNumberBack) {
+  const auto check = [](std::uint32_t bits) {
+    const auto x = std::bit_cast<float>(bits);
+    const SplitFloat halves = split_float(x);
+    const float upper = to_float(BFloat16{halves.high}), back = join_float(halves);
+    if (std::isnan(x)) {
+      ASSERT_TRUE(std::isnan(upper) && std::isnan(back)) << std::hex << bits;
+      return;
+    }
+    ASSERT_EQ(std::bit_cast<std::uint32_t>(back), bits) << std::hex << bits;
+    // The upper half is the nearest bfloat16; only a tie may go the other way.
+    const bool tie = (bits & 0xffffu) == 0x8000u;
+    ASSERT_TRUE(tie || halves.high == to_bfloat16(x).bits) << std::hex << bits;
+  };
+  // Every sign and exponent with the mantissas at which rounding changes its mind.
+  for (std::uint32_t high = 0; high < 0x10000; ++high) {
+    for (const std::uint32_t low : {0u, 1u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu}) check((high << 16) | low);
   }
 }
 

@@ -67,6 +67,20 @@ TEST(GpuCast, NotANumberStaysOne) {
   for (const float value : full.to_cpu(gpu()).to_vector<float>()) EXPECT_TRUE(std::isnan(value));
 }
 
+TEST(GpuCast, HalvesAsOnTheCpu) {
+  for (const Shape& shape : kShapes) {
+    const Tensor x = numbers(shape), high = poisoned(shape, DType::kBF16), low = poisoned(shape, DType::kI16);
+    const Tensor cpu_high = Tensor::empty(kCpu, shape, DType::kBF16), cpu_low = Tensor::empty(kCpu, shape, DType::kI16);
+    split_float(gpu(), upload(x), high, low);
+    split_float(kCpu, x, cpu_high, cpu_low);
+    EXPECT_TRUE(same_bytes(high, cpu_high)) << shape.str();
+    EXPECT_TRUE(same_bytes(low, cpu_low)) << shape.str();
+    const Tensor back = poisoned(shape, DType::kF32);
+    join_float(gpu(), high, low, back);
+    EXPECT_TRUE(same_bytes(back, x)) << shape.str();
+  }
+}
+
 TEST(GpuCast, Checks) {
   const Tensor x = poisoned({2, 3}, DType::kF32);
   EXPECT_ERROR(cast(gpu(), x, poisoned({3, 2}, DType::kBF16)), Error, "cast: x is f32[2,3], y is bf16[3,2]");

@@ -87,7 +87,9 @@ TEST_P(GpuLinear, Gradients) {
 
 INSTANTIATE_TEST_SUITE_P(Sizes, GpuLinear,
                          testing::Values(Size{1, 1, 8, 8}, Size{1, 1, 33, 64}, Size{3, 13, 96, 40}, Size{2, 129, 64, 7},
-                                         Size{3, 77, 50, 129}, Size{4, 300, 256, 384}, Size{1, 1152, 512, 1024}),
+                                         Size{3, 77, 50, 129}, Size{4, 300, 256, 384}, Size{1, 1152, 512, 1024},
+                                         Size{1, 1, 2048, 3072}, Size{1, 2, 520, 9001}, Size{2, 4, 1000, 50},
+                                         Size{1, 3, 24, 5}),
                          [](const testing::TestParamInfo<Size>& size) {
                            const Size& s = size.param;
                            return std::to_string(s.g) + "x" + std::to_string(s.r) + "x" + std::to_string(s.i) + "x" +

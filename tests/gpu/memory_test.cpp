@@ -23,8 +23,8 @@ struct Sizes {
 
 // Widths that are multiples of 8 and not, one row, more rows than a block has warps, few cells and many. (Of one row in
 // one cell db would be a single sum of either sign, for which no relative tolerance holds.)
-const Sizes kSizes[] = {{4, 4, 1, 12, 19},   {3, 2, 13, 12, 19},  {1, 2, 129, 48, 64},
-                        {3, 1, 129, 36, 96}, {2, 3, 40, 384, 72}, {5, 2, 9, 33, 8}};
+const Sizes kSizes[] = {{4, 4, 1, 12, 19},   {3, 2, 13, 12, 19}, {1, 2, 129, 48, 64}, {3, 1, 129, 36, 96},
+                        {2, 3, 40, 384, 72}, {5, 2, 9, 33, 8},   {2, 4, 1, 40, 36},   {3, 4, 1, 384, 2048}};
 const Sizes kLlama{4, 1, 1152, 384, 2048};
 
 double tolerance(DType dtype) {

@@ -8,6 +8,7 @@
 #include "kernels/activation.h"
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/cast.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/dpfp.h"
 #include "kernels/dropout.h"
@@ -19,6 +20,7 @@
 #include "kernels/rotary.h"
 #include "kernels/rows.h"
 #include "tests/kernels/support.h"
+#include "tests/support/expect_error.h"
 
 namespace wt::kernels {
 namespace {
@@ -483,12 +485,39 @@ TEST(Composite, AdamW) {
   double squares = 0;
   for (const double value : gs) squares += value * value;
   EXPECT_NEAR(squared_norm(g), squares, 1e-8);
-  scale_and_clip(kStream, g, 2, 0.5);
-  for (double& value : gs) value = std::clamp(2 * value, -0.5, 0.5);
-  EXPECT_EQ(values_of(g), gs);
-  scale_and_clip(kStream, g, 3, 0);
-  for (double& value : gs) value *= 3;
-  EXPECT_EQ(values_of(g), gs);
+}
+
+TEST(Composite, AdamWScalesThenClips) {
+  const std::int64_t n = 300;
+  const Tensor g = normal_tensor({n}, 1, kF64), w = normal_tensor({n}, 2, kF64), same = w.clone(kStream);
+  const Tensor clipped = g.clone(kStream);
+  for (std::int64_t i = 0; i < n; ++i) clipped.data<double>()[i] = std::clamp(2 * g.data<double>()[i], -0.5, 0.5);
+  const auto zeros = [&] { return Tensor::zeros(kStream, {n}, kF64); };
+  const Tensor before = g.clone(kStream);
+  adamw(kStream, {.lr = 0.1, .scale = 2, .limit = 0.5}, g, zeros(), zeros(), w, {});
+  adamw(kStream, {.lr = 0.1}, clipped, zeros(), zeros(), same, {});
+  EXPECT_TRUE(bit_equal(w, same));
+  EXPECT_TRUE(bit_equal(g, before));
+}
+
+TEST(Composite, AdamWOnHalvesIsAdamWOnWholeNumbers) {
+  const std::int64_t n = 20000;
+  const Tensor g = normal_tensor({n}, 1, DType::kF32), w = normal_tensor({n}, 2, DType::kF32);
+  const Tensor high = poisoned({n}, DType::kBF16), low = Tensor::zeros(kStream, {n}, DType::kI16);
+  split_float(kStream, w, high, low);
+  const auto zeros = [&] { return Tensor::zeros(kStream, {n}, DType::kF32); };
+  const Tensor m = zeros(), v = zeros(), m2 = zeros(), v2 = zeros(), joined = poisoned({n}, DType::kF32);
+  AdamWStep options{.lr = 1e-3, .decay = 0.3};
+  for (options.step = 1; options.step <= 20; ++options.step) {
+    adamw(kStream, options, g, m, v, w, {});
+    adamw(kStream, options, g, m2, v2, high, low);
+  }
+  join_float(kStream, high, low, joined);
+  EXPECT_TRUE(bit_equal(joined, w));
+  EXPECT_TRUE(bit_equal(m2, m));
+  EXPECT_TRUE(bit_equal(v2, v));
+  EXPECT_ERROR(adamw(kStream, options, g, m, v, w, low), Error, "adamw: w is f32[20000], its low half i16[20000]");
+  EXPECT_ERROR(adamw(kStream, options, g, m, v, high, {}), Error, "expected bf16");
 }
 
 TEST(Composite, SumOfSquaresSeesWhatIsNotFinite) {

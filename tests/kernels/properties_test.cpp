@@ -243,8 +243,7 @@ std::vector<Case> all_cases() {
                                   m = normal_tensor(shape, 3, t, 1e-2), v = positive_tensor(shape, 4, t);
                      const Tensor sum = poisoned({1}, DType::kF64);
                      sum_of_squares(kStream, g, sum);
-                     scale_and_clip(kStream, g, 0.7, 1e-2);
-                     adamw(kStream, {.lr = 0.1, .decay = 0.1, .step = 3}, g, m, v, w, {});
+                     adamw(kStream, {.lr = 0.1, .decay = 0.1, .scale = 0.7, .limit = 1e-2, .step = 3}, g, m, v, w, {});
                      return {g, w, m, v, sum};
                    }});
   return cases;

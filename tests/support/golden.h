@@ -63,9 +63,8 @@ struct GoldenModel {
     const auto meta = nlohmann::json::parse(file.metadata().at("meta"));
     model = std::make_unique<Model>(config_of(meta.at("config"), meta.at("armt")), dtype, stream);
     for (const PublishedTensor& tensor : model->parameters().published()) {
-      tensor.value.copy_from(stream, file.tensor("param." + tensor.name).to(Stream{}, tensor.value.dtype()));
+      tensor.write(stream, file.tensor("param." + tensor.name));
     }
-    model->parameters().refresh();
   }
 
   TokenBatch batch(const std::string& key) const {

@@ -156,7 +156,7 @@ void run_train(Options& o) {
 void run_decode(Options& o) {
   const auto model = prepare(o, WeightUse::kInference);
   std::vector<BenchRow> rows;
-  for (const std::int64_t tokens : o.tokens.empty() ? std::vector<std::int64_t>{512} : o.tokens) {
+  for (const std::int64_t tokens : o.tokens.empty() ? std::vector<std::int64_t>{2560} : o.tokens) {
     rows.push_back(bench_decode(*model, tokens, o.new_tokens, o.batch, o.bench));
     print_row(rows.back());
   }
@@ -230,9 +230,9 @@ void add_bench(CLI::App& program) {
   train->footer("Example: wavetape bench train --preset llama-1b --tokens 8192 --activations keep recompute");
   train->callback([o] { run_train(*o); });
   CLI::App* decode = command->add_subcommand("decode", "Greedy decoding behind a prompt");
-  add_common(decode, *o, "Tokens of the prompt (default 512)");
+  add_common(decode, *o, "Tokens of the prompt (default 2560: two segments closed, one open)");
   decode->add_option("--new-tokens", o->new_tokens, "Tokens to decode")->capture_default_str();
-  decode->footer("Example: wavetape bench decode --preset llama-1b --tokens 512 --new-tokens 128");
+  decode->footer("Example: wavetape bench decode --preset llama-1b --tokens 2560 --new-tokens 128");
   decode->callback([o] { run_decode(*o); });
   CLI::App* kernels = command->add_subcommand("kernels", "Every kernel at the shapes of a full wave, against limits");
   add_common(kernels, *o, "Not used");

@@ -27,6 +27,7 @@ void dry_run(const Config& config) {
   const Tokenizer tokenizer = Tokenizer::load(config.data.tokenizer);
   const Model model(resolve_model(config, tokenizer), DType::kF32);
   const ModelConfig& m = model.config();
+  const DType dtype = computing_dtype(device_for(config.run.device, config.run.dtype), config.run.dtype);
   std::printf("%s", config_yaml(config).c_str());
   std::printf("\n# %s parameters\n", human_count(static_cast<double>(model.parameters().count())).c_str());
   std::printf("# %-5s %8s %6s %9s %10s %6s %9s %12s %12s\n", "stage", "segments", "batch", "steps", "lr", "waves",
@@ -36,7 +37,7 @@ void dry_run(const Config& config) {
     const std::int64_t segments = stage.max_segments();
     const Plan plan = make_plan(config.train.wave_schedule, model.num_layers(), {static_cast<int>(segments)});
     const MemoryEstimate memory = estimate_memory(m, model.parameters().count(), stage.batch_size, segments,
-                                                  config.train.activations, size_of(config.run.dtype));
+                                                  config.train.activations, size_of(dtype));
     std::printf("# %-5lld %8lld %6lld %9lld %10.2e %6zu %7.0f %% %12s %12s\n", static_cast<long long>(++number),
                 static_cast<long long>(segments), static_cast<long long>(stage.batch_size),
                 static_cast<long long>(stage.steps), stage.lr, plan.waves.size(), 100 * plan.fill(),
