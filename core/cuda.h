@@ -19,13 +19,20 @@ std::string unusable(int index);
 void* main_stream(int index);
 void synchronize(void* stream);
 
-// Stream-ordered memory from the device's default pool; null where the device has no more.
+// Stream-ordered memory from the device's default pool; null where the device has no more. While a graph is recorded,
+// memory comes from blocks that belong to the graph.
 void* allocate(std::size_t bytes, void* stream);
 void deallocate(void* pointer, void* stream) noexcept;
 // Gives unused memory of the pool back to the device.
 void trim_pool(int index);
-// Bytes that the pool holds, in use or not.
-std::uint64_t pool_reserved(int index);
+// Bytes of the pool: in use, the most in use at once since the last reset, and held, in use or not.
+struct PoolUse {
+  std::uint64_t current = 0;
+  std::uint64_t peak = 0;
+  std::uint64_t held = 0;
+};
+PoolUse pool_use(int index);
+void reset_pool_peak(int index);
 
 struct DeviceMemory {
   std::uint64_t free = 0;
@@ -43,13 +50,8 @@ void* record_graph(void* stream, const std::function<void()>& work);
 void launch_graph(void* graph, void* stream);
 void destroy_graph(void* graph) noexcept;
 
-// A moment in a stream's order of work: an event on CUDA, the clock on the CPU.
-struct TimeStamp {
-  std::shared_ptr<void> event;
-  double clock = 0;
-};
-TimeStamp time_stamp(const Stream& stream);
-// Both have passed: the stream was synchronised.
-double seconds_between(const TimeStamp& begin, const TimeStamp& end);
+// See core/time_stamp.h.
+std::shared_ptr<void> record_event(void* stream);
+double seconds_between(void* begin, void* end);
 
 }  // namespace wt::cuda

@@ -1,5 +1,3 @@
-#include <chrono>
-
 #include "core/cuda.h"
 #include "core/error.h"
 
@@ -22,9 +20,10 @@ void* allocate(std::size_t, void*) {
 }
 void deallocate(void*, void*) noexcept {}
 void trim_pool(int) {}
-std::uint64_t pool_reserved(int) {
-  return 0;
+PoolUse pool_use(int) {
+  return {};
 }
+void reset_pool_peak(int) {}
 DeviceMemory device_memory(int) {
   return {};
 }
@@ -45,11 +44,11 @@ void launch_graph(void*, void*) {
   refuse();
 }
 void destroy_graph(void*) noexcept {}
-TimeStamp time_stamp(const Stream&) {
-  return {nullptr, std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count()};
+std::shared_ptr<void> record_event(void*) {
+  refuse();
 }
-double seconds_between(const TimeStamp& begin, const TimeStamp& end) {
-  return end.clock - begin.clock;
+double seconds_between(void*, void*) {
+  refuse();
 }
 
 }  // namespace wt::cuda

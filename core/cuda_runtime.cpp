@@ -1,6 +1,9 @@
+#include <algorithm>
 #include <array>
-#include <chrono>
+#include <memory>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "core/cuda.h"
 #include "core/cuda_check.h"
@@ -13,6 +16,99 @@ constexpr int kMaxDevices = 64;
 cudaStream_t native(void* stream) {
   return static_cast<cudaStream_t>(stream);
 }
+
+// Memory of a graph under recording. Allocations inside a recorded graph would each be a node of it, and a graph that
+// has them neither starts its kernels back to back nor at a fixed address; so the work gets blocks that were allocated
+// outside and stay until the graph is gone. In the one stream a block is free again as soon as its tensor is.
+class GraphMemory {
+ public:
+  explicit GraphMemory(cudaStream_t stream) : stream_(stream) {}
+
+  cudaStream_t stream() const { return stream_; }
+
+  void* take(std::size_t bytes) {
+    Block* best = nullptr;
+    for (Block& block : blocks_) {
+      const bool fits = !block.taken && block.bytes >= bytes && block.bytes - bytes <= bytes / 4;
+      if (fits && (best == nullptr || block.bytes < best->bytes)) best = &block;
+    }
+    if (best == nullptr) {
+      void* pointer = allocate_outside(bytes);
+      if (pointer == nullptr) return nullptr;
+      blocks_.push_back({pointer, bytes, false});
+      best = &blocks_.back();
+    }
+    best->taken = true;
+    return best->pointer;
+  }
+
+  void give_back(void* pointer) {
+    for (Block& block : blocks_) {
+      if (block.pointer == pointer) {
+        block.taken = false;
+        return;
+      }
+    }
+    from_before_.push_back(pointer);
+  }
+
+  // After the recording: frees what was allocated before it and given back during it.
+  void finish() {
+    for (void* pointer : std::exchange(from_before_, {})) static_cast<void>(cudaFreeAsync(pointer, stream_));
+  }
+  bool all_free() const {
+    return std::none_of(blocks_.begin(), blocks_.end(), [](const Block& block) { return block.taken; });
+  }
+  void release() noexcept {
+    for (const Block& block : blocks_) static_cast<void>(cudaFreeAsync(block.pointer, stream_));
+    blocks_.clear();
+  }
+
+ private:
+  struct Block {
+    void* pointer;
+    std::size_t bytes;
+    bool taken;
+  };
+
+  // In a stream of its own: the recording one would make it part of the graph.
+  static void* allocate_outside(std::size_t bytes) {
+    cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+    WT_CUDA(cudaThreadExchangeStreamCaptureMode(&mode));
+    cudaStream_t side = nullptr;
+    void* pointer = nullptr;
+    cudaError_t status = cudaStreamCreateWithFlags(&side, cudaStreamNonBlocking);
+    if (status == cudaSuccess) status = cudaMallocAsync(&pointer, bytes, side);
+    if (status == cudaSuccess) status = cudaStreamSynchronize(side);
+    if (side != nullptr) cudaStreamDestroy(side);
+    WT_CUDA(cudaThreadExchangeStreamCaptureMode(&mode));
+    if (status == cudaErrorMemoryAllocation) {
+      static_cast<void>(cudaGetLastError());
+      return nullptr;
+    }
+    WT_CUDA(status);
+    return pointer;
+  }
+
+  cudaStream_t stream_;
+  std::vector<Block> blocks_;
+  std::vector<void*> from_before_;
+};
+
+// Of the graph that this thread records.
+thread_local GraphMemory* recording = nullptr;
+
+struct RecordedGraph {
+  explicit RecordedGraph(cudaStream_t stream) : memory(stream) {}
+  RecordedGraph(const RecordedGraph&) = delete;
+  RecordedGraph& operator=(const RecordedGraph&) = delete;
+  ~RecordedGraph() {
+    if (executable != nullptr) static_cast<void>(cudaGraphExecDestroy(executable));
+    memory.release();
+  }
+  GraphMemory memory;
+  cudaGraphExec_t executable = nullptr;
+};
 
 }  // namespace
 
@@ -49,6 +145,7 @@ void synchronize(void* stream) {
 }
 
 void* allocate(std::size_t bytes, void* stream) {
+  if (recording != nullptr && recording->stream() == native(stream)) return recording->take(bytes);
   void* pointer = nullptr;
   const cudaError_t status = cudaMallocAsync(&pointer, bytes, native(stream));
   if (status == cudaErrorMemoryAllocation) {
@@ -60,6 +157,7 @@ void* allocate(std::size_t bytes, void* stream) {
 }
 
 void deallocate(void* pointer, void* stream) noexcept {
+  if (recording != nullptr && recording->stream() == native(stream)) return recording->give_back(pointer);
   // Fails only when the context is gone, which happens as the process ends.
   static_cast<void>(cudaFreeAsync(pointer, native(stream)));
 }
@@ -71,12 +169,23 @@ void trim_pool(int index) {
   WT_CUDA(cudaMemPoolTrimTo(pool, 0));
 }
 
-std::uint64_t pool_reserved(int index) {
+PoolUse pool_use(int index) {
   cudaMemPool_t pool = nullptr;
   WT_CUDA(cudaDeviceGetDefaultMemPool(&pool, index));
-  std::uint64_t bytes = 0;
-  WT_CUDA(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &bytes));
-  return bytes;
+  const auto read = [&](cudaMemPoolAttr attribute) {
+    std::uint64_t bytes = 0;
+    WT_CUDA(cudaMemPoolGetAttribute(pool, attribute, &bytes));
+    return bytes;
+  };
+  return {read(cudaMemPoolAttrUsedMemCurrent), read(cudaMemPoolAttrUsedMemHigh),
+          read(cudaMemPoolAttrReservedMemCurrent)};
+}
+
+void reset_pool_peak(int index) {
+  cudaMemPool_t pool = nullptr;
+  WT_CUDA(cudaDeviceGetDefaultMemPool(&pool, index));
+  std::uint64_t zero = 0;  // the only value that is taken: the peak becomes what is in use now
+  WT_CUDA(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrUsedMemHigh, &zero));
 }
 
 DeviceMemory device_memory(int index) {
@@ -103,48 +212,53 @@ void fill_zero(void* pointer, std::size_t bytes, void* stream) {
 }
 
 void* record_graph(void* stream, const std::function<void()>& work) {
+  // What earlier work gives back goes to the graph's blocks, once that work is done.
+  synchronize(stream);
+  auto recorded = std::make_unique<RecordedGraph>(native(stream));
   WT_CUDA(cudaStreamBeginCapture(native(stream), cudaStreamCaptureModeThreadLocal));
+  recording = &recorded->memory;
   cudaGraph_t graph = nullptr;
+  const auto end = [&] {
+    recording = nullptr;
+    const cudaError_t status = cudaStreamEndCapture(native(stream), &graph);
+    recorded->memory.finish();
+    return status;
+  };
   try {
     work();
   } catch (...) {
     // The stream must leave its capturing state, whatever went wrong inside.
-    if (cudaStreamEndCapture(native(stream), &graph) == cudaSuccess && graph != nullptr) cudaGraphDestroy(graph);
+    if (end() == cudaSuccess && graph != nullptr) cudaGraphDestroy(graph);
     static_cast<void>(cudaGetLastError());
     throw;
   }
-  WT_CUDA(cudaStreamEndCapture(native(stream), &graph));
-  cudaGraphExec_t executable = nullptr;
-  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  WT_CUDA(end());
+  const cudaError_t status = cudaGraphInstantiate(&recorded->executable, graph, 0);
   cudaGraphDestroy(graph);
   WT_CUDA(status);
-  return executable;
+  WT_CHECK(recorded->memory.all_free(), "a tensor made while a graph was recorded outlived the recording");
+  return recorded.release();
 }
 
 void launch_graph(void* graph, void* stream) {
-  WT_CUDA(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), native(stream)));
+  WT_CUDA(cudaGraphLaunch(static_cast<RecordedGraph*>(graph)->executable, native(stream)));
 }
 
 void destroy_graph(void* graph) noexcept {
-  static_cast<void>(cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)));
+  delete static_cast<RecordedGraph*>(graph);
 }
 
-TimeStamp time_stamp(const Stream& stream) {
-  if (stream.device().is_cpu()) {
-    return {nullptr, std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count()};
-  }
+std::shared_ptr<void> record_event(void* stream) {
   cudaEvent_t event = nullptr;
   WT_CUDA(cudaEventCreate(&event));
-  TimeStamp stamp{{event, [](void* e) { cudaEventDestroy(static_cast<cudaEvent_t>(e)); }}, 0};
-  WT_CUDA(cudaEventRecord(event, native(stream.native())));
-  return stamp;
+  std::shared_ptr<void> owned(event, [](void* e) { cudaEventDestroy(static_cast<cudaEvent_t>(e)); });
+  WT_CUDA(cudaEventRecord(event, native(stream)));
+  return owned;
 }
 
-double seconds_between(const TimeStamp& begin, const TimeStamp& end) {
-  if (begin.event == nullptr) return end.clock - begin.clock;
+double seconds_between(void* begin, void* end) {
   float milliseconds = 0;
-  WT_CUDA(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(begin.event.get()),
-                               static_cast<cudaEvent_t>(end.event.get())));
+  WT_CUDA(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(begin), static_cast<cudaEvent_t>(end)));
   return static_cast<double>(milliseconds) * 1e-3;
 }
 

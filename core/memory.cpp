@@ -24,33 +24,17 @@ std::size_t block_size(std::size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-struct Counter {
-  std::mutex mutex;
-  std::unordered_map<int, MemoryUse> use;  // by CUDA device
-};
-
-Counter& counter() {
-  static Counter* const instance = new Counter;
-  return *instance;
-}
-
-// CUDA has a stream-ordered pool of its own; here its tensors are counted.
+// CUDA has a stream-ordered pool of its own.
 void* allocate_cuda(const Stream& stream, std::size_t size) {
   void* block = cuda::allocate(size, stream.native());
-  if (block == nullptr) {
-    cuda::trim_pool(stream.device().index);
-    block = cuda::allocate(size, stream.native());
-  }
-  Counter& c = counter();
-  const std::lock_guard lock(c.mutex);
-  MemoryUse& use = c.use[stream.device().index];
-  const cuda::DeviceMemory memory =
-      block == nullptr ? cuda::device_memory(stream.device().index) : cuda::DeviceMemory{};
-  WT_CHECK(block != nullptr, "out of memory on ", stream.device(), ": asked for ", size, " bytes with ", use.current,
-           " bytes of tensors in use and ", memory.free, " of ", memory.total,
+  if (block != nullptr) return block;
+  const int index = stream.device().index;
+  cuda::trim_pool(index);
+  block = cuda::allocate(size, stream.native());
+  const cuda::DeviceMemory memory = block == nullptr ? cuda::device_memory(index) : cuda::DeviceMemory{};
+  WT_CHECK(block != nullptr, "out of memory on ", stream.device(), ": asked for ", size, " bytes with ",
+           cuda::pool_use(index).current, " bytes of tensors in use and ", memory.free, " of ", memory.total,
            " bytes free; use activations: recompute, a smaller batch or shorter segments");
-  use.current += size;
-  if (use.current > use.peak) use.peak = use.current;
   return block;
 }
 
@@ -105,9 +89,6 @@ void deallocate(const Stream& stream, void* pointer, std::size_t bytes) noexcept
   const std::size_t size = block_size(bytes == 0 ? 1 : bytes);
   if (stream.device().is_cuda()) {
     cuda::deallocate(pointer, stream.native());
-    Counter& c = counter();
-    const std::lock_guard lock(c.mutex);
-    c.use[stream.device().index].current -= size;
     return;
   }
   Pool& p = pool();
@@ -122,9 +103,8 @@ void deallocate(const Stream& stream, void* pointer, std::size_t bytes) noexcept
 
 MemoryUse memory_use(Device device) {
   if (device.is_cuda()) {
-    Counter& c = counter();
-    const std::lock_guard lock(c.mutex);
-    return c.use[device.index];
+    const cuda::PoolUse use = cuda::pool_use(device.index);
+    return {use.current, use.peak};
   }
   Pool& p = pool();
   const std::lock_guard lock(p.mutex);
@@ -134,8 +114,7 @@ MemoryUse memory_use(Device device) {
 std::uint64_t memory_capacity(Device device) {
   if (device.is_cuda()) {
     // What the pool holds without using it is free for tensors, too.
-    const std::uint64_t used = memory_use(device).current, reserved = cuda::pool_reserved(device.index);
-    return std::max(used, reserved) + cuda::device_memory(device.index).free;
+    return cuda::pool_use(device.index).held + cuda::device_memory(device.index).free;
   }
   const long pages = ::sysconf(_SC_AVPHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
   return memory_use(device).current +
@@ -143,12 +122,7 @@ std::uint64_t memory_capacity(Device device) {
 }
 
 void reset_peak(Device device) {
-  if (device.is_cuda()) {
-    Counter& c = counter();
-    const std::lock_guard lock(c.mutex);
-    c.use[device.index].peak = c.use[device.index].current;
-    return;
-  }
+  if (device.is_cuda()) return cuda::reset_pool_peak(device.index);
   Pool& p = pool();
   const std::lock_guard lock(p.mutex);
   p.use.peak = p.use.current;

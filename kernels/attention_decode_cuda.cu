@@ -62,6 +62,8 @@ __global__ void __launch_bounds__(kThreads, blocks_per_sm(N*(V > D / 32 ? V : D 
   __shared__ float block_acc[kWarps][N][D];
   __shared__ float block_top[kWarps][N], block_sum[kWarps][N];
 
+  let_next_begin();
+  wait_for_previous();
   std::int64_t task = blockIdx.x;
   const int split = static_cast<int>(task % p.splits);
   task /= p.splits;
@@ -209,6 +211,8 @@ __global__ void __launch_bounds__(kThreads, blocks_per_sm(N*(V > D / 32 ? V : D 
 template <class T>
 __global__ void __launch_bounds__(kThreads) combine_kernel(Decode<T> p) {
   __shared__ float weights[kMaxSplits], scratch[2][kWarps];
+  let_next_begin();
+  wait_for_previous();
   const std::int64_t task = blockIdx.x;
   const int n = static_cast<int>(task % p.queries), key_head = static_cast<int>(task / p.queries % p.key_heads);
   const std::int64_t sample = task / p.queries / p.key_heads;
@@ -233,7 +237,7 @@ __global__ void __launch_bounds__(kThreads) combine_kernel(Decode<T> p) {
 
 template <class T, int D, int V, int N>
 void launch_split(const Stream& stream, const Decode<T>& p, std::int64_t blocks) {
-  split_kernel<T, D, V, N><<<static_cast<unsigned>(blocks), kThreads, 0, native(stream)>>>(p);
+  launch_early("cached attention", split_kernel<T, D, V, N>, static_cast<unsigned>(blocks), kThreads, 0, stream, p);
 }
 
 // Queries at once: as few of these as hold them all, or eight. Odd widths, read by single elements, do with one size.
@@ -313,10 +317,8 @@ void decode_attention(const Stream& stream, const Tensor& qkv, const AttentionHe
     } else {
       launch_width<T, 256>(stream, p, blocks, vectors);
     }
-    check_launch("cached attention");
     if (splits == 1) return;
-    combine_kernel<T><<<static_cast<unsigned>(b * j * queries), kThreads, 0, native(stream)>>>(p);
-    check_launch("cached attention");
+    launch_early("cached attention", combine_kernel<T>, static_cast<unsigned>(b * j * queries), kThreads, 0, stream, p);
   });
 }
 

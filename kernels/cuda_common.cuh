@@ -17,10 +17,50 @@ inline cudaStream_t native(const Stream& stream) {
   return static_cast<cudaStream_t>(stream.native());
 }
 
+inline bool can_launch_early(const Stream& stream) {
+  static const bool able = [&] {
+    int major = 0;
+    WT_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, stream.device().index));
+    return major >= 9;
+  }();
+  return able;
+}
+
 // After a launch: reports a launch that was refused (bad grid, no code for this GPU) under the op's name.
 inline void check_launch(const char* op) {
   const cudaError_t status = cudaGetLastError();
   WT_CHECK(status == cudaSuccess, op, ": ", cudaGetErrorString(status));
+}
+
+// Launches a kernel that may begin while the one before it still runs, so that its start is hidden. Before it touches
+// anything but weights and its parameters it must call wait_for_previous(); a kernel that calls let_next_begin() allows
+// the next one the same. Needs compute capability 9; on older GPUs an ordinary launch.
+template <class... Parameters, class... Args>
+void launch_early(const char* op, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
+                  const Stream& stream, Args... args) {
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = native(stream);
+  config.attrs = &attribute;
+  config.numAttrs = can_launch_early(stream) ? 1 : 0;
+  const cudaError_t status = cudaLaunchKernelEx(&config, kernel, Parameters(args)...);
+  WT_CHECK(status == cudaSuccess, op, ": ", cudaGetErrorString(status));
+}
+
+__device__ inline void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  cudaGridDependencySynchronize();
+#endif
+}
+__device__ inline void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+  cudaTriggerProgrammaticLaunchCompletion();
+#endif
 }
 
 // Calls f.template operator()<T>() with T the element type of f32 or bf16. f64 runs on the CPU only.

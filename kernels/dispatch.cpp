@@ -10,7 +10,7 @@
 #include "kernels/dropout.h"
 #include "kernels/embedding.h"
 #include "kernels/layer_norm.h"
-#include "kernels/linear.h"
+#include "kernels/linear_fused.h"
 #include "kernels/memory.h"
 #include "kernels/profile.h"
 #include "kernels/rms_norm.h"
@@ -61,6 +61,7 @@ WT_BACKENDS(embedding_backward)
 WT_BACKENDS(layer_norm_forward)
 WT_BACKENDS(layer_norm_backward)
 WT_BACKENDS(linear_forward)
+WT_BACKENDS(linear_fused)
 WT_BACKENDS(linear_backward_input)
 WT_BACKENDS(linear_backward_weight)
 WT_BACKENDS(linear_backward_bias)
@@ -158,6 +159,10 @@ void layer_norm_backward(const Stream& stream, const Tensor& dy, const Tensor& x
 void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const Tensor& bias,
                     const Tensor& residual, const Tensor& y) {
   WT_RUN(linear_forward, stream, x, w, layout, bias, residual, y);
+}
+void linear_fused(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const FusedLinear& parts,
+                  const Tensor& y) {
+  WT_RUN(linear_fused, stream, x, w, layout, parts, y);
 }
 void linear_backward_input(const Stream& stream, const Tensor& dy, const Tensor& w, WeightLayout layout,
                            const Tensor& dx, GradMode mode) {

@@ -34,8 +34,9 @@ __device__ void load_rectified(const T* x, std::int64_t half, std::int64_t q, fl
 
 // A thread makes N neighbouring places of all nu products: for nu <= N they take two accesses of u.
 template <class T>
-__global__ void __launch_bounds__(kLoneThreads)
-    forward_kernel(const T* __restrict__ x, Extents e, T* __restrict__ phi) {
+__global__ void __launch_bounds__(kLoneThreads) forward_kernel(const T* x, Extents e, T* phi) {
+  let_next_begin();
+  wait_for_previous();  // x may be written until here, so it is not promised to be constant
   constexpr int N = kVec<T>;
   const std::int64_t task = std::int64_t{blockIdx.x} * kLoneThreads + threadIdx.x;
   const std::int64_t half = e.d / N, packs = 2 * half;
@@ -136,7 +137,8 @@ void dpfp_forward(const Stream& stream, const Tensor& x, std::int64_t nu, const 
     const T* const in = data<T>(x);
     T* const out = data<T>(phi);
     if (e.d % kVec<T> == 0 && e.nu <= kVec<T> && aligned(in, out)) {
-      forward_kernel<T><<<lone_blocks(e.rows * (2 * e.d / kVec<T>)), kLoneThreads, 0, native(stream)>>>(in, e, out);
+      launch_early("dpfp", forward_kernel<T>, lone_blocks(e.rows * (2 * e.d / kVec<T>)), kLoneThreads, 0, stream, in, e,
+                   out);
     } else {
       plain_forward_kernel<T><<<lone_blocks(phi.numel()), kLoneThreads, 0, native(stream)>>>(in, e, out);
     }

@@ -1,7 +1,7 @@
 #include "kernels/cuda_common.cuh"
 #include "kernels/gemm_cuda.h"
 #include "kernels/linear.h"
-#include "kernels/linear_few_rows_cuda.h"
+#include "kernels/linear_fused.h"
 
 namespace wt::kernels::cuda {
 namespace {
@@ -73,6 +73,9 @@ void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, Weig
   if (residual.defined()) WT_CHECK_SHAPE("linear", residual, e.g, e.r, e.o);
   WT_CHECK(!residual.defined() || residual.dtype() == y.dtype(), "linear: the residual is ", residual, ", y ", y);
   if (y.numel() == 0) return;
+  if (layout == WeightLayout::kOutIn && linear_few_rows(stream, x, w, {.bias = bias, .residual = residual}, y)) {
+    return;
+  }
   Tensor added = residual;  // what the product is added to
   if (bias.defined()) {
     dispatch_float("linear", x.dtype(), [&]<class T>() {
@@ -89,7 +92,6 @@ void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, Weig
     });
     added = y;
   }
-  if (layout == WeightLayout::kOutIn && linear_few_rows(stream, x, w, added, y)) return;
   gemm(stream, e.g, e.r, e.o, e.i, 1, rows_of(x), rows_of(w, layout == WeightLayout::kOutIn), added.defined() ? 1 : 0,
        rows_of(added.defined() ? added : y), rows_of(y));
 }

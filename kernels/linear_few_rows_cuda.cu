@@ -1,101 +1,198 @@
-#include "kernels/cuda_common.cuh"
-#include "kernels/linear_few_rows_cuda.h"
+// Few rows through a linear layer: bound by reading the weights once, which takes cuBLASLt's products half as long
+// again.
+#include <algorithm>
+
+#include "kernels/linear_fused.h"
+#include "kernels/packed_cuda.cuh"
 
 namespace wt::kernels::cuda {
 namespace {
 
-constexpr int kThreads = 128;
+constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
 constexpr std::int64_t kMaxRows = 4;
+constexpr std::int64_t kMaxInputBytes = 64 << 10;  // of all rows, in shared memory
 
-// A warp makes C neighbouring outputs of R rows; its lanes share the inputs. kUnroll accesses of each output's weights
-// are under way at once.
-template <class T, class Y, int R, int C>
-__global__ void __launch_bounds__(kThreads)
-    few_rows_kernel(const T* __restrict__ x, const T* __restrict__ w, const Y* residual, Y* y, int rows, int inputs,
-                    int outputs) {
+template <class T, class Y>
+struct FewRows {
+  const T* x;
+  const T* w;
+  const float* norm;  // null: none
+  const float* bias;  // null: none
+  const Y* residual;  // null: none; may be y
+  Y* y;
+  float eps;
+  int rows, inputs, outputs;  // outputs of the weights
+};
+
+// The rows into shared memory, normalised if so wanted. All threads of the block take part.
+template <class T, class Y>
+__device__ void stage(const FewRows<T, Y>& p, const T* x, const float* norm, T* staged) {
+  constexpr int V = kVec<T>;
+  __shared__ float scratch[kWarps];
+  for (int r = 0; r < p.rows; ++r) {
+    const T* from = x + static_cast<std::int64_t>(r) * p.inputs;
+    T* const to = staged + r * p.inputs;
+    float scale = 1;
+    if (norm != nullptr) {
+      float squares = 0;
+      for (int i = static_cast<int>(threadIdx.x) * V; i < p.inputs; i += kThreads * V) {
+        float v[V];
+        load_packed<V>(from + i).unpack(v);
+#pragma unroll
+        for (int j = 0; j < V; ++j) squares += v[j] * v[j];
+      }
+      scale = rsqrtf(block_sum<kThreads>(squares, scratch) / static_cast<float>(p.inputs) + p.eps);
+    }
+    for (int i = static_cast<int>(threadIdx.x) * V; i < p.inputs; i += kThreads * V) {
+      auto piece = load_packed<V>(from + i);
+      if (norm != nullptr) {
+        float v[V];
+        piece.unpack(v);
+#pragma unroll
+        for (int j = 0; j < V; ++j) v[j] *= scale * norm[i + j];
+        piece = Packed<T, V>::pack(v);
+      }
+      *reinterpret_cast<Packed<T, V>*>(to + i) = piece;
+    }
+    __syncthreads();  // the scratch is free for the next row, and at last the rows are there
+  }
+}
+
+// A warp makes C neighbouring outputs, or with kSwiglu one output from a gate and its up row. Its lanes share the
+// inputs; kUnroll accesses to each row of weights are under way at once, the first of them before anything else is.
+template <class T, class Y, int R, int C, bool kSwiglu>
+__global__ void __launch_bounds__(kThreads) few_rows_kernel(FewRows<T, Y> p) {
   constexpr int V = kVec<T>, kUnroll = 8 / C, kStep = 32 * V;
-  const int lane = threadIdx.x % 32;
-  const int first = (static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / 32) * C;
-  if (first >= outputs) return;
+  extern __shared__ uint4 shared[];
+  T* const staged = reinterpret_cast<T*>(shared);
+  let_next_begin();
+  const int lane = static_cast<int>(threadIdx.x) % 32, width = kSwiglu ? p.outputs / 2 : p.outputs;
+  const int first = (static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / 32) * (kSwiglu ? 1 : C);
   const std::int64_t layer = blockIdx.y;
-  x += layer * rows * inputs;
-  w += (layer * outputs + first) * inputs;
+  const auto column = [&](int c) { return kSwiglu ? first + c * width : first + c; };
+  const T* w[C];
+#pragma unroll
+  for (int c = 0; c < C; ++c) w[c] = p.w + (layer * p.outputs + column(c)) * p.inputs;
+
+  Packed<T, V> weights[kUnroll][C];
+  const auto fetch = [&](int u, int i) {
+#pragma unroll
+    for (int c = 0; c < C; ++c) {
+      weights[u][c] =
+          i < p.inputs && first + c < p.outputs && first < width ? load_packed<V>(w[c] + i) : Packed<T, V>{};
+    }
+  };
+#pragma unroll
+  for (int u = 0; u < kUnroll; ++u) fetch(u, lane * V + u * kStep);
+  wait_for_previous();
+  stage(p, p.x + layer * p.rows * p.inputs, p.norm == nullptr ? nullptr : p.norm + layer * p.inputs, staged);
 
   float acc[R][C] = {};
-  for (int begin = lane * V; begin < inputs; begin += kUnroll * kStep) {
-    Vec<T, V> weights[kUnroll][C];
+  for (int begin = lane * V; begin < p.inputs; begin += kUnroll * kStep) {
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
       const int i = begin + u * kStep;
+      if (i >= p.inputs) continue;
+      float weight[C][V];
 #pragma unroll
-      for (int c = 0; c < C; ++c) {
-        weights[u][c] = i < inputs && first + c < outputs
-                            ? *reinterpret_cast<const Vec<T, V>*>(w + static_cast<std::int64_t>(c) * inputs + i)
-                            : Vec<T, V>{};
-      }
-    }
-#pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
-      const int i = begin + u * kStep;
-      if (i >= inputs) continue;
+      for (int c = 0; c < C; ++c) weights[u][c].unpack(weight[c]);
+      fetch(u, i + kUnroll * kStep);  // the place is free: the next piece for it sets out
 #pragma unroll
       for (int r = 0; r < R; ++r) {
-        if (r >= rows) continue;
+        if (r >= p.rows) continue;
         float in[V];
-        load<V>(x + static_cast<std::int64_t>(r) * inputs + i, in);
+        reinterpret_cast<const Packed<T, V>*>(staged + r * p.inputs + i)->unpack(in);
 #pragma unroll
         for (int c = 0; c < C; ++c) {
 #pragma unroll
-          for (int v = 0; v < V; ++v) acc[r][c] += in[v] * to_float(weights[u][c].v[v]);
+          for (int v = 0; v < V; ++v) acc[r][c] += in[v] * weight[c][v];
         }
       }
     }
   }
 #pragma unroll
   for (int r = 0; r < R; ++r) {
+    float sum[C];
 #pragma unroll
     for (int c = 0; c < C; ++c) {
-      const float sum = warp_sum(acc[r][c]);
-      if (lane != 0 || r >= rows || first + c >= outputs) continue;
-      const std::int64_t at = (layer * rows + r) * outputs + first + c;
-      y[at] = from_float<Y>(residual == nullptr ? sum : sum + to_float(residual[at]));
+      sum[c] = warp_sum(acc[r][c]);
+      if (p.bias != nullptr && column(c) < p.outputs) sum[c] += p.bias[layer * p.outputs + column(c)];
+    }
+    if constexpr (kSwiglu) sum[0] = sum[0] / (1.0f + expf(-sum[0])) * sum[C - 1];
+#pragma unroll
+    for (int c = 0; c < (kSwiglu ? 1 : C); ++c) {
+      if (lane != 0 || r >= p.rows || first + c >= width) continue;
+      const std::int64_t at = (layer * p.rows + r) * width + first + c;
+      p.y[at] = from_float<Y>(p.residual == nullptr ? sum[c] : sum[c] + to_float(p.residual[at]));
     }
   }
 }
 
-bool aligned(const Tensor& t) {
-  return reinterpret_cast<std::uintptr_t>(t.raw()) % 16 == 0;
+template <class T, class Y, int R, int C, bool kSwiglu>
+void launch(const Stream& stream, const FewRows<T, Y>& p, std::int64_t layers) {
+  const auto kernel = few_rows_kernel<T, Y, R, C, kSwiglu>;
+  const std::int64_t per_block = kWarps * (kSwiglu ? 1 : C), width = kSwiglu ? p.outputs / 2 : p.outputs;
+  static const cudaError_t allowed =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(kMaxInputBytes));
+  WT_CUDA(allowed);
+  launch_early("linear", kernel, dim3(static_cast<unsigned>(ceil_div(width, per_block)), static_cast<unsigned>(layers)),
+               kThreads, sizeof(T) * static_cast<std::size_t>(p.rows) * static_cast<std::size_t>(p.inputs), stream, p);
 }
 
 }  // namespace
 
-bool linear_few_rows(const Stream& stream, const Tensor& x, const Tensor& w, const Tensor& residual, const Tensor& y) {
-  const std::int64_t g = x.dim(0), r = x.dim(1), i = x.dim(2), o = y.dim(2);
-  // f32 products of the CPU's precision, bf16 ones of the data's: both are wanted here.
-  if (r < 1 || r > kMaxRows || i % (16 / static_cast<std::int64_t>(size_of(x.dtype()))) != 0 || g > 65535 ||
-      o * i > std::int64_t{1} << 40 || !aligned(x) || !aligned(w)) {
+bool linear_few_rows(const Stream& stream, const Tensor& x, const Tensor& w, const FusedLinear& parts,
+                     const Tensor& y) {
+  const std::int64_t g = x.dim(0), r = x.dim(1), i = x.dim(2), o = w.dim(1);
+  const auto size = static_cast<std::int64_t>(size_of(x.dtype()));
+  const bool starts = aligned(x.raw(), w.raw());
+  if (r < 1 || r > kMaxRows || g > 65535 || i * size % 16 != 0 || r * i * size > kMaxInputBytes ||
+      o > std::int64_t{1} << 30 || !starts) {
     return false;
   }
+  WT_CHECK_SHAPE("linear", w, g, o, i);
+  WT_CHECK_SHAPE("linear", y, g, r, parts.swiglu ? o / 2 : o);
+  if (parts.norm.defined()) WT_CHECK_SHAPE("linear", parts.norm, g, i);
+  if (parts.bias.defined()) WT_CHECK_SHAPE("linear", parts.bias, g, o);
+  if (parts.residual.defined()) WT_CHECK_SHAPE("linear", parts.residual, g, r, o);
   dispatch_float("linear", x.dtype(), [&]<class T>() {
     dispatch_float("linear", y.dtype(), [&]<class Y>() {
-      const Y* added = residual.defined() ? data<Y>(residual) : nullptr;
-      const auto run = [&]<int R, int C>() {
-        const dim3 grid(static_cast<unsigned>(ceil_div(o, kWarps * C)), static_cast<unsigned>(g));
-        few_rows_kernel<T, Y, R, C><<<grid, kThreads, 0, native(stream)>>>(
-            data<T>(x), data<T>(w), added, data<Y>(y), static_cast<int>(r), static_cast<int>(i), static_cast<int>(o));
+      const auto optional = [](const Tensor& t) { return t.defined() ? t.data<float>() : nullptr; };
+      const FewRows<T, Y> p{data<T>(x),
+                            data<T>(w),
+                            optional(parts.norm),
+                            optional(parts.bias),
+                            parts.residual.defined() ? data<Y>(parts.residual) : nullptr,
+                            data<Y>(y),
+                            static_cast<float>(parts.eps),
+                            static_cast<int>(r),
+                            static_cast<int>(i),
+                            static_cast<int>(o)};
+      const auto run = [&]<int R>() {
+        if (parts.swiglu) {
+          launch<T, Y, R, 2, true>(stream, p, g);
+        } else if (o * g >= 16384) {  // two outputs a warp where that leaves enough warps to fill the GPU
+          launch<T, Y, R, 2, false>(stream, p, g);
+        } else {
+          launch<T, Y, R, 1, false>(stream, p, g);
+        }
       };
-      // Two outputs a warp where that leaves enough warps to fill the GPU.
-      const bool pairs = o * g >= 8192;
       if (r == 1) {
-        pairs ? run.template operator()<1, 2>() : run.template operator()<1, 1>();
+        run.template operator()<1>();
       } else {
-        pairs ? run.template operator()<kMaxRows, 2>() : run.template operator()<kMaxRows, 1>();
+        run.template operator()<kMaxRows>();
       }
     });
   });
-  check_launch("linear");
   return true;
+}
+
+void linear_fused(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const FusedLinear& parts,
+                  const Tensor& y) {
+  WT_CHECK(!parts.swiglu || !parts.residual.defined(), "linear_fused: swiglu with a residual");
+  if (layout == WeightLayout::kOutIn && linear_few_rows(stream, x, w, parts, y)) return;
+  linear_in_parts(stream, x, w, layout, parts, y);
 }
 
 }  // namespace wt::kernels::cuda

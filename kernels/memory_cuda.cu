@@ -165,6 +165,8 @@ __global__ void __launch_bounds__(kRowThreads)
   const int p = static_cast<int>(e.p), group = static_cast<int>(threadIdx.x) / 8;
   const int piece = static_cast<int>(threadIdx.x) % 8 * 4;
   const std::int64_t column = std::int64_t{blockIdx.x} * kLoneColumns + piece;
+  let_next_begin();
+  wait_for_previous();
   const bool reading = reads(flags[cell]);
   phi += cell * p;
   float c = kEpsilon, out[4] = {};
@@ -390,11 +392,10 @@ void memory_read_forward(const Stream& stream, const Tensor& x, const Tensor& ph
   if (e.t == 1 && e.d % 4 == 0 && e.cells() <= 65535 && reinterpret_cast<std::uintptr_t>(a.raw()) % 16 == 0) {
     dispatch_float("memory_read", x.dtype(), [&]<class T>() {
       const dim3 grid(static_cast<unsigned>(ceil_div(e.d, kLoneColumns)), static_cast<unsigned>(e.cells()));
-      read_lone_rows<T><<<grid, kRowThreads, 0, native(stream)>>>(
-          e, data<T>(x), data<T>(phi), a.data<float>(), z.data<float>(), cells.flags.data<std::uint8_t>(),
-          cells.rows.data<std::int32_t>(), data<T>(y), den.data<float>(), optional(min_den));
+      launch_early("memory_read", read_lone_rows<T>, grid, kRowThreads, 0, stream, e, data<T>(x), data<T>(phi),
+                   a.data<float>(), z.data<float>(), cells.flags.data<std::uint8_t>(), cells.rows.data<std::int32_t>(),
+                   data<T>(y), den.data<float>(), optional(min_den));
     });
-    check_launch("memory_read");
     return;
   }
   const Tensor psi = Tensor::empty(stream, phi.shape(), phi.dtype());

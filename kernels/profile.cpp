@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <map>
 
-#include "core/cuda.h"
+#include "core/time_stamp.h"
 
 namespace wt::kernels {
 namespace {
@@ -11,7 +11,7 @@ namespace {
 struct Call {
   const char* name;
   bool inner;  // part of another kernel's time
-  cuda::TimeStamp begin, end;
+  TimeStamp begin, end;
 };
 
 struct Recorder {
@@ -53,7 +53,7 @@ std::vector<KernelTime> Profile::times() {
     KernelTime& time = by_name[call.name];
     time.name = call.name;
     ++time.calls;
-    time.seconds += cuda::seconds_between(call.begin, call.end);
+    time.seconds += seconds_between(call.begin, call.end);
   }
   std::vector<KernelTime> times;
   for (auto& [name, time] : by_name) times.push_back(std::move(time));
@@ -67,14 +67,14 @@ ProfileScope::ProfileScope(const char* name, const Stream& stream) : open_(recor
   if (!open_) return;
   Recorder& r = recorder();
   call_ = r.calls.size();
-  r.calls.push_back({name, r.depth++ > 0, cuda::time_stamp(stream_), {}});
+  r.calls.push_back({name, r.depth++ > 0, time_stamp(stream_), {}});
 }
 
 ProfileScope::~ProfileScope() {
   if (!open_) return;
   Recorder& r = recorder();
   --r.depth;
-  r.calls[call_].end = cuda::time_stamp(stream_);
+  r.calls[call_].end = time_stamp(stream_);
 }
 
 }  // namespace detail

@@ -18,6 +18,8 @@ template <class T, int N>
 __global__ void __launch_bounds__(kLoneThreads)
     rotary_kernel(T* qkv, const float* __restrict__ cos_sin, const std::int32_t* __restrict__ first, Extents e,
                   std::int64_t head_groups, float direction) {
+  let_next_begin();
+  wait_for_previous();
   const std::int64_t task = std::int64_t{blockIdx.x} * kLoneThreads + threadIdx.x;
   const std::int64_t lanes = e.half / N;
   const std::int64_t i = task % lanes * N;
@@ -80,11 +82,10 @@ void rotary(const Stream& stream, const Tensor& qkv, std::int64_t heads, const T
     const bool fits = e.half % kVec<T> == 0 && w % kVec<T> == 0 && aligned(x, table);
     dispatch_access<T>(fits, [&]<int N>() {
       const std::int64_t groups = ceil_div(heads, kHeadsPerThread);
-      rotary_kernel<T, N><<<lone_blocks(e.rows * groups * (e.half / N)), kLoneThreads, 0, native(stream)>>>(
-          x, table, first, e, groups, inverse ? -1.0f : 1.0f);
+      launch_early("rotary", rotary_kernel<T, N>, lone_blocks(e.rows * groups * (e.half / N)), kLoneThreads, 0, stream,
+                   x, table, first, e, groups, inverse ? -1.0f : 1.0f);
     });
   });
-  check_launch("rotary");
 }
 
 }  // namespace wt::kernels::cuda

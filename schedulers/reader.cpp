@@ -130,15 +130,15 @@ std::size_t Reader::replay(const Repeat& repeat) {
     cells.push_back(cells_of(plan_.waves[w + i]));
     rows.push_back(rows_of(plan_.waves[w + i]).to(stream));
   }
-  graphs_.push_back(Graph::record(stream, [&] {
+  const Graph graph = Graph::record(stream, [&] {
     for (std::size_t i = 0; i < period; ++i) run_wave(w + i, cells[i], rows[i]);
-  }));
+  });
   for (; w + period <= repeat.end; w += period) {
     const WaveErrorContext error_context(w, plan_.waves[w]);
     for (std::size_t i = 0; i < period; ++i) rows[i].copy_from(stream, rows_of(plan_.waves[w + i]));
-    graphs_.back().launch(stream);
+    graph.launch(stream);
   }
-  // The recorded work reads the cells and rows made here.
+  // The recorded work reads the cells and rows made here, and its memory is wanted for the waves that are left.
   stream.synchronize();
   return w;
 }
@@ -155,7 +155,6 @@ void Reader::run() {
       run_whole(w++);
     }
   }
-  graphs_.clear();
 }
 
 }  // namespace wt

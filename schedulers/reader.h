@@ -50,7 +50,6 @@ class Reader {
   std::array<Tensor, 2> slots_;  // (L + 1, B, T, D): slot l is the input of layer l
   CellTable table_;              // what cells_ was made from
   WaveCells cells_;
-  std::vector<Graph> graphs_;  // kept until the stream has run them
 };
 
 }  // namespace wt

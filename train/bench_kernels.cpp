@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <functional>
 
-#include "core/cuda.h"
 #include "core/random.h"
+#include "core/time_stamp.h"
 #include "kernels/activation.h"
 #include "kernels/attention.h"
 #include "kernels/cast.h"
@@ -42,11 +42,11 @@ class Bench {
     work();
     std::vector<double> times;
     for (int i = 0; i < std::max(5, options_.repeats); ++i) {
-      const cuda::TimeStamp begin = cuda::time_stamp(stream_);
+      const TimeStamp begin = time_stamp(stream_);
       for (int j = 0; j < kCalls; ++j) work();
-      const cuda::TimeStamp end = cuda::time_stamp(stream_);
+      const TimeStamp end = time_stamp(stream_);
       stream_.synchronize();
-      times.push_back(cuda::seconds_between(begin, end) / kCalls);
+      times.push_back(seconds_between(begin, end) / kCalls);
     }
     std::sort(times.begin(), times.end());
     rows_.push_back({std::move(name), times[times.size() / 2], bytes, flops});
