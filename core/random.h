@@ -7,11 +7,7 @@
 #include <cstdint>
 #include <span>
 
-#ifdef __CUDACC__
-#define WT_HOST_DEVICE __host__ __device__
-#else
-#define WT_HOST_DEVICE
-#endif
+#include "core/host_device.h"
 
 namespace wt {
 

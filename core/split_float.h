@@ -6,11 +6,7 @@
 #include <bit>
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define WT_HOST_DEVICE __host__ __device__
-#else
-#define WT_HOST_DEVICE
-#endif
+#include "core/host_device.h"
 
 namespace wt {
 

@@ -40,19 +40,6 @@ unsigned piece_blocks(std::int64_t n, int width) {
   return static_cast<unsigned>(ceil_div(n, kThreads * width));
 }
 
-// Sum over the block, in a fixed order; the first thread gets it.
-__device__ double sum_block(double x) {
-  __shared__ double sums[kThreads / 32];
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_down_sync(0xffffffffu, x, offset);
-  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = x;
-  __syncthreads();
-  double sum = 0;
-#pragma unroll
-  for (int i = 0; i < kThreads / 32; ++i) sum += sums[i];
-  return sum;
-}
-
 template <int N>
 __global__ void __launch_bounds__(kThreads) sum_squares(std::int64_t n, const float* g, double* partial) {
   constexpr int kLoads = 4;  // under way at once
@@ -72,14 +59,16 @@ __global__ void __launch_bounds__(kThreads) sum_squares(std::int64_t n, const fl
     }
   }
   if (const std::int64_t last = pieces * N + thread; last < n) sum += static_cast<double>(g[last]) * g[last];
-  sum = sum_block(sum);
+  __shared__ double scratch[kThreads / 32];
+  sum = block_sum<kThreads>(sum, scratch);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
 __global__ void __launch_bounds__(kThreads) sum_partial(int count, const double* partial, double* out) {
   double sum = 0;
   for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) sum += partial[i];
-  sum = sum_block(sum);
+  __shared__ double scratch[kThreads / 32];
+  sum = block_sum<kThreads>(sum, scratch);
   if (threadIdx.x == 0) *out = sum;
 }
 

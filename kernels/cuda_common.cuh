@@ -121,41 +121,49 @@ __device__ inline void store(T* to, const float (&from)[N]) {
   *reinterpret_cast<Vec<T, N>*>(to) = v;
 }
 
-// Sum over the 32 lanes, in a fixed order; every lane gets it.
-__device__ inline float warp_sum(float x) {
+// Over the 32 lanes, in a fixed order; every lane gets it.
+template <class T, class Op>
+__device__ inline T warp_reduce(T x, const Op& op) {
 #pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  for (int offset = 16; offset > 0; offset /= 2) x = op(x, __shfl_xor_sync(0xffffffffu, x, offset));
   return x;
 }
-__device__ inline float warp_max(float x) {
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, offset));
-  return x;
-}
-
-// Sum over a block of THREADS threads (a multiple of 32); every thread gets it. `scratch` holds THREADS / 32 floats and
+// Over a block of THREADS threads (a multiple of 32); every thread gets it. `scratch` holds THREADS / 32 elements and
 // may be used again after the next __syncthreads().
-template <int THREADS>
-__device__ inline float block_sum(float x, float* scratch) {
-  x = warp_sum(x);
+template <int THREADS, class T, class Op>
+__device__ inline T block_reduce(T x, T* scratch, const Op& op) {
+  x = warp_reduce(x, op);
   if constexpr (THREADS == 32) return x;
   if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
   __syncthreads();
-  float sum = 0;
+  T all = scratch[0];
 #pragma unroll
-  for (int i = 0; i < THREADS / 32; ++i) sum += scratch[i];
-  return sum;
+  for (int i = 1; i < THREADS / 32; ++i) all = op(all, scratch[i]);
+  return all;
+}
+
+struct Sum {
+  template <class T>
+  __device__ T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+struct Max {
+  __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
+};
+__device__ inline float warp_sum(float x) {
+  return warp_reduce(x, Sum{});
+}
+__device__ inline float warp_max(float x) {
+  return warp_reduce(x, Max{});
+}
+template <int THREADS, class T>
+__device__ inline T block_sum(T x, T* scratch) {
+  return block_reduce<THREADS>(x, scratch, Sum{});
 }
 template <int THREADS>
 __device__ inline float block_max(float x, float* scratch) {
-  x = warp_max(x);
-  if constexpr (THREADS == 32) return x;
-  if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
-  __syncthreads();
-  float top = scratch[0];
-#pragma unroll
-  for (int i = 1; i < THREADS / 32; ++i) top = fmaxf(top, scratch[i]);
-  return top;
+  return block_reduce<THREADS>(x, scratch, Max{});
 }
 
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {

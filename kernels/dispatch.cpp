@@ -5,15 +5,13 @@
 #include "kernels/argmax.h"
 #include "kernels/attention.h"
 #include "kernels/cast.h"
+#include "kernels/checks.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/dpfp.h"
 #include "kernels/dropout.h"
 #include "kernels/embedding.h"
-#include "kernels/layer_norm.h"
 #include "kernels/linear_fused.h"
-#include "kernels/memory.h"
 #include "kernels/profile.h"
-#include "kernels/rms_norm.h"
 #include "kernels/rotary.h"
 #include "kernels/rows.h"
 
@@ -150,14 +148,17 @@ void embedding_backward(const Stream& stream, const Tensor& dout, const Tensor& 
 }
 void layer_norm_forward(const Stream& stream, const Tensor& x, const Tensor& w, const Tensor& b, double eps,
                         const Tensor& y, const Tensor& mean, const Tensor& rstd) {
+  check_layer_norm_forward(x, w, b, y, mean, rstd);
   WT_RUN(layer_norm_forward, stream, x, w, b, eps, y, mean, rstd);
 }
 void layer_norm_backward(const Stream& stream, const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
                          const Tensor& rstd, const Tensor& dx, GradMode dx_mode, const Tensor& dw, const Tensor& db) {
+  check_layer_norm_backward(dy, x, w, mean, rstd, dx, dx_mode, dw, db);
   WT_RUN(layer_norm_backward, stream, dy, x, w, mean, rstd, dx, dx_mode, dw, db);
 }
 void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const Tensor& bias,
                     const Tensor& residual, const Tensor& y) {
+  check_linear_forward(x, y, w, layout, bias, residual);
   WT_RUN(linear_forward, stream, x, w, layout, bias, residual, y);
 }
 void linear_fused(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const FusedLinear& parts,
@@ -166,40 +167,50 @@ void linear_fused(const Stream& stream, const Tensor& x, const Tensor& w, Weight
 }
 void linear_backward_input(const Stream& stream, const Tensor& dy, const Tensor& w, WeightLayout layout,
                            const Tensor& dx, GradMode mode) {
+  if (mode == GradMode::kSkip) return;
+  check_linear("linear backward", dx, dy, w, layout);
   WT_RUN(linear_backward_input, stream, dy, w, layout, dx, mode);
 }
 void linear_backward_weight(const Stream& stream, const Tensor& dy, const Tensor& x, WeightLayout layout,
                             const Tensor& dw) {
+  check_linear("linear backward", x, dy, dw, layout);
   WT_RUN(linear_backward_weight, stream, dy, x, layout, dw);
 }
 void linear_backward_bias(const Stream& stream, const Tensor& dy, const Tensor& dbias) {
+  WT_CHECK_SHAPE("linear backward", dbias, dy.dim(0), dy.dim(2));
   WT_RUN(linear_backward_bias, stream, dy, dbias);
 }
 void memory_read_forward(const Stream& stream, const Tensor& x, const Tensor& phi, const Tensor& a, const Tensor& z,
                          const Cells& cells, const Tensor& y, const Tensor& den, const Tensor& min_den) {
+  check_memory_read_forward(x, phi, a, z, cells, y, den);
   WT_RUN(memory_read_forward, stream, x, phi, a, z, cells, y, den, min_den);
 }
 void memory_read_backward(const Stream& stream, const Tensor& dy, const Tensor& phi, const Tensor& a, const Tensor& z,
                           const Tensor& den, const Cells& cells, const Tensor& dphi, const Tensor& da, const Tensor& dz,
                           GradMode state_mode) {
+  check_memory_read_backward(dy, phi, a, z, den, cells, dphi, da, dz, state_mode);
   WT_RUN(memory_read_backward, stream, dy, phi, a, z, den, cells, dphi, da, dz, state_mode);
 }
 void memory_write_forward(const Stream& stream, const Tensor& k, const Tensor& v, const Tensor& b, const Tensor& a,
                           const Tensor& z, const Cells& cells, bool correction, const Tensor& a_out,
                           const Tensor& z_out, const MemoryWrite& saved, const Tensor& min_den) {
+  check_memory_write_forward(k, v, b, a, z, cells, a_out, z_out, saved);
   WT_RUN(memory_write_forward, stream, k, v, b, a, z, cells, correction, a_out, z_out, saved, min_den);
 }
 void memory_write_backward(const Stream& stream, const Tensor& k, const Tensor& b, const Tensor& a, const Tensor& z,
                            const MemoryWrite& saved, const Cells& cells, const Tensor& da, const Tensor& dz,
                            const Tensor& dk, const Tensor& dv, const Tensor& db) {
+  check_memory_write_backward(k, b, a, z, saved, cells, da, dz, dk, dv, db);
   WT_RUN(memory_write_backward, stream, k, b, a, z, saved, cells, da, dz, dk, dv, db);
 }
 void rms_norm_forward(const Stream& stream, const Tensor& x, const Tensor& w, double eps, const Tensor& y,
                       const Tensor& rstd) {
+  check_rms_norm_forward(x, w, y, rstd);
   WT_RUN(rms_norm_forward, stream, x, w, eps, y, rstd);
 }
 void rms_norm_backward(const Stream& stream, const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd,
                        const Tensor& dx, GradMode dx_mode, const Tensor& dw) {
+  check_rms_norm_backward(dy, x, w, rstd, dx, dx_mode, dw);
   WT_RUN(rms_norm_backward, stream, dy, x, w, rstd, dx, dx_mode, dw);
 }
 void rotary(const Stream& stream, const Tensor& qkv, std::int64_t heads, const Tensor& cos_sin,

@@ -66,10 +66,7 @@ Layout make_layout(const Matrix& m, std::int64_t rows, std::int64_t cols, std::i
 
 class Engine {
  public:
-  explicit Engine(const Stream& stream) {
-    WT_CUBLAS(cublasLtCreate(&handle_));
-    (void)stream;
-  }
+  Engine() { WT_CUBLAS(cublasLtCreate(&handle_)); }
 
   const Plan& plan(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k, float beta, const Matrix& a,
                    const Matrix& b, const Matrix& c_in, const Matrix& c) {
@@ -153,7 +150,7 @@ Engine& engine(const Stream& stream) {
   static std::map<int, std::unique_ptr<Engine>>& engines = *new std::map<int, std::unique_ptr<Engine>>;
   const std::lock_guard lock(mutex);
   auto& entry = engines[stream.device().index];
-  if (entry == nullptr) entry = std::make_unique<Engine>(stream);
+  if (entry == nullptr) entry = std::make_unique<Engine>();
   return *entry;
 }
 

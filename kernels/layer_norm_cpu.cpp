@@ -10,11 +10,6 @@ namespace wt::kernels::cpu {
 void layer_norm_forward(const Stream&, const Tensor& x, const Tensor& w, const Tensor& b, double eps, const Tensor& y,
                         const Tensor& mean, const Tensor& rstd) {
   const std::int64_t g = x.dim(0), r = x.dim(1), d = x.dim(2);
-  WT_CHECK_SHAPE("layer_norm", w, g, d);
-  WT_CHECK_SHAPE("layer_norm", b, g, d);
-  WT_CHECK_SHAPE("layer_norm", y, g, r, d);
-  WT_CHECK_SHAPE("layer_norm", mean, g, r);
-  WT_CHECK_SHAPE("layer_norm", rstd, g, r);
   dispatch_real(x.dtype(), [&]<class T>() {
     parallel_ranges(g * r, kRowGrain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
@@ -33,13 +28,6 @@ void layer_norm_forward(const Stream&, const Tensor& x, const Tensor& w, const T
 void layer_norm_backward(const Stream&, const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
                          const Tensor& rstd, const Tensor& dx, GradMode dx_mode, const Tensor& dw, const Tensor& db) {
   const std::int64_t g = x.dim(0), r = x.dim(1), d = x.dim(2);
-  WT_CHECK_SHAPE("layer_norm backward", dy, g, r, d);
-  WT_CHECK_SHAPE("layer_norm backward", w, g, d);
-  WT_CHECK_SHAPE("layer_norm backward", rstd, g, r);
-  if (dx_mode != GradMode::kSkip) WT_CHECK_SHAPE("layer_norm backward", dx, g, r, d);
-  WT_CHECK(dw.defined() == db.defined(), "layer_norm backward: dw and db go together");
-  if (dw.defined()) WT_CHECK_SHAPE("layer_norm backward", dw, g, d);
-  if (db.defined()) WT_CHECK_SHAPE("layer_norm backward", db, g, d);
   const std::int64_t pieces = (r + kRowGrain - 1) / kRowGrain;
   dispatch_real(x.dtype(), [&]<class T>() {
     std::vector<T> partial(dw.defined() ? static_cast<std::size_t>(2 * g * pieces * d) : 0, T(0));

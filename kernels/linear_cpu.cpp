@@ -1,34 +1,16 @@
 #include <cstring>
 
+#include "kernels/checks.h"
 #include "kernels/eigen_cpu.h"
 #include "kernels/gemm_cpu.h"
-#include "kernels/linear.h"
 #include "kernels/parallel_cpu.h"
 
 namespace wt::kernels::cpu {
 namespace {
 
-struct Extents {
-  std::int64_t g, r, i, o;
-};
-
-// Reads the extents off the tensors and checks that they agree.
-Extents check(const char* op, const Tensor& x, const Tensor& y, const Tensor& w, WeightLayout layout) {
-  WT_CHECK(x.shape().rank() == 3 && y.shape().rank() == 3, op, ": x is ", x, " and y ", y, ", expected three extents");
-  const Extents e{x.dim(0), x.dim(1), x.dim(2), y.dim(2)};
-  WT_CHECK_SHAPE(op, y, e.g, e.r, e.o);
-  if (layout == WeightLayout::kOutIn) {
-    WT_CHECK_SHAPE(op, w, e.g, e.o, e.i);
-  } else {
-    WT_CHECK_SHAPE(op, w, e.g, e.i, e.o);
-  }
-  WT_CHECK(x.dtype() == y.dtype() && x.dtype() == w.dtype(), op, ": dtypes differ: x ", x, ", w ", w, ", y ", y);
-  return e;
-}
-
 // Rows of bias, of the residual or of their sum, for the product to be added to.
 template <class T>
-void prefill(const Extents& e, const Tensor& bias, const Tensor& residual, T* y) {
+void prefill(const LinearExtents& e, const Tensor& bias, const Tensor& residual, T* y) {
   const T* pb = bias.defined() ? bias.data<T>() : nullptr;
   const T* pr = residual.defined() ? residual.data<T>() : nullptr;
   if (pb == nullptr && pr == y) return;
@@ -50,9 +32,7 @@ void prefill(const Extents& e, const Tensor& bias, const Tensor& residual, T* y)
 
 void linear_forward(const Stream&, const Tensor& x, const Tensor& w, WeightLayout layout, const Tensor& bias,
                     const Tensor& residual, const Tensor& y) {
-  const Extents e = check("linear", x, y, w, layout);
-  if (bias.defined()) WT_CHECK_SHAPE("linear", bias, e.g, e.o);
-  if (residual.defined()) WT_CHECK_SHAPE("linear", residual, e.g, e.r, e.o);
+  const LinearExtents e = linear_extents(x, y);
   const bool out_in = layout == WeightLayout::kOutIn;
   dispatch_real(x.dtype(), [&]<class T>() {
     const bool filled = bias.defined() || residual.defined();
@@ -64,8 +44,7 @@ void linear_forward(const Stream&, const Tensor& x, const Tensor& w, WeightLayou
 
 void linear_backward_input(const Stream&, const Tensor& dy, const Tensor& w, WeightLayout layout, const Tensor& dx,
                            GradMode mode) {
-  if (mode == GradMode::kSkip) return;
-  const Extents e = check("linear backward", dx, dy, w, layout);
+  const LinearExtents e = linear_extents(dx, dy);
   const bool out_in = layout == WeightLayout::kOutIn;
   dispatch_real(dy.dtype(), [&]<class T>() {
     gemm<T>(e.g, e.r, e.i, e.o, T(1), {dy.data<T>(), e.o, e.r * e.o},
@@ -75,7 +54,7 @@ void linear_backward_input(const Stream&, const Tensor& dy, const Tensor& w, Wei
 }
 
 void linear_backward_weight(const Stream&, const Tensor& dy, const Tensor& x, WeightLayout layout, const Tensor& dw) {
-  const Extents e = check("linear backward", x, dy, dw, layout);
+  const LinearExtents e = linear_extents(x, dy);
   dispatch_real(dy.dtype(), [&]<class T>() {
     const Operand<const T> ox{x.data<T>(), e.i, e.r * e.i};
     const Operand<const T> ody{dy.data<T>(), e.o, e.r * e.o};
@@ -91,7 +70,6 @@ void linear_backward_weight(const Stream&, const Tensor& dy, const Tensor& x, We
 
 void linear_backward_bias(const Stream&, const Tensor& dy, const Tensor& dbias) {
   const std::int64_t g = dy.dim(0), r = dy.dim(1), o = dy.dim(2);
-  WT_CHECK_SHAPE("linear backward", dbias, g, o);
   dispatch_real(dy.dtype(), [&]<class T>() {
     parallel_for(g, [&](std::int64_t layer) {
       auto sum = array(dbias.data<T>() + layer * o, o);

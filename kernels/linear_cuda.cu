@@ -1,27 +1,10 @@
+#include "kernels/checks.h"
 #include "kernels/cuda_common.cuh"
 #include "kernels/gemm_cuda.h"
-#include "kernels/linear.h"
 #include "kernels/linear_fused.h"
 
 namespace wt::kernels::cuda {
 namespace {
-
-struct Extents {
-  std::int64_t g, r, i, o;
-};
-
-// Reads the extents off the tensors and checks that they agree.
-Extents check(const char* op, const Tensor& x, const Tensor& y, const Tensor& w, WeightLayout layout) {
-  WT_CHECK(x.shape().rank() == 3 && y.shape().rank() == 3, op, ": x is ", x, " and y ", y, ", expected three extents");
-  const Extents e{x.dim(0), x.dim(1), x.dim(2), y.dim(2)};
-  WT_CHECK_SHAPE(op, y, e.g, e.r, e.o);
-  if (layout == WeightLayout::kOutIn) {
-    WT_CHECK_SHAPE(op, w, e.g, e.o, e.i);
-  } else {
-    WT_CHECK_SHAPE(op, w, e.g, e.i, e.o);
-  }
-  return e;
-}
 
 Matrix rows_of(const Tensor& t, bool transposed = false) {
   return {t.raw(), t.dtype(), t.dim(2), t.dim(1) * t.dim(2), transposed};
@@ -68,10 +51,7 @@ constexpr int kThreads = 256;
 
 void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const Tensor& bias,
                     const Tensor& residual, const Tensor& y) {
-  const Extents e = check("linear", x, y, w, layout);
-  if (bias.defined()) WT_CHECK_SHAPE("linear", bias, e.g, e.o);
-  if (residual.defined()) WT_CHECK_SHAPE("linear", residual, e.g, e.r, e.o);
-  WT_CHECK(!residual.defined() || residual.dtype() == y.dtype(), "linear: the residual is ", residual, ", y ", y);
+  const LinearExtents e = linear_extents(x, y);
   if (y.numel() == 0) return;
   if (layout == WeightLayout::kOutIn && linear_few_rows(stream, x, w, {.bias = bias, .residual = residual}, y)) {
     return;
@@ -98,15 +78,14 @@ void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, Weig
 
 void linear_backward_input(const Stream& stream, const Tensor& dy, const Tensor& w, WeightLayout layout,
                            const Tensor& dx, GradMode mode) {
-  if (mode == GradMode::kSkip) return;
-  const Extents e = check("linear backward", dx, dy, w, layout);
+  const LinearExtents e = linear_extents(dx, dy);
   gemm(stream, e.g, e.r, e.i, e.o, 1, rows_of(dy), rows_of(w, layout == WeightLayout::kInOut),
        mode == GradMode::kAccumulate ? 1.0f : 0.0f, rows_of(dx), rows_of(dx));
 }
 
 void linear_backward_weight(const Stream& stream, const Tensor& dy, const Tensor& x, WeightLayout layout,
                             const Tensor& dw) {
-  const Extents e = check("linear backward", x, dy, dw, layout);
+  const LinearExtents e = linear_extents(x, dy);
   if (e.r == 0) return;
   if (layout == WeightLayout::kOutIn) {
     gemm(stream, e.g, e.o, e.i, e.r, 1, rows_of(dy, true), rows_of(x), 1, rows_of(dw), rows_of(dw));
@@ -117,7 +96,6 @@ void linear_backward_weight(const Stream& stream, const Tensor& dy, const Tensor
 
 void linear_backward_bias(const Stream& stream, const Tensor& dy, const Tensor& dbias) {
   const std::int64_t g = dy.dim(0), r = dy.dim(1), o = dy.dim(2);
-  WT_CHECK_SHAPE("linear backward", dbias, g, o);
   if (dy.numel() == 0) return;
   const std::int64_t chunks = ceil_div(r, kChunkRows);
   const Tensor partial = Tensor::empty(stream, {g, chunks, o}, DType::kF32);

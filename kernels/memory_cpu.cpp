@@ -3,8 +3,8 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/checks.h"
 #include "kernels/eigen_cpu.h"
-#include "kernels/memory.h"
 #include "kernels/parallel_cpu.h"
 
 namespace wt::kernels::cpu {
@@ -12,21 +12,6 @@ namespace {
 
 // Rows of a read that are a task of their own.
 constexpr std::int64_t kReadRows = 128;
-
-struct Extents {
-  std::int64_t g, b, t, d, p;
-  std::int64_t cells() const { return g * b; }
-};
-
-Extents check_state(const char* op, const Tensor& features, const Tensor& a, const Tensor& z, const Cells& cells) {
-  WT_CHECK(features.shape().rank() == 4 && a.shape().rank() == 4, op, ": features are ", features, ", A is ", a);
-  const Extents e{features.dim(0), features.dim(1), features.dim(2), a.dim(3), features.dim(3)};
-  WT_CHECK_SHAPE(op, a, e.g, e.b, e.p, e.d);
-  WT_CHECK_SHAPE(op, z, e.g, e.b, e.p);
-  WT_CHECK_SHAPE(op, cells.flags, e.g, e.b);
-  WT_CHECK_SHAPE(op, cells.rows, e.g, e.b);
-  return e;
-}
 
 bool reads(std::uint8_t flags) {
   return (flags & kCellActive) != 0 && (flags & kCellFirst) == 0;
@@ -44,10 +29,7 @@ void fold_minimum(const std::vector<T>& minima, const Tensor& min_den) {
 
 void memory_read_forward(const Stream&, const Tensor& x, const Tensor& phi, const Tensor& a, const Tensor& z,
                          const Cells& cells, const Tensor& y, const Tensor& den, const Tensor& min_den) {
-  const Extents e = check_state("memory_read", phi, a, z, cells);
-  WT_CHECK_SHAPE("memory_read", x, e.g, e.b, e.t, e.d);
-  WT_CHECK_SHAPE("memory_read", y, e.g, e.b, e.t, e.d);
-  WT_CHECK_SHAPE("memory_read", den, e.g, e.b, e.t);
+  const MemoryExtents e = memory_extents(phi, a);
   const std::int64_t pieces = (e.t + kReadRows - 1) / kReadRows;
   dispatch_real(x.dtype(), [&]<class T>() {
     std::vector<T> minima(static_cast<std::size_t>(e.cells() * pieces), std::numeric_limits<T>::infinity());
@@ -82,14 +64,7 @@ void memory_read_forward(const Stream&, const Tensor& x, const Tensor& phi, cons
 void memory_read_backward(const Stream&, const Tensor& dy, const Tensor& phi, const Tensor& a, const Tensor& z,
                           const Tensor& den, const Cells& cells, const Tensor& dphi, const Tensor& da, const Tensor& dz,
                           GradMode state_mode) {
-  const Extents e = check_state("memory_read backward", phi, a, z, cells);
-  WT_CHECK_SHAPE("memory_read backward", dy, e.g, e.b, e.t, e.d);
-  WT_CHECK_SHAPE("memory_read backward", den, e.g, e.b, e.t);
-  WT_CHECK_SHAPE("memory_read backward", dphi, e.g, e.b, e.t, e.p);
-  if (state_mode != GradMode::kSkip) {
-    WT_CHECK_SHAPE("memory_read backward", da, e.g, e.b, e.p, e.d);
-    WT_CHECK_SHAPE("memory_read backward", dz, e.g, e.b, e.p);
-  }
+  const MemoryExtents e = memory_extents(phi, a);
   dispatch_real(dy.dtype(), [&]<class T>() {
     parallel_for(e.cells(), [&](std::int64_t cell) {
       auto features_grad = matrix(dphi.data<T>() + cell * e.t * e.p, e.t, e.p, e.p);
@@ -122,15 +97,8 @@ void memory_read_backward(const Stream&, const Tensor& dy, const Tensor& phi, co
 void memory_write_forward(const Stream&, const Tensor& k, const Tensor& v, const Tensor& b, const Tensor& a,
                           const Tensor& z, const Cells& cells, bool correction, const Tensor& a_out,
                           const Tensor& z_out, const MemoryWrite& saved, const Tensor& min_den) {
-  const Extents e = check_state("memory_write", k, a, z, cells);
+  const MemoryExtents e = memory_extents(k, a);
   const std::int64_t m = e.t;
-  WT_CHECK_SHAPE("memory_write", v, e.g, e.b, m, e.d);
-  WT_CHECK_SHAPE("memory_write", b, e.g, e.b, m);
-  WT_CHECK_SHAPE("memory_write", a_out, e.g, e.b, e.p, e.d);
-  WT_CHECK_SHAPE("memory_write", z_out, e.g, e.b, e.p);
-  WT_CHECK_SHAPE("memory_write", saved.error, e.g, e.b, m, e.d);
-  WT_CHECK_SHAPE("memory_write", saved.den, e.g, e.b, m);
-  WT_CHECK_SHAPE("memory_write", saved.gamma, e.g, e.b, m);
   dispatch_real(k.dtype(), [&]<class T>() {
     std::vector<T> minima(static_cast<std::size_t>(e.cells()), std::numeric_limits<T>::infinity());
     parallel_for(e.cells(), [&](std::int64_t cell) {
@@ -180,13 +148,8 @@ void memory_write_forward(const Stream&, const Tensor& k, const Tensor& v, const
 void memory_write_backward(const Stream&, const Tensor& k, const Tensor& b, const Tensor& a, const Tensor& z,
                            const MemoryWrite& saved, const Cells& cells, const Tensor& da, const Tensor& dz,
                            const Tensor& dk, const Tensor& dv, const Tensor& db) {
-  const Extents e = check_state("memory_write backward", k, a, z, cells);
+  const MemoryExtents e = memory_extents(k, a);
   const std::int64_t m = e.t;
-  WT_CHECK_SHAPE("memory_write backward", da, e.g, e.b, e.p, e.d);
-  WT_CHECK_SHAPE("memory_write backward", dz, e.g, e.b, e.p);
-  WT_CHECK_SHAPE("memory_write backward", dk, e.g, e.b, m, e.p);
-  WT_CHECK_SHAPE("memory_write backward", dv, e.g, e.b, m, e.d);
-  WT_CHECK_SHAPE("memory_write backward", db, e.g, e.b, m);
   dispatch_real(k.dtype(), [&]<class T>() {
     using Column = Eigen::Matrix<T, Eigen::Dynamic, 1>;
     parallel_for(e.cells(), [&](std::int64_t cell) {

@@ -10,9 +10,9 @@
 #include <initializer_list>
 
 #include "kernels/cast.h"
+#include "kernels/checks.h"
 #include "kernels/cuda_common.cuh"
 #include "kernels/gemm_cuda.h"
-#include "kernels/memory.h"
 
 namespace wt::kernels::cuda {
 namespace {
@@ -21,22 +21,6 @@ constexpr float kEpsilon = static_cast<float>(kMemoryEpsilon);
 // Kernels over rows of P features give each row a warp.
 constexpr int kRowThreads = 256;
 constexpr int kRowsPerBlock = kRowThreads / 32;
-
-struct Extents {
-  std::int64_t g, b, t, d, p;
-  __host__ __device__ std::int64_t cells() const { return g * b; }
-  __host__ __device__ std::int64_t rows() const { return g * b * t; }
-};
-
-Extents check_state(const char* op, const Tensor& features, const Tensor& a, const Tensor& z, const Cells& cells) {
-  WT_CHECK(features.shape().rank() == 4 && a.shape().rank() == 4, op, ": features are ", features, ", A is ", a);
-  const Extents e{features.dim(0), features.dim(1), features.dim(2), a.dim(3), features.dim(3)};
-  WT_CHECK_SHAPE(op, a, e.g, e.b, e.p, e.d);
-  WT_CHECK_SHAPE(op, z, e.g, e.b, e.p);
-  WT_CHECK_SHAPE(op, cells.flags, e.g, e.b);
-  WT_CHECK_SHAPE(op, cells.rows, e.g, e.b);
-  return e;
-}
 
 // The last two extents as a matrix, one per cell.
 Matrix matrices(const Tensor& t, bool transposed = false) {
@@ -68,7 +52,7 @@ void dispatch_width(std::int64_t p, std::initializer_list<const Tensor*> tensors
   }
 }
 
-unsigned row_blocks(const Extents& e) {
+unsigned row_blocks(const MemoryExtents& e) {
   return static_cast<unsigned>(ceil_div(e.rows(), kRowsPerBlock));
 }
 
@@ -125,8 +109,8 @@ __device__ void fold_minimum(float least, float* min_den) {
 
 template <class T, int N>
 __global__ void __launch_bounds__(kRowThreads)
-    read_rows(Extents e, const T* phi, const float* z, const std::uint8_t* flags, const std::int32_t* used, T* psi,
-              float* den, float* min_den) {
+    read_rows(MemoryExtents e, const T* phi, const float* z, const std::uint8_t* flags, const std::int32_t* used,
+              T* psi, float* den, float* min_den) {
   const std::int64_t row = warp_row();
   float least = INFINITY;
   if (row < e.rows()) {
@@ -158,7 +142,7 @@ constexpr int kLoneColumns = 32, kLoneGroups = kRowThreads / 8;
 
 template <class T>
 __global__ void __launch_bounds__(kRowThreads)
-    read_lone_rows(Extents e, const T* x, const T* phi, const float* a, const float* z, const std::uint8_t* flags,
+    read_lone_rows(MemoryExtents e, const T* x, const T* phi, const float* a, const float* z, const std::uint8_t* flags,
                    const std::int32_t* used, T* y, float* den, float* min_den) {
   __shared__ float scratch[kRowThreads / 32], sums[kLoneGroups][kLoneColumns];
   const std::int64_t cell = blockIdx.y;
@@ -203,7 +187,7 @@ __global__ void __launch_bounds__(kRowThreads)
 // psi and factor (f) may be null: nobody wants the gradient of the state.
 template <class T, int N>
 __global__ void __launch_bounds__(kRowThreads)
-    read_backward_rows(Extents e, const float* r, const T* phi, const float* z, const float* den,
+    read_backward_rows(MemoryExtents e, const float* r, const T* phi, const float* z, const float* den,
                        const std::uint8_t* flags, T* dphi, T* psi, float* factor) {
   const std::int64_t row = warp_row();
   if (row >= e.rows()) return;
@@ -241,8 +225,8 @@ __global__ void __launch_bounds__(kRowThreads)
 
 template <class T, int N>
 __global__ void __launch_bounds__(kRowThreads)
-    write_rows(Extents e, const T* k, const T* b, const float* z, const std::uint8_t* flags, bool correction, T* kappa,
-               T* beta_k, float* den, float* gamma, float* min_den) {
+    write_rows(MemoryExtents e, const T* k, const T* b, const float* z, const std::uint8_t* flags, bool correction,
+               T* kappa, T* beta_k, float* den, float* gamma, float* min_den) {
   const std::int64_t row = warp_row();
   float least = INFINITY;
   if (row < e.rows()) {
@@ -278,8 +262,8 @@ __global__ void __launch_bounds__(kRowThreads)
 
 // κ and β k again, for backward.
 template <class T, int N>
-__global__ void __launch_bounds__(kRowThreads)
-    scale_keys(Extents e, const T* k, const T* b, const float* den, const std::uint8_t* flags, T* kappa, T* beta_k) {
+__global__ void __launch_bounds__(kRowThreads) scale_keys(MemoryExtents e, const T* k, const T* b, const float* den,
+                                                          const std::uint8_t* flags, T* kappa, T* beta_k) {
   const std::int64_t row = warp_row();
   if (row >= e.rows()) return;
   const int p = static_cast<int>(e.p);
@@ -290,7 +274,7 @@ __global__ void __launch_bounds__(kRowThreads)
 
 template <class T, int N>
 __global__ void __launch_bounds__(kRowThreads)
-    write_backward_rows(Extents e, const float* u, const float* w, const T* k, const T* b, const float* z,
+    write_backward_rows(MemoryExtents e, const float* u, const float* w, const T* k, const T* b, const float* z,
                         const float* dz, const float* den, const float* gamma, const std::uint8_t* flags, T* dk, T* db,
                         float* dc) {
   const std::int64_t row = warp_row();
@@ -367,8 +351,8 @@ __global__ void __launch_bounds__(1024) sum_rows(std::int64_t rows, int p, int c
 }
 
 template <class T>
-void add_rows(const char* op, const Stream& stream, const Extents& e, const Tensor& features, const Tensor& factor,
-              float sign, const float* base, const Tensor& out) {
+void add_rows(const char* op, const Stream& stream, const MemoryExtents& e, const Tensor& features,
+              const Tensor& factor, float sign, const float* base, const Tensor& out) {
   const auto column_blocks = static_cast<int>(ceil_div(e.p, 32));
   sum_rows<T><<<static_cast<unsigned>(e.cells() * column_blocks), dim3(32, 32), 0, native(stream)>>>(
       e.t, static_cast<int>(e.p), column_blocks, data<T>(features), factor.data<float>(), sign, base,
@@ -384,10 +368,7 @@ float* optional(const Tensor& t) {
 
 void memory_read_forward(const Stream& stream, const Tensor& x, const Tensor& phi, const Tensor& a, const Tensor& z,
                          const Cells& cells, const Tensor& y, const Tensor& den, const Tensor& min_den) {
-  const Extents e = check_state("memory_read", phi, a, z, cells);
-  WT_CHECK_SHAPE("memory_read", x, e.g, e.b, e.t, e.d);
-  WT_CHECK_SHAPE("memory_read", y, e.g, e.b, e.t, e.d);
-  WT_CHECK_SHAPE("memory_read", den, e.g, e.b, e.t);
+  const MemoryExtents e = memory_extents(phi, a);
   if (e.rows() == 0) return;
   if (e.t == 1 && e.d % 4 == 0 && e.cells() <= 65535 && reinterpret_cast<std::uintptr_t>(a.raw()) % 16 == 0) {
     dispatch_float("memory_read", x.dtype(), [&]<class T>() {
@@ -414,15 +395,8 @@ void memory_read_forward(const Stream& stream, const Tensor& x, const Tensor& ph
 void memory_read_backward(const Stream& stream, const Tensor& dy, const Tensor& phi, const Tensor& a, const Tensor& z,
                           const Tensor& den, const Cells& cells, const Tensor& dphi, const Tensor& da, const Tensor& dz,
                           GradMode state_mode) {
-  const Extents e = check_state("memory_read backward", phi, a, z, cells);
-  WT_CHECK_SHAPE("memory_read backward", dy, e.g, e.b, e.t, e.d);
-  WT_CHECK_SHAPE("memory_read backward", den, e.g, e.b, e.t);
-  WT_CHECK_SHAPE("memory_read backward", dphi, e.g, e.b, e.t, e.p);
+  const MemoryExtents e = memory_extents(phi, a);
   const bool wanted = state_mode != GradMode::kSkip;
-  if (wanted) {
-    WT_CHECK_SHAPE("memory_read backward", da, e.g, e.b, e.p, e.d);
-    WT_CHECK_SHAPE("memory_read backward", dz, e.g, e.b, e.p);
-  }
   if (e.rows() == 0) {
     if (state_mode == GradMode::kOverwrite) {
       da.fill_zero(stream);
@@ -456,14 +430,7 @@ void memory_read_backward(const Stream& stream, const Tensor& dy, const Tensor& 
 void memory_write_forward(const Stream& stream, const Tensor& k, const Tensor& v, const Tensor& b, const Tensor& a,
                           const Tensor& z, const Cells& cells, bool correction, const Tensor& a_out,
                           const Tensor& z_out, const MemoryWrite& saved, const Tensor& min_den) {
-  const Extents e = check_state("memory_write", k, a, z, cells);
-  WT_CHECK_SHAPE("memory_write", v, e.g, e.b, e.t, e.d);
-  WT_CHECK_SHAPE("memory_write", b, e.g, e.b, e.t);
-  WT_CHECK_SHAPE("memory_write", a_out, e.g, e.b, e.p, e.d);
-  WT_CHECK_SHAPE("memory_write", z_out, e.g, e.b, e.p);
-  WT_CHECK_SHAPE("memory_write", saved.error, e.g, e.b, e.t, e.d);
-  WT_CHECK_SHAPE("memory_write", saved.den, e.g, e.b, e.t);
-  WT_CHECK_SHAPE("memory_write", saved.gamma, e.g, e.b, e.t);
+  const MemoryExtents e = memory_extents(k, a);
   if (e.rows() == 0) {
     if (a_out.raw() != a.raw()) a_out.copy_from(stream, a);
     if (z_out.raw() != z.raw()) z_out.copy_from(stream, z);
@@ -490,16 +457,7 @@ void memory_write_forward(const Stream& stream, const Tensor& k, const Tensor& v
 void memory_write_backward(const Stream& stream, const Tensor& k, const Tensor& b, const Tensor& a, const Tensor& z,
                            const MemoryWrite& saved, const Cells& cells, const Tensor& da, const Tensor& dz,
                            const Tensor& dk, const Tensor& dv, const Tensor& db) {
-  const Extents e = check_state("memory_write backward", k, a, z, cells);
-  WT_CHECK_SHAPE("memory_write backward", b, e.g, e.b, e.t);
-  WT_CHECK_SHAPE("memory_write backward", saved.error, e.g, e.b, e.t, e.d);
-  WT_CHECK_SHAPE("memory_write backward", saved.den, e.g, e.b, e.t);
-  WT_CHECK_SHAPE("memory_write backward", saved.gamma, e.g, e.b, e.t);
-  WT_CHECK_SHAPE("memory_write backward", da, e.g, e.b, e.p, e.d);
-  WT_CHECK_SHAPE("memory_write backward", dz, e.g, e.b, e.p);
-  WT_CHECK_SHAPE("memory_write backward", dk, e.g, e.b, e.t, e.p);
-  WT_CHECK_SHAPE("memory_write backward", dv, e.g, e.b, e.t, e.d);
-  WT_CHECK_SHAPE("memory_write backward", db, e.g, e.b, e.t);
+  const MemoryExtents e = memory_extents(k, a);
   if (e.rows() == 0) return;
   const DType dtype = k.dtype();
   const Tensor kappa = Tensor::empty(stream, k.shape(), dtype), beta_k = Tensor::empty(stream, k.shape(), dtype);
