@@ -10,8 +10,6 @@
 namespace wt {
 namespace {
 
-constexpr int kHighestTask = 20;
-
 // Reads one line of the file into `story`, or starts a new story.
 class Parser {
  public:
@@ -175,13 +173,19 @@ void write_babi(const std::string& path, std::span<const BabiStory> stories) {
   file.commit();
 }
 
+std::vector<std::string> babi_tasks() {
+  std::vector<std::string> tasks;
+  for (int number = 1; number <= kNumBabiTasks; ++number) tasks.push_back(cat("qa", number));
+  return tasks;
+}
+
 int babi_task_number(std::string_view task) {
   int number = 0;
   if (task.starts_with("qa")) {
     const auto [end, error] = std::from_chars(task.data() + 2, task.data() + task.size(), number);
     if (error != std::errc() || end != task.data() + task.size() || task[2] == '0') number = 0;
   }
-  if (number < 1 || number > kHighestTask) throw UsageError(cat("task `", task, "`, expected qa1 ... qa20"));
+  if (number < 1 || number > kNumBabiTasks) throw UsageError(cat("task `", task, "`, expected qa1 ... qa20"));
   return number;
 }
 

@@ -53,6 +53,9 @@ std::string format_babi(const BabiStory& story);
 // Writes the stories to a temporary file, then renames it. Throws Error.
 void write_babi(const std::string& path, std::span<const BabiStory> stories);
 
+// The tasks: qa1 ... qa20.
+inline constexpr int kNumBabiTasks = 20;
+std::vector<std::string> babi_tasks();
 // "qa1" -> 1; throws UsageError for anything but qa1 ... qa20.
 int babi_task_number(std::string_view task);
 

@@ -14,9 +14,14 @@ inline constexpr std::array<std::string_view, 4> kDropVerbs{"dropped", "left", "
 inline constexpr std::array<std::string_view, 3> kGiveVerbs{"gave", "passed", "handed"};
 
 inline constexpr std::array<std::string_view, 4> kActors{"Mary", "John", "Daniel", "Sandra"};
-inline constexpr std::array<std::string_view, 4> kGivers{"Mary", "Bill", "Fred", "Jeff"};  // qa5
+inline constexpr std::array<std::string_view, 4> kGivers{"Mary", "Bill", "Fred", "Jeff"};        // qa5
+inline constexpr std::array<std::string_view, 4> kTownspeople{"Bill", "Fred", "Julie", "Mary"};  // qa10, qa14
 inline constexpr std::array<std::string_view, 6> kPlaces{"bathroom", "bedroom", "garden",
                                                          "hallway",  "kitchen", "office"};
+inline constexpr std::array<std::string_view, 6> kTownPlaces{"bedroom", "cinema", "kitchen",
+                                                             "office",  "park",   "school"};  // qa10, qa14
+// Four ways, opposites side by side: the opposite of number i is number i ^ 1.
+inline constexpr std::array<std::string_view, 4> kDirections{"north", "south", "east", "west"};  // qa4, qa19
 inline constexpr std::array<std::string_view, 3> kObjects{"apple", "football", "milk"};
 
 }  // namespace wt::babi

@@ -16,8 +16,6 @@ struct Relation {
   int direction = 0;  // 0 and 1 are opposites, and so are 2 and 3
 };
 
-constexpr std::array<std::string_view, 4> kDirections{"north", "south", "east", "west"};
-
 }  // namespace
 
 BabiStory simulate_qa4(RandomStream& random) {

@@ -1,11 +1,10 @@
 // bAbI stories without end, made by our own simulator of the tasks' little worlds.
 //
 // Wording, lengths, the choice of questions and the mix of answers follow the published files (en-10k), as measured;
-// tests/data/babi_simulator_test.cpp holds each figure.
+// tests/data/babi_simulator_*test.cpp hold each figure.
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -14,11 +13,7 @@
 
 namespace wt {
 
-// The tasks there is a simulator for: "qa1", "qa2", ...
-std::vector<std::string> simulated_tasks();
-
-// A pure function of its arguments: story `index` (< 2^46) of a task. Throws UsageError for a task without a simulator,
-// naming those that have one.
+// A pure function of its arguments: story `index` (< 2^46) of a task. Throws UsageError for anything but qa1 ... qa20.
 BabiStory simulate_story(std::string_view task, std::uint64_t seed, std::uint64_t index, Split split = Split::kTrain);
 
 // The first `num_stories` stories: what `wavetape data babi` writes.

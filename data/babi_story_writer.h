@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,6 +48,32 @@ class StoryWriter {
 template <class Container>
 const auto& pick(const Container& container, RandomStream& random) {
   return container[static_cast<std::size_t>(random.below(container.size()))];
+}
+
+// One of the last kWindow elements: who is asked about in tasks that ask about a person as often as the window tells of
+// it.
+template <class T>
+const T& pick_recent(const std::vector<T>& elements, RandomStream& random) {
+  const std::size_t count = std::min<std::size_t>(elements.size(), kWindow);
+  return elements[elements.size() - 1 - static_cast<std::size_t>(random.below(count))];
+}
+
+// A number below `size` that is not among `excluded`; there must be one.
+inline int pick_other(int size, std::initializer_list<int> excluded, RandomStream& random) {
+  while (true) {
+    const int drawn = static_cast<int>(random.below(static_cast<std::uint64_t>(size)));
+    if (std::find(excluded.begin(), excluded.end(), drawn) == excluded.end()) return drawn;
+  }
+}
+
+// The element with an int for its number.
+template <class Container>
+const auto& at(const Container& container, int number) {
+  return container[static_cast<std::size_t>(number)];
+}
+template <class Container>
+auto& at(Container& container, int number) {
+  return container[static_cast<std::size_t>(number)];
 }
 
 }  // namespace wt::babi

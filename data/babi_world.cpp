@@ -97,4 +97,10 @@ int World::num_handlings(int object, int begin) const {
       std::count_if(history_.begin() + begin, history_.end(), [&](const Event& e) { return e.object == object; }));
 }
 
+int World::num_handlings_by(int actor, int begin) const {
+  return static_cast<int>(std::count_if(history_.begin() + begin, history_.end(), [&](const Event& e) {
+    return e.kind != EventKind::kMove && e.actor == actor;
+  }));
+}
+
 }  // namespace wt::babi

@@ -1,4 +1,4 @@
-// The world of qa1, qa2, qa3 and qa5 (and of qa6 ... qa8): actors walk between places and get, drop and give objects.
+// The world of qa1 ... qa3 and qa5 ... qa8: actors walk between places and get, drop and give objects.
 // Internal to the simulator.
 #pragma once
 
@@ -63,6 +63,8 @@ class World {
   // about.
   int num_moves(int actor, int begin) const;
   int num_handlings(int object, int begin) const;
+  // The same for what an actor gets, drops or gives; being given something does not count.
+  int num_handlings_by(int actor, int begin) const;
 
  private:
   bool try_event(Event& event);

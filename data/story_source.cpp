@@ -1,6 +1,9 @@
 #include "data/story_source.h"
 
-#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -20,9 +23,7 @@ class SimulatedStories final : public StorySource {
         number_(babi_task_number(options.task)),
         seed_(seed),
         split_(split),
-        is_wanted_(std::move(is_wanted)) {
-    simulate_story(task_, seed_, 0, split_);  // throws for a task without a simulator
-  }
+        is_wanted_(std::move(is_wanted)) {}
   std::uint64_t size() const override { return 0; }
   BabiSample sample(std::uint64_t index) const override {
     WT_CHECK(index < kMaxIndex, "sample ", index, ", expected below 2^36");
@@ -46,35 +47,64 @@ class SimulatedStories final : public StorySource {
   StoryFilter is_wanted_;
 };
 
+using Samples = std::vector<BabiSample>;
+
+Samples read_samples(const std::string& path, Split split, double validation_share) {
+  std::vector<BabiStory> stories = read_babi(path);
+  const auto held_out = static_cast<std::ptrdiff_t>(static_cast<double>(stories.size()) * validation_share);
+  const auto boundary = stories.end() - held_out;
+  if (split == Split::kTrain) stories.erase(boundary, stories.end());
+  if (split == Split::kValidation) stories.erase(stories.begin(), boundary);
+  return babi_samples(stories);
+}
+
+// A run opens a file for every stage, number of segments and split; the samples are held once, as long as any of them
+// is there.
+std::shared_ptr<const Samples> shared_samples(const std::string& path, Split split, double validation_share) {
+  namespace fs = std::filesystem;
+  using Key = std::tuple<std::string, fs::file_time_type, std::uintmax_t, Split, double>;
+  static std::mutex mutex;
+  static std::map<Key, std::weak_ptr<const Samples>> held;
+  const std::lock_guard lock(mutex);
+  std::erase_if(held, [](const auto& entry) { return entry.second.expired(); });
+  std::error_code error;  // a file that is not there is read_babi's to complain about
+  const Key key{path, fs::last_write_time(path, error), fs::file_size(path, error), split, validation_share};
+  std::weak_ptr<const Samples>& entry = held[key];
+  std::shared_ptr<const Samples> samples = entry.lock();
+  if (samples == nullptr) {
+    samples = std::make_shared<const Samples>(read_samples(path, split, validation_share));
+    entry = samples;
+  }
+  return samples;
+}
+
 class FileStories final : public StorySource {
  public:
   FileStories(const StoryOptions& options, std::uint64_t seed, Split split, const StoryFilter& is_wanted)
       : seed_(seed), split_(split) {
     const std::string path = find_babi_file(options.babi, options.task, split == Split::kTest ? "test" : "train");
-    std::vector<BabiStory> stories = read_babi(path);
-    const auto held_out = static_cast<std::ptrdiff_t>(static_cast<double>(stories.size()) * options.validation_share);
-    const auto boundary = stories.end() - held_out;
-    if (split == Split::kTrain) stories.erase(boundary, stories.end());
-    if (split == Split::kValidation) stories.erase(stories.begin(), boundary);
-    samples_ = babi_samples(stories);
-    const std::size_t all = samples_.size();
-    std::erase_if(samples_, [&](const BabiSample& sample) { return !is_wanted(sample); });
-    if (samples_.empty()) {
-      throw Error(cat(path, ": none of ", all, " ", name_of(split),
+    // All of the test file is for testing.
+    samples_ = shared_samples(path, split, split == Split::kTest ? 0 : options.validation_share);
+    for (std::size_t i = 0; i < samples_->size(); ++i) {
+      if (is_wanted((*samples_)[i])) wanted_.push_back(i);
+    }
+    if (wanted_.empty()) {
+      throw Error(cat(path, ": none of ", samples_->size(), " ", name_of(split),
                       " samples fits: raise the sample size, max_n_facts or validation_share, or lower min_n_facts"));
     }
   }
-  std::uint64_t size() const override { return samples_.size(); }
+  std::uint64_t size() const override { return wanted_.size(); }
   BabiSample sample(std::uint64_t index) const override {
     const std::uint64_t epoch = index / size(), rest = index % size();
     const std::uint64_t at = split_ == Split::kTest ? rest : permuted(seed_, epoch, rest, size());
-    return samples_[static_cast<std::size_t>(at)];
+    return (*samples_)[wanted_[static_cast<std::size_t>(at)]];
   }
 
  private:
   std::uint64_t seed_;
   Split split_;
-  std::vector<BabiSample> samples_;
+  std::shared_ptr<const Samples> samples_;
+  std::vector<std::size_t> wanted_;  // indices into samples_
 };
 
 }  // namespace

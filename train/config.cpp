@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "data/babi.h"
 #include "data/eval_set.h"
 
 namespace wt {
@@ -84,7 +85,7 @@ void describe_architecture(Fields& f, ModelConfig& c) {
 }
 
 void describe(Fields& f, DataConfig& c) {
-  f.text("task", c.task, "bAbI task, qa1 to qa20");
+  f.weights("task", c.task, "bAbI tasks, qa1 to qa20; with several, each sample's is drawn by weight");
   f.text("babi", c.babi, "simulate, or a folder with bAbI's files");
   f.text("books", c.books, "A books.h5, a .txt, a folder of .txt, or none for stories without background",
          Presence::kRequired);
@@ -190,7 +191,7 @@ void describe_train(Fields& f, Config& config) {
 }
 
 void describe(Fields& f, EvalConfig& c) {
-  f.texts("tasks", c.tasks, "bAbI tasks, none for data.task");
+  f.texts("tasks", c.tasks, "bAbI tasks, none for those of data.task");
   f.texts("lengths", c.lengths, "Tokens (0k, 4k, 1M), or multiples of the trained length (4x)");
   f.integer("samples", c.samples, positive(), "Samples per task and length");
   f.integer("max_new_tokens", c.max_new_tokens, positive(), "Longest answer");
@@ -198,9 +199,19 @@ void describe(Fields& f, EvalConfig& c) {
 }
 
 bool is_task(const std::string& task) {
-  if (task.size() < 3 || task.size() > 4 || task.compare(0, 2, "qa") != 0 || task[2] == '0') return false;
-  if (!std::all_of(task.begin() + 2, task.end(), [](char c) { return c >= '0' && c <= '9'; })) return false;
-  return std::stoi(task.substr(2)) <= 20;
+  const std::vector<std::string> tasks = babi_tasks();
+  return std::find(tasks.begin(), tasks.end(), task) != tasks.end();
+}
+
+void check_tasks(const Places& places, const std::vector<std::string>& tasks) {
+  if (tasks.empty()) places.fail("data.task", "is empty, expected qa1 to qa20");
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    if (!is_task(tasks[i])) places.fail("data.task", cat("is '", tasks[i], "', expected qa1 to qa20"));
+    if (std::find(tasks.begin(), tasks.begin() + static_cast<std::ptrdiff_t>(i), tasks[i]) !=
+        tasks.begin() + static_cast<std::ptrdiff_t>(i)) {
+      places.fail("data.task", cat("has ", tasks[i], " twice, expected a weight: {", tasks[i], ": 2}"));
+    }
+  }
 }
 
 void check_facts(const Places& places, const std::string& group, std::int64_t min, std::int64_t max) {
@@ -214,7 +225,7 @@ void check(const Config& c) {
     check_model(c.model, [&](const std::string& key, const std::string& what) { places.fail("model." + key, what); });
   }
   if (c.run.dir.empty()) places.fail("run.dir", "is empty, expected a folder's name");
-  if (!is_task(c.data.task)) places.fail("data.task", cat("is '", c.data.task, "', expected qa1 to qa20"));
+  check_tasks(places, c.data.tasks());
   if (c.data.babi.empty()) places.fail("data.babi", "is empty, expected simulate or a folder");
   if (c.data.books.empty()) places.fail("data.books", "is empty, expected a file, a folder or none");
   if (c.data.tokenizer.empty()) places.fail("data.tokenizer", "is empty, expected a file or a folder");
@@ -280,6 +291,13 @@ Config from_tree(YamlNode root, const std::vector<std::string>& overrides) {
 }
 
 }  // namespace
+
+std::vector<std::string> DataConfig::tasks() const {
+  std::vector<std::string> names;
+  names.reserve(task.size());
+  for (const WeightedName& entry : task) names.push_back(entry.name);
+  return names;
+}
 
 std::int64_t StageConfig::max_segments() const {
   return *std::max_element(segments.begin(), segments.end());

@@ -29,10 +29,10 @@ struct RunSettings {
 };
 
 struct DataConfig {
-  std::string task = "qa1";
-  std::string babi = "simulate";  // or a folder with bAbI's files
-  std::string books;              // a books.h5, a .txt, a folder of .txt, or "none"
-  std::string tokenizer;          // tokenizer.json, or a folder that holds one
+  std::vector<WeightedName> task{{"qa1", 1}};  // drawn for every sample of training and validation, by weight
+  std::string babi = "simulate";               // or a folder with bAbI's files
+  std::string books;                           // a books.h5, a .txt, a folder of .txt, or "none"
+  std::string tokenizer;                       // tokenizer.json, or a folder that holds one
   double inline_question_rate = 0;
   bool ask_everyone = false;
   std::int64_t min_facts = 0;
@@ -48,6 +48,7 @@ struct DataConfig {
   std::int64_t loader_threads = 1;
 
   bool has_books() const { return books != "none"; }
+  std::vector<std::string> tasks() const;
 };
 
 enum class LrSchedule : std::uint8_t { kConstant, kLinear, kCosine };
@@ -115,10 +116,10 @@ struct TrainConfig {
 };
 
 struct EvalConfig {
-  std::vector<std::string> tasks;    // none: data.task
+  std::vector<std::string> tasks;    // none: all of data.task
   std::vector<std::string> lengths;  // "0k", "4k", "1M" in tokens, or "4x" times the longest trained number of segments
   std::int64_t samples = 100;
-  std::int64_t max_new_tokens = 8;
+  std::int64_t max_new_tokens = 12;  // a list of all objects (qa8) has 10 of the own tokenizer
   std::int64_t batch_size = 16;
 };
 

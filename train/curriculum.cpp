@@ -5,13 +5,14 @@
 
 #include "core/random.h"
 #include "data/eval_set.h"
+#include "data/inline_questions.h"
 
 namespace wt {
 namespace {
 
-BabilongConfig base_config(const DataConfig& data) {
+BabilongConfig base_config(const DataConfig& data, const std::string& task) {
   BabilongConfig c;
-  c.stories.task = data.task;
+  c.stories.task = task;
   c.stories.babi = data.babi;
   c.min_sentence_len = data.min_sentence_len;
   c.max_sentence_len = data.max_sentence_len;
@@ -44,19 +45,24 @@ Curriculum::Curriculum(const Config& config, const ModelConfig& model, const Tok
       std::iota(built.segments.begin(), built.segments.end(), 1);
     }
     std::sort(built.segments.begin(), built.segments.end());
-    for (const std::int64_t segments : built.segments) {
-      built.train.emplace_back(stage_config(stage, segments), tokenizer_, books_, seed, Split::kTrain);
+    built.train.resize(built.segments.size());
+    for (const std::string& task : config.data.tasks()) {
+      for (std::size_t i = 0; i < built.segments.size(); ++i) {
+        built.train[i].emplace_back(stage_config(task, stage, built.segments[i]), tokenizer_, books_, seed,
+                                    Split::kTrain);
+      }
+      BabilongConfig last_question = stage_config(task, stage, stage.max_segments());
+      last_question.inline_question_rate = 0;
+      last_question.ask_everyone = false;
+      built.validation.emplace_back(last_question, tokenizer_, books_, seed, Split::kValidation);
     }
-    BabilongConfig last_question = stage_config(stage, stage.max_segments());
-    last_question.inline_question_rate = 0;
-    last_question.ask_everyone = false;
-    built.validation = std::make_unique<BabilongSampler>(last_question, tokenizer_, books_, seed, Split::kValidation);
     stages_.push_back(std::move(built));
   }
 }
 
-BabilongConfig Curriculum::stage_config(const StageConfig& stage, std::int64_t segments) const {
-  BabilongConfig c = base_config(config_.data);
+BabilongConfig Curriculum::stage_config(const std::string& task, const StageConfig& stage,
+                                        std::int64_t segments) const {
+  BabilongConfig c = base_config(config_.data, task);
   c.segment_size = model_.has_armt ? model_.armt.segment_size : model_.max_positions;
   // Every length from the full one down, all in the same number of segments.
   c.sample_sizes.clear();
@@ -66,9 +72,23 @@ BabilongConfig Curriculum::stage_config(const StageConfig& stage, std::int64_t s
   c.no_background_rate = 1 - stage.background_ratio;
   c.min_n_facts = static_cast<int>(stage.min_facts);
   c.max_n_facts = static_cast<int>(stage.max_facts);
-  c.inline_question_rate = stage.inline_question_rate;
-  c.ask_everyone = stage.ask_everyone;
+  // In a mixture the tasks that such questions are known for get them; where there is no such task the sampler says so.
+  const std::vector<std::string> tasks = config_.data.tasks();
+  if (has_known_questions(task) || std::none_of(tasks.begin(), tasks.end(), has_known_questions)) {
+    c.inline_question_rate = stage.inline_question_rate;
+    c.ask_everyone = stage.ask_everyone;
+  }
   return c;
+}
+
+std::size_t Curriculum::draw_task(Split split, std::uint64_t sample) const {
+  // Beside the streams of train_batch(), which are below 2^55.
+  const std::uint64_t stream = (std::uint64_t{1} << 55) | (static_cast<std::uint64_t>(split) << 48) | sample;
+  RandomStream random(static_cast<std::uint64_t>(config_.seed.data), random_stream(RandomPurpose::kCurriculum, stream));
+  std::vector<double> weights;
+  weights.reserve(config_.data.task.size());
+  for (const WeightedName& task : config_.data.task) weights.push_back(task.weight);
+  return random.weighted(weights);
 }
 
 TokenBatch Curriculum::train_batch(std::size_t stage, std::uint64_t index) const {
@@ -83,7 +103,7 @@ TokenBatch Curriculum::train_batch(std::size_t stage, std::uint64_t index) const
   for (std::int64_t i = 0; i < settings.batch_size; ++i) {
     const std::uint64_t sample =
         s.first_sample + index * static_cast<std::uint64_t>(settings.batch_size) + static_cast<std::uint64_t>(i);
-    append_sample(batch, s.train[choice].sample(sample));
+    append_sample(batch, s.train[choice][draw_task(Split::kTrain, sample)].sample(sample));
   }
   return batch;
 }
@@ -93,7 +113,8 @@ TokenBatch Curriculum::validation_batch(std::size_t stage, std::int64_t index) c
   TokenBatch batch;
   const std::int64_t end = std::min(config_.train.validation_samples, (index + 1) * size);
   for (std::int64_t i = index * size; i < end; ++i) {
-    append_sample(batch, stages_[stage].validation->sample(static_cast<std::uint64_t>(i)));
+    const auto sample = static_cast<std::uint64_t>(i);
+    append_sample(batch, stages_[stage].validation[draw_task(Split::kValidation, sample)].sample(sample));
   }
   batch.batch = static_cast<int>(batch.sequences.size());
   return batch;
@@ -111,8 +132,7 @@ BabilongSampler make_test_sampler(const DataConfig& data, std::uint64_t seed, co
                                   const std::string& length, std::int64_t segment_size, std::int64_t trained_segments) {
   const EvalLength parsed = parse_eval_length(length);
   EvalSetConfig set;
-  set.babilong = base_config(data);
-  set.babilong.stories.task = task;
+  set.babilong = base_config(data, task);
   set.babilong.segment_size = segment_size;
   set.split = Split::kTest;
   set.length = std::to_string(parsed.is_multiple ? parsed.amount * segment_size * trained_segments : parsed.amount);

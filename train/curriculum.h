@@ -1,7 +1,9 @@
-// The training data of a run's stages, as a pure function of the configuration.
+// The training data of a run's stages, as a pure function of the configuration. Each sample's task is drawn by weight
+// from the data seed and the sample's number alone, so that a resumed run goes on with the same tasks.
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "data/babilong.h"
 #include "data/loader.h"
@@ -29,11 +31,13 @@ class Curriculum {
   const Tokenizer& tokenizer() const { return tokenizer_; }
 
  private:
-  BabilongConfig stage_config(const StageConfig& stage, std::int64_t segments) const;
+  BabilongConfig stage_config(const std::string& task, const StageConfig& stage, std::int64_t segments) const;
+  // Which of data.task a sample is of.
+  std::size_t draw_task(Split split, std::uint64_t sample) const;
   struct Stage {
-    std::vector<std::int64_t> segments;  // the numbers to draw from, rising
-    std::vector<BabilongSampler> train;  // one for each
-    std::unique_ptr<BabilongSampler> validation;
+    std::vector<std::int64_t> segments;               // the numbers to draw from, rising
+    std::vector<std::vector<BabilongSampler>> train;  // for each of them, one per task
+    std::vector<BabilongSampler> validation;          // one per task
     std::uint64_t first_sample = 0;
   };
   const Config& config_;

@@ -30,7 +30,7 @@ struct EvalAnswer {
 
 struct EvalOptions {
   std::int64_t batch_size = 16;
-  std::int64_t max_new_tokens = 8;
+  std::int64_t max_new_tokens = 12;
   Schedule schedule = Schedule::kDiagonal;
   // Hears of every answer as it comes; returns false to stop.
   std::function<bool(std::int64_t done, const EvalAnswer&)> progress;

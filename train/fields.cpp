@@ -36,6 +36,7 @@ class KeyCollector : public Fields {
   void text(const char* key, std::string&, const char*, Presence) override { keys.emplace_back(key); }
   void texts(const char* key, std::vector<std::string>&, const char*) override { keys.emplace_back(key); }
   void integers(const char* key, std::vector<std::int64_t>&, Range, const char*) override { keys.emplace_back(key); }
+  void weights(const char* key, std::vector<WeightedName>&, const char*) override { keys.emplace_back(key); }
   void group(const char* key, const char*, const Describe&) override { keys.emplace_back(key); }
   void optional_group(const char* key, bool&, const char*, const Describe&) override { keys.emplace_back(key); }
   void excluded(const Describe& describe, const char*) override { describe(*this); }
@@ -89,6 +90,25 @@ class Reader : public Fields {
   void integers(const char* key, std::vector<std::int64_t>& values, Range allowed, const char*) override {
     read_list(key, values,
               [&](const YamlNode& node, const std::string& path) { return integer_at(node, path, allowed); });
+  }
+  void weights(const char* key, std::vector<WeightedName>& values, const char*) override {
+    const YamlNode* node = find(key, Presence::kOptional);
+    if (node == nullptr) return;
+    if (node->kind != YamlNode::Kind::kMap) {
+      read_list(key, values, [&](const YamlNode& item, const std::string& path) {
+        return WeightedName{text_at(item, path), 1};
+      });
+      return;
+    }
+    values.clear();
+    const Range allowed = above(0);
+    for (const auto& [name, weight] : node->fields) {
+      const std::string path = cat(path_of(key), ".", name);
+      places_.set(path, weight.where);
+      const std::optional<double> read = yaml_real(weight);
+      if (!read || !allowed.contains(*read)) wrong(weight, path, with_range("a weight", allowed));
+      values.push_back({name, *read});
+    }
   }
   void group(const char* key, const char*, const Describe& describe) override {
     Reader(find(key, Presence::kOptional), path_of(key), places_, describe);
@@ -209,6 +229,19 @@ class Writer : public Fields {
     for (const std::int64_t value : values) numbers.push_back(std::to_string(value));
     line(key, "[" + join(numbers, ", ") + "]", doc, with_range("whole number or a list of them,", allowed),
          Presence::kOptional);
+  }
+  void weights(const char* key, std::vector<WeightedName>& values, const char* doc) override {
+    const bool even = std::all_of(values.begin(), values.end(), [](const WeightedName& v) { return v.weight == 1; });
+    std::vector<std::string> entries;
+    for (const auto& [name, weight] : values) {
+      entries.push_back(even ? format_text(name) : cat(format_text(name), ": ", format_real(weight)));
+    }
+    const std::string list = join(entries, ", ");
+    line(key,
+         !even                ? cat("{", list, "}")
+         : values.size() == 1 ? list
+                              : cat("[", list, "]"),
+         doc, "text, a list of texts, or a map of text to a weight above 0", Presence::kOptional);
   }
   void group(const char* key, const char* doc, const Describe& describe) override { block(key, doc, describe, ""); }
   void optional_group(const char* key, bool& present, const char* doc, const Describe& describe) override {

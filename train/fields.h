@@ -41,6 +41,12 @@ inline Range from_to_below(double min, double max) {
   return {.min = min, .max = max, .max_open = true};
 }
 
+struct WeightedName {
+  std::string name;
+  double weight = 1;
+  bool operator==(const WeightedName&) const = default;
+};
+
 enum class Presence : std::uint8_t { kOptional, kRequired };
 
 class Fields {
@@ -57,6 +63,8 @@ class Fields {
   // A list, or a single value, which is a list of one.
   virtual void texts(const char* key, std::vector<std::string>& values, const char* doc) = 0;
   virtual void integers(const char* key, std::vector<std::int64_t>& values, Range allowed, const char* doc) = 0;
+  // Names with weights: a map of name to weight above 0, or a list of names or a single one, of weight 1 each.
+  virtual void weights(const char* key, std::vector<WeightedName>& values, const char* doc) = 0;
   // One of several words, each standing for a value of E.
   template <class E>
   void choice(const char* key, E& value, const std::vector<std::pair<std::string, E>>& options, const char* doc);

@@ -90,6 +90,13 @@ TEST_F(FileSource, WhatDoesNotFitIsLeftOut) {
   EXPECT_ERROR(open(Split::kTrain, std::nan("")), UsageError, "validation_share is");
 }
 
+TEST_F(FileSource, AFileWrittenAnewIsReadAnew) {
+  const auto before = open(Split::kTest);
+  test::put(folder_ / "qa1_x_test.txt", "1 Mary went to the moon.\n2 Where is Mary? \tmoon\t1\n");
+  EXPECT_EQ(answers(*before, 0, 1), std::vector<std::string>{"test0"});
+  EXPECT_EQ(answers(*open(Split::kTest), 0, 1), std::vector<std::string>{"moon"});
+}
+
 TEST(SimulatedSource, IsEndlessAndApartBySplit) {
   const StoryOptions options{.task = "qa2"};
   const auto train = open_stories(options, 7, Split::kTrain, kAll), test = open_stories(options, 7, Split::kTest, kAll);
@@ -116,7 +123,8 @@ TEST(SimulatedSource, UnwantedStoriesAreReplaced) {
   EXPECT_NEAR(fours, 500, 65);  // four standard deviations
   EXPECT_ERROR(open_stories({}, 7, Split::kTrain, [](const BabiSample&) { return false; })->sample(0), Error,
                "none of 1024 simulated qa1 samples fits");
-  EXPECT_ERROR(open_stories({.task = "qa7"}, 7, Split::kTrain, kAll), UsageError, "no simulator for task `qa7`");
+  EXPECT_ERROR(open_stories({.task = "qa21"}, 7, Split::kTrain, kAll), UsageError,
+               "task `qa21`, expected qa1 ... qa20");
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ TEST(Config, ReadsValuesAndKeepsDefaults) {
   EXPECT_EQ(c.model.armt.d_mem, 8);
   EXPECT_EQ(c.model.armt.num_features(), 48);
   EXPECT_TRUE(c.model.armt.correction);
-  EXPECT_EQ(c.data.task, "qa1");
+  EXPECT_EQ(c.data.tasks(), std::vector<std::string>{"qa1"});
   EXPECT_EQ(c.train.wave_schedule, Schedule::kDiagonal);
   EXPECT_EQ(c.train.total_steps(), 1100);
 }
@@ -76,6 +76,26 @@ TEST(Config, StagesInheritWhatTheyLeaveOut) {
   EXPECT_EQ(small({"train.batch_size=9"}).train.stages[0].batch_size, 9);
   EXPECT_EQ(small({"train.warmup=25"}).train.stages[1].warmup_steps(), 25);
   EXPECT_EQ(small({"data.books=none"}).train.stages[0].background_ratio, 0);
+}
+
+TEST(Config, SeveralTasksHaveWeights) {
+  using Tasks = std::vector<WeightedName>;
+  EXPECT_EQ(small({"data.task=qa20"}).data.task, (Tasks{{"qa20", 1}}));
+  EXPECT_EQ(small({"data.task=[qa3, qa8]"}).data.task, (Tasks{{"qa3", 1}, {"qa8", 1}}));
+  const Config c = small({"data.task={qa1: 1, qa19: 0.5}"});
+  EXPECT_EQ(c.data.task, (Tasks{{"qa1", 1}, {"qa19", 0.5}}));
+  EXPECT_EQ(c.data.tasks(), (std::vector<std::string>{"qa1", "qa19"}));
+  EXPECT_NE(config_yaml(small()).find("  task: qa1\n"), std::string::npos);
+  EXPECT_NE(config_yaml(small({"data.task=[qa3, qa8]"})).find("  task: [qa3, qa8]\n"), std::string::npos);
+  EXPECT_EQ(parse_config(config_yaml(c), "again").data.task, c.data.task);
+
+  expect_refused("data.task=[]", "data.task: is empty, expected qa1 to qa20");
+  expect_refused("data.task={}", "data.task: is empty, expected qa1 to qa20");
+  expect_refused("data.task=[qa1, qa0]", "data.task: is 'qa0', expected qa1 to qa20");
+  expect_refused("data.task=[qa1, qa2, qa1]", "data.task: has qa1 twice, expected a weight: {qa1: 2}");
+  expect_refused("data.task={qa1: 1, qa2: 0}", "data.task.qa2: is '0', expected a weight above 0");
+  expect_refused("data.task={qa1: 1, qa2: much}", "data.task.qa2: is 'much', expected a weight above 0");
+  expect_refused("data.task=[[qa1]]", "data.task.0: is a list, expected text");
 }
 
 TEST(Config, EveryValueSurvivesWritingAndReading) {

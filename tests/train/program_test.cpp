@@ -72,7 +72,7 @@ TEST(Program, WrongRequestsEndWithTwo) {
   expect_failure("data babi", 2, "--output is required (see 'wavetape data babi --help')");
   expect_failure("data babi --output x --stories 0", 2, "--stories");
   expect_failure("data babi --output x --stories ten", 2, "ten");
-  expect_failure("data babi --output x --task qa9", 2, "qa9");
+  expect_failure("data babi --output x --task qa21", 2, "task `qa21`, expected qa1 ... qa20");
   expect_failure("data babi --output x --sotries 3", 2, "--sotries");
   expect_failure("tokenize", 2, "TOKENIZER is required");
   expect_failure("tokenize x", 2, "--text");

@@ -25,13 +25,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A run of seconds: two layers, 24 steps in two stages with a validation between, varying segments, dropout on.
+// A run of seconds: two layers, 24 steps in two stages with a validation between, varying segments, dropout on, a
+// mixture of tasks.
 std::string tiny_config(const std::string& run, const std::string& type = "llama") {
   return cat("seed: {weights: 3, data: 5, dropout: 7}\n", "run: {dir: ", run, ", device: cpu, threads: 1}\n",
              "model:\n  type: ", type,
              "\n  hidden_size: 16\n  intermediate_size: 24\n  num_layers: 2\n  num_heads: 2\n  dropout: 0.1\n",
              "  max_positions: 64\n", "  armt: {segment_size: 32, num_mem_tokens: 2, d_mem: 4, nu: 3}\n",
-             "data:\n  task: qa1\n  books: none\n", "  tokenizer: ", WAVETAPE_SOURCE_DIR,
+             "data:\n  task: {qa1: 2, qa4: 1}\n  books: none\n", "  tokenizer: ", WAVETAPE_SOURCE_DIR,
              "/data/tokenizer/tokenizer.json\n", "  inline_question_rate: 0.5\n  max_facts: 6\n",
              "train:\n  batch_size: 3\n  grad_accumulation: 2\n",
              "  validate_every: 5\n  validation_samples: 6\n  checkpoint_every: 3\n  log_every: 4\n",

@@ -25,7 +25,7 @@ struct BabiOptions {
 void add_babi(CLI::App& data) {
   CLI::App* command = data.add_subcommand("babi", "Write simulated bAbI stories in bAbI's own file format");
   const auto options = std::make_shared<BabiOptions>();
-  command->add_option("--task", options->task, "Task, qa1 to qa5")->capture_default_str();
+  command->add_option("--task", options->task, "bAbI task, qa1 to qa20")->capture_default_str();
   command->add_option("--stories", options->stories, "Number of stories")
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
       ->capture_default_str();

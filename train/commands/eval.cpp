@@ -50,7 +50,7 @@ Settings resolve(const Options& o, const ModelLocation& location) {
   if (!o.babi.empty()) s.data.babi = o.babi;
   if (!o.books.empty()) s.data.books = o.books;
   if (!o.tasks.empty()) s.eval.tasks = o.tasks;
-  if (s.eval.tasks.empty()) s.eval.tasks = {s.data.task};
+  if (s.eval.tasks.empty()) s.eval.tasks = s.data.tasks();
   if (!o.lengths.empty()) s.eval.lengths = o.lengths;
   if (s.eval.lengths.empty()) s.eval.lengths = {"0k"};
   if (o.samples > 0) s.eval.samples = o.samples;
@@ -146,7 +146,7 @@ void add_eval(CLI::App& program) {
   command->add_option("--tokenizer", o->tokenizer, "Default: the folder's own");
   command->add_option("--batch-size", o->batch_size, "Samples computed together (default: the run's, else 16)")
       ->check(CLI::Range(1, 100000));
-  command->add_option("--max-new-tokens", o->max_new_tokens, "Longest answer (default: the run's, else 8)")
+  command->add_option("--max-new-tokens", o->max_new_tokens, "Longest answer (default: the run's, else 12)")
       ->check(CLI::Range(1, 100000));
   command->add_option("--seed", o->seed, "Seed of the samples (default: the run's, else 1)");
   command->add_option("--output", o->output, "Folder for eval.csv and eval.json");

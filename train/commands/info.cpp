@@ -67,8 +67,12 @@ void show_config(const Config& c) {
   } else {
     fmt::print("  model from {}\n", c.model_from);
   }
-  fmt::print("  data: {}, stories {}, books {}, tokenizer {}\n", c.data.task, c.data.babi, c.data.books,
-             c.data.tokenizer);
+  std::string tasks;
+  for (const WeightedName& task : c.data.task) {
+    tasks += fmt::format("{}{}", tasks.empty() ? "" : ", ", task.name);
+    if (task.weight != 1) tasks += fmt::format(" (weight {})", task.weight);
+  }
+  fmt::print("  data: {}, stories {}, books {}, tokenizer {}\n", tasks, c.data.babi, c.data.books, c.data.tokenizer);
   fmt::print("  training: {} stages, {} steps at most, run folder {}\n", c.train.stages.size(), c.train.total_steps(),
              c.run.dir);
   for (const StageConfig& stage : c.train.stages) {

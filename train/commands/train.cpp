@@ -57,7 +57,7 @@ void evaluate_run(const Trainer& trainer) {
   const auto report = [](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); };
   const auto model = load_model(find_model(config.run.dir, report), config.run.dtype);
   std::vector<std::string> tasks = config.eval.tasks;
-  if (tasks.empty()) tasks.push_back(config.data.task);
+  if (tasks.empty()) tasks = config.data.tasks();
   std::vector<EvalRow> rows;
   EvalOptions options;
   options.batch_size = config.eval.batch_size;

@@ -1,0 +1,132 @@
+#include "train/curriculum.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "data/inline_questions.h"
+#include "tests/support/expect_error.h"
+#include "train/evaluate.h"
+
+namespace wt {
+namespace {
+
+Config mixture(const std::vector<std::string>& overrides) {
+  return parse_config(
+      cat("run: {dir: unused}\n", "model:\n  hidden_size: 16\n  num_layers: 1\n  num_heads: 2\n",
+          "  armt: {segment_size: 256, num_mem_tokens: 2, d_mem: 4}\n",
+          "data:\n  task: {qa1: 1, qa15: 2, qa19: 1}\n  books: none\n", "  tokenizer: ", WAVETAPE_SOURCE_DIR,
+          "/data/tokenizer/tokenizer.json\n", "train:\n  batch_size: 10\n  validation_samples: 400\n  stages:\n",
+          "    - {segments: [1, 2], steps: 100}\n    - {segments: 2, steps: 50}\n"),
+      "c.yaml", overrides);
+}
+
+// The curriculum keeps a reference to its configuration.
+struct Built {
+  explicit Built(const std::vector<std::string>& overrides = {}) : config(mixture(overrides)) {}
+  Config config;
+  Tokenizer tokenizer = Tokenizer::load(config.data.tokenizer);
+  Curriculum curriculum{config, config.model, tokenizer, nullptr};
+
+  // Told by its facts: only qa19 has paths, only qa15 fears.
+  std::string task_of(const std::vector<std::int32_t>& tokens) const {
+    const std::string text = tokenizer.decode(tokens);
+    return text.find("How do you go from") != std::string::npos ? "qa19"
+           : text.find(" afraid of ") != std::string::npos      ? "qa15"
+                                                                : "qa1";
+  }
+};
+
+TEST(Curriculum, TasksAreDrawnByWeightForEverySample) {
+  const Built built;
+  std::map<std::string, int> counts;
+  bool is_mixed = false;
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    const TokenBatch batch = built.curriculum.train_batch(0, i);
+    std::set<std::string> tasks;
+    for (const auto& tokens : batch.sequences) {
+      tasks.insert(built.task_of(tokens));
+      ++counts[built.task_of(tokens)];
+    }
+    is_mixed |= tasks.size() == 3;
+  }
+  EXPECT_TRUE(is_mixed);
+  // 1,000 draws: four standard deviations are 63 of a half, 55 of a quarter.
+  EXPECT_NEAR(counts["qa15"], 500, 63);
+  EXPECT_NEAR(counts["qa1"], 250, 55);
+  EXPECT_NEAR(counts["qa19"], 250, 55);
+
+  std::map<std::string, int> validation;
+  for (std::int64_t i = 0; i < 40; ++i) {
+    for (const auto& tokens : built.curriculum.validation_batch(1, i).sequences) ++validation[built.task_of(tokens)];
+  }
+  EXPECT_NEAR(validation["qa15"], 200, 40);
+  EXPECT_NEAR(validation["qa1"], 100, 35);
+  EXPECT_NEAR(validation["qa19"], 100, 35);
+  EXPECT_TRUE(built.curriculum.validation_batch(1, 40).sequences.empty());
+}
+
+TEST(Curriculum, AMixtureIsAFunctionOfSeedAndIndex) {
+  const Built one, same, other({"seed.data=2"});
+  // In any order, as after a resume.
+  for (const std::uint64_t i : {7u, 3u, 49u}) {
+    const TokenBatch batch = one.curriculum.train_batch(1, i);
+    EXPECT_EQ(batch.sequences, same.curriculum.train_batch(1, i).sequences);
+    EXPECT_EQ(batch.mask, same.curriculum.train_batch(1, i).mask);
+    EXPECT_NE(batch.sequences, other.curriculum.train_batch(1, i).sequences);
+  }
+}
+
+TEST(Curriculum, AMixtureOfOneIsThatTask) {
+  const Built one({"data.task=qa15"}), listed({"data.task=[qa15]"}), weighted({"data.task={qa15: 3}"});
+  EXPECT_EQ(one.curriculum.train_batch(0, 5).sequences, listed.curriculum.train_batch(0, 5).sequences);
+  EXPECT_EQ(one.curriculum.train_batch(0, 5).sequences, weighted.curriculum.train_batch(0, 5).sequences);
+  EXPECT_EQ(one.curriculum.validation_batch(0, 2).sequences, weighted.curriculum.validation_batch(0, 2).sequences);
+}
+
+TEST(Curriculum, InlineQuestionsGoToTheTasksThatHaveThem) {
+  const Built built({"data.inline_question_rate=1"});
+  const std::string question = "Where is";
+  std::map<std::string, std::set<std::size_t>> numbers;
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    for (const auto& tokens : built.curriculum.train_batch(0, i).sequences) {
+      const std::string text = built.tokenizer.decode(tokens);
+      std::size_t count = 0;
+      for (std::size_t at = text.find(question); at != std::string::npos; at = text.find(question, at + 1)) ++count;
+      numbers[built.task_of(tokens)].insert(count);
+    }
+  }
+  EXPECT_EQ(numbers["qa15"], std::set<std::size_t>{0});
+  EXPECT_EQ(numbers["qa19"], std::set<std::size_t>{0});
+  EXPECT_GE(*numbers["qa1"].begin(), 3u);  // two facts at least, each with its question, and the last one
+  EXPECT_ERROR(Built({"data.inline_question_rate=1", "data.task=[qa15, qa19]"}), UsageError,
+               "inline questions: there is no rule that answers them for qa15, only for qa1");
+}
+
+TEST(Curriculum, TheLongestAnswersFitIntoTheDefaultNumberOfTokens) {
+  const Built built;
+  for (const char* answer :
+       {" apple,football,milk", " milk,football,apple", " football,milk,apple", " thirsty", " w,n"}) {
+    // With end-of-text.
+    EXPECT_LE(static_cast<std::int64_t>(built.tokenizer.encode_plain(answer).size()) + 1, EvalConfig{}.max_new_tokens)
+        << answer;
+    EXPECT_EQ(EvalOptions{}.max_new_tokens, EvalConfig{}.max_new_tokens);
+  }
+}
+
+TEST(Curriculum, EveryTaskMakesSamples) {
+  const Built built(
+      {"data.task=[qa1, qa2, qa4, qa5, qa6, qa7, qa8, qa9, qa10, qa11, qa12, qa13, qa14, qa15, qa16, qa17, "
+       "qa18, qa19, qa20]"});
+  for (const std::string& task : babi_tasks()) {
+    const BabilongSample sample = built.curriculum.test_sampler(task, "0k").sample(3);
+    EXPECT_FALSE(sample.answer.empty()) << task;
+    // The answer, lists included, comes back from the tokens that the loss is on.
+    const std::vector<std::int32_t> answer(sample.tokens.begin() + sample.prompt_size, sample.tokens.end() - 1);
+    EXPECT_EQ(built.tokenizer.decode(answer), " " + sample.answer) << task;
+  }
+  EXPECT_EQ(built.curriculum.train_batch(0, 0).sequences.size(), 10u);
+}
+
+}  // namespace
+}  // namespace wt
