@@ -5,6 +5,13 @@
 
 namespace wt {
 
+std::string_view trimmed(std::string_view text) {
+  constexpr const char* kBlanks = " \t\n\v\f\r";
+  const std::size_t first = text.find_first_not_of(kBlanks);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlanks) + 1 - first);
+}
+
 int edit_distance(std::string_view a, std::string_view b) {
   // Optimal string alignment; row i holds the distances of a's first i letters to every beginning of b.
   const std::size_t n = b.size();

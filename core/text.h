@@ -7,6 +7,9 @@
 
 namespace wt {
 
+// The text without blanks, tabs and line breaks around it.
+std::string_view trimmed(std::string_view text);
+
 // Insertions, deletions, replacements and swaps of neighbours that turn one word into the other.
 int edit_distance(std::string_view a, std::string_view b);
 

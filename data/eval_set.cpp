@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/text.h"
 #include "data/hdf5_file.h"
 #include "data/utf8.h"
 
@@ -16,6 +17,8 @@ namespace {
 
 constexpr const char* kFormat = "wavetape evaluation set";
 constexpr std::int64_t kVersion = 1;
+// Of the published sets: tokens left for question and prompt, and the tokens that stand for a line of the story.
+constexpr std::int64_t kReleasedPromptTokens = 300, kReleasedLineTokens = 8;
 
 std::string json_of(const EvalSample& sample) {
   nlohmann::ordered_json object;
@@ -169,6 +172,39 @@ void read_hdf5(const std::string& path, const Tokenizer& tokenizer, const EvalLi
   }
 }
 
+// The settings of a published set.
+BabilongConfig released_config(BabilongConfig babilong, const std::string& length_name) {
+  if (babilong.stories.babi == "simulate") {
+    throw UsageError("a released set is made of bAbI's own files: name their folder (--babi DIR), not simulate");
+  }
+  babilong.held_out_books = 0;
+  babilong.task_start_pct = 0;
+  babilong.task_end_pct = 1;
+  babilong.min_n_facts = 0;
+  babilong.max_n_facts = 0;
+  babilong.size_rule = SizeRule::kContext;
+  const std::int64_t length = parse_length(length_name);
+  babilong.sample_sizes = {0};
+  if (length == 0) return babilong;
+  // The published limit counts the question's line as well.
+  const std::int64_t lines = (length - kReleasedPromptTokens) / kReleasedLineTokens;
+  if (lines < 2) {
+    throw UsageError(cat("length `", length_name, "`: a released set needs at least ",
+                         kReleasedPromptTokens + 2 * kReleasedLineTokens, " tokens, ", kReleasedPromptTokens,
+                         " of them for the prompt"));
+  }
+  babilong.sample_sizes = {length - kReleasedPromptTokens};
+  babilong.max_n_facts = static_cast<int>(lines) - 1;
+  return babilong;
+}
+
+// How many samples the published set has: see EvalSetConfig::released.
+std::int64_t released_size(const BabilongSampler& sampler, std::int64_t length) {
+  const int task = babi_task_number(sampler.config().stories.task);
+  const bool complete = task == 1 || (task == 2 && length == 1000) || (task >= 6 && task <= 10);
+  return static_cast<std::int64_t>(sampler.size()) - (complete ? 0 : 1);
+}
+
 class Hdf5SetWriter {
  public:
   Hdf5SetWriter(const std::string& path, const EvalSetConfig& config, const Tokenizer& tokenizer) : file_(path) {
@@ -216,39 +252,57 @@ std::int64_t parse_length(std::string_view length) {
 BabilongSampler eval_sampler(const EvalSetConfig& config, const Tokenizer& tokenizer,
                              std::shared_ptr<const BookText> books, std::uint64_t seed) {
   BabilongConfig babilong = config.babilong;
-  babilong.sample_sizes = {parse_length(config.length)};
+  if (config.released) {
+    babilong = released_config(babilong, config.length);
+  } else {
+    babilong.sample_sizes = {parse_length(config.length)};
+    babilong.size_rule = SizeRule::kTotal;
+  }
   babilong.mixed_length_ratio = 0;
-  babilong.size_rule = SizeRule::kTotal;
   babilong.no_background_rate = 0;
   babilong.inline_question_rate = 0;
   babilong.ask_everyone = false;
   return BabilongSampler(babilong, tokenizer, std::move(books), seed, config.split);
 }
 
-void build_eval_set(const EvalSetConfig& config, const Tokenizer& tokenizer, std::shared_ptr<const BookText> books,
-                    std::uint64_t seed, const std::string& output,
-                    const std::function<void(std::int64_t done)>& progress) {
-  if (config.num_samples < 1) throw UsageError(cat("an evaluation set of ", config.num_samples, " samples"));
+std::int64_t build_eval_set(const EvalSetConfig& config, const Tokenizer& tokenizer,
+                            std::shared_ptr<const BookText> books, std::uint64_t seed, const std::string& output,
+                            const std::function<void(std::int64_t done, std::int64_t total)>& progress) {
+  std::int64_t count = config.num_samples;
+  if (count < (config.released ? 0 : 1)) throw UsageError(cat("an evaluation set of ", count, " samples"));
   const BabilongSampler sampler = eval_sampler(config, tokenizer, std::move(books), seed);
+  if (config.released) {
+    const std::int64_t size = released_size(sampler, parse_length(config.length));
+    if (count > size || size < 1) {
+      throw UsageError(cat(count, " samples of ", config.babilong.stories.task, " at ", config.length,
+                           ": the released set has ", size));
+    }
+    if (count == 0) count = size;
+  }
   const auto for_each = [&](const auto& add) {
-    for (std::int64_t i = 0; i < config.num_samples; ++i) {
+    for (std::int64_t i = 0; i < count; ++i) {
       add(sampler.sample(static_cast<std::uint64_t>(i)));
-      if (progress) progress(i + 1);
+      if (progress) progress(i + 1, count);
     }
   };
   if (output.ends_with(".h5") || output.ends_with(".hdf5")) {
     Hdf5SetWriter writer(output, config, tokenizer);
     for_each([&](const BabilongSample& sample) { writer.add(sample); });
     writer.commit();
-    return;
+    return count;
   }
   JsonListWriter writer(output);
   for_each([&](const BabilongSample& sample) {
     std::string input = tokenizer.decode(std::span(sample.tokens).first(static_cast<std::size_t>(sample.context_size)));
-    if (input.starts_with(' ')) input.erase(0, 1);
+    if (config.released) {
+      input = std::string(trimmed(input));
+    } else if (input.starts_with(' ')) {
+      input.erase(0, 1);
+    }
     writer.add({std::move(input), sample.question, sample.answer, {}});
   });
   writer.commit();
+  return count;
 }
 
 void write_eval_json(const std::string& path, std::span<const EvalSample> samples) {

@@ -1,5 +1,6 @@
 #include "data/eval_set.h"
 
+#include <algorithm>
 #include <functional>
 
 #include "data/hdf5_file.h"
@@ -46,7 +47,10 @@ TEST(EvalSet, JsonAndHdf5HoldTheSamplersSamples) {
   c.babilong.inline_question_rate = 0.9;  // a setting of training that an evaluation overrules
   c.babilong.ask_everyone = true;
   std::vector<std::int64_t> done;
-  build_eval_set(c, shipped_tokenizer(), books(), 3, folder / "set.json", [&](std::int64_t n) { done.push_back(n); });
+  build_eval_set(c, shipped_tokenizer(), books(), 3, folder / "set.json", [&](std::int64_t n, std::int64_t total) {
+    EXPECT_EQ(total, 5);
+    done.push_back(n);
+  });
   build_eval_set(c, shipped_tokenizer(), books(), 3, folder / "set.h5");
   EXPECT_EQ(done, (std::vector<std::int64_t>{1, 2, 3, 4, 5}));
   EXPECT_EQ(test::num_files(folder), 2u);
@@ -178,6 +182,102 @@ TEST(EvalSet, DamagedHdf5IsNamed) {
   const std::string whole = test::slurp(folder / "set.h5");
   put(folder / "set.h5", whole.substr(0, whole.size() / 2));
   EXPECT_ERROR(read_eval_set(folder / "set.h5", shipped_tokenizer()), Error, "set.h5");
+}
+
+// bAbI's form: 40 stories of six facts with a question after every second one, the last story of 60 facts.
+std::string story_file() {
+  std::string text;
+  const char* rooms[] = {"kitchen", "garden", "office"};
+  for (int story = 0; story < 40; ++story) {
+    const int facts = story == 38 ? 60 : 6;
+    int line = 0, mary = 0;
+    for (int fact = 1; fact <= facts; ++fact) {
+      if (fact % 2 == 1) mary = ++line;
+      if (fact % 2 == 0) ++line;
+      text += cat(line, fact % 2 == 1 ? " Mary" : " John", " went to the ", rooms[(story + fact) % 3], ".\n");
+      if (fact % 2 == 0) text += cat(++line, " Where is Mary? \t", rooms[(story + fact - 1) % 3], "\t", mary, "\n");
+    }
+  }
+  return text;
+}
+
+struct Released {
+  TempFolder folder;
+  EvalSetConfig set;
+  explicit Released(const std::string& task, const std::string& length) {
+    put(folder / (task + "_x_test.txt"), story_file());
+    set.babilong.stories.task = task;
+    set.babilong.stories.babi = folder.path();
+    set.length = length;
+    set.released = true;
+    set.num_samples = 0;
+  }
+  std::vector<EvalSample> build() {
+    const std::int64_t count = build_eval_set(set, shipped_tokenizer(), books(), 3, folder / "set.json");
+    std::vector<EvalSample> samples = read_eval_set(folder / "set.json", shipped_tokenizer());
+    EXPECT_EQ(count, static_cast<std::int64_t>(samples.size()));
+    return samples;
+  }
+};
+
+TEST(EvalSet, ReleasedAtZeroIsTheTestFile) {
+  Released complete("qa1", "0k");
+  const std::vector<BabiSample> expected = babi_samples(parse_babi(story_file(), "x"));
+  ASSERT_EQ(expected.size(), 39u * 3 + 30);
+  const std::vector<EvalSample> samples = complete.build();
+  ASSERT_EQ(samples.size(), expected.size());
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    std::string facts;
+    for (const std::string& fact : expected[i].facts) facts += cat(facts.empty() ? "" : " ", fact);
+    EXPECT_EQ(samples[i].input, facts);
+    EXPECT_EQ(samples[i].question, "Where is Mary? ") << "as in the file";
+    EXPECT_EQ(samples[i].target, expected[i].answer);
+  }
+  // The published sets of the other tasks lack the last sample.
+  for (const std::string task : {"qa2", "qa5", "qa11", "qa20"}) EXPECT_EQ(Released(task, "0k").build().size(), 146u);
+  EXPECT_EQ(Released("qa2", "1k").build().size(), 147u);
+  EXPECT_EQ(Released("qa3", "1k").build().size(), 146u);
+  for (const std::string task : {"qa6", "qa10"}) EXPECT_EQ(Released(task, "0k").build().size(), 147u);
+}
+
+TEST(EvalSet, ReleasedLengthsLimitFactsAndLeaveRoomForThePrompt) {
+  Released set("qa1", "700");
+  const std::vector<EvalSample> samples = set.build();
+  // (700 - 300) / 8 = 50 lines: of the long story's questions those after 2, 4, ..., 48 facts, and not the one
+  // after 50.
+  EXPECT_EQ(samples.size(), 39u * 3 + 24);
+  const BabilongSampler sampler = eval_sampler(set.set, shipped_tokenizer(), books(), 3);
+  std::size_t most_facts = 0;
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const BabilongSample sample = sampler.sample(i);
+    EXPECT_EQ(sample.context_size, 400);
+    EXPECT_EQ(samples[i].question, sample.question);
+    EXPECT_NE(samples[i].input.find("LORD"), std::string::npos);
+    EXPECT_FALSE(samples[i].input.starts_with(' '));
+    // The facts stand in the context, in their order.
+    std::size_t at = 0;
+    for (const std::string& fact : sample.facts) {
+      at = samples[i].input.find(fact, at);
+      ASSERT_NE(at, std::string::npos) << i << ": " << fact;
+      at += fact.size();
+    }
+    most_facts = std::max(most_facts, sample.facts.size());
+  }
+  EXPECT_EQ(most_facts, 48u);
+  set.set.num_samples = 5;
+  EXPECT_EQ(set.build().size(), 5u);
+}
+
+TEST(EvalSet, ImpossibleReleasedSetsAreNamed) {
+  Released set("qa1", "315");
+  EXPECT_ERROR(set.build(), UsageError, "length `315`: a released set needs at least 316 tokens");
+  set.set.length = "0k";
+  set.set.num_samples = 148;
+  EXPECT_ERROR(set.build(), UsageError, "148 samples of qa1 at 0k: the released set has 147");
+  set.set.num_samples = -1;
+  EXPECT_ERROR(set.build(), UsageError, "an evaluation set of -1 samples");
+  set.set.babilong.stories.babi = "simulate";
+  EXPECT_ERROR(set.build(), UsageError, "made of bAbI's own files: name their folder (--babi DIR), not simulate");
 }
 
 TEST(EvalSet, ImpossibleRequestsAreNamed) {

@@ -83,9 +83,14 @@ void add_babilong(CLI::App& data) {
   command->add_option("--task", babilong.stories.task, "bAbI task, qa1 to qa20")->capture_default_str();
   command->add_option("--length", options->set.length, "Tokens of prompt and answer: 0k, 4k, 1M, 5000")
       ->capture_default_str();
-  command->add_option("--samples", options->set.num_samples, "Number of samples")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 32))
-      ->capture_default_str();
+  const CLI::Option* samples =
+      command
+          ->add_option("--samples", options->set.num_samples, "Number of samples (--released: default all there are)")
+          ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 32))
+          ->capture_default_str();
+  command->add_flag("--released", options->set.released,
+                    "As the published sets were made: all questions of bAbI's test file in its order, context of "
+                    "length - 300 tokens (of GPT-2's tokenizer), stories of at most an eighth of that in lines");
   command->add_option("--babi", babilong.stories.babi, "A folder with bAbI's files (their test split), or simulate")
       ->capture_default_str();
   command->add_option("--books", options->books, "A books.h5, a .txt or a folder of .txt; not needed at length 0k");
@@ -98,17 +103,24 @@ void add_babilong(CLI::App& data) {
   command->add_option("--output", options->output, "File to write: HDF5 with tokens for .h5, else JSON")->required();
   command->footer(
       "Example:\n  wavetape data babilong --task qa1 --length 4k --samples 100 --books books.h5 \\\n"
-      "    --tokenizer data/tokenizer/tokenizer.json --output qa1_4k.json");
+      "    --tokenizer data/tokenizer/tokenizer.json --output qa1_4k.json\n"
+      "  wavetape data babilong --released --task qa1 --length 4k --babi en-10k --books books.h5 \\\n"
+      "    --tokenizer gpt2/ --output qa1_4k.json");
   command->callback([=] {
+    if (options->set.released && samples->count() == 0) options->set.num_samples = 0;
     const Tokenizer tokenizer = Tokenizer::load(options->tokenizer);
     const auto books = options->books.empty() ? nullptr : load_books(options->books, tokenizer);
+    std::int64_t count = 0;
     {
-      Progress progress(stderr, "samples", options->set.num_samples);
-      build_eval_set(options->set, tokenizer, books, options->seed, options->output,
-                     [&](std::int64_t done) { progress.update(done); });
+      std::unique_ptr<Progress> progress;
+      count = build_eval_set(options->set, tokenizer, books, options->seed, options->output,
+                             [&](std::int64_t done, std::int64_t total) {
+                               if (!progress) progress = std::make_unique<Progress>(stderr, "samples", total);
+                               progress->update(done);
+                             });
     }
-    fmt::print("{}: {} samples of {} at {} tokens\n", options->output, options->set.num_samples,
-               options->set.babilong.stories.task, options->set.length);
+    fmt::print("{}: {} samples of {} at {} tokens\n", options->output, count, options->set.babilong.stories.task,
+               options->set.length);
   });
 }
 
