@@ -5,6 +5,7 @@ namespace wt {
 void add_commands(CLI::App& program) {
   add_train(program);
   add_eval(program);
+  add_score(program);
   add_forward(program);
   add_generate(program);
   add_data(program);

@@ -1,0 +1,140 @@
+#include "train/charts.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <regex>
+
+#include "tests/support/expect_error.h"
+#include "train/svg.h"
+
+namespace wt {
+namespace {
+
+std::size_t count(const std::string& text, const std::string& part) {
+  std::size_t found = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+  return found;
+}
+
+// Every element is closed in its turn, and no text holds a bare < or &.
+void expect_well_formed(const std::string& svg) {
+  std::vector<std::string> open;
+  static const std::regex tag("<(/?)([a-zA-Z]+)([^<>]*?)(/?)>");
+  std::size_t last = 0;
+  for (auto it = std::sregex_iterator(svg.begin(), svg.end(), tag); it != std::sregex_iterator(); ++it) {
+    const std::string between = svg.substr(last, static_cast<std::size_t>(it->position()) - last);
+    EXPECT_EQ(between.find_first_of("<>"), std::string::npos) << between;
+    static const std::regex entity("&(amp|lt|gt|quot);");
+    EXPECT_EQ(std::regex_replace(between, entity, "").find('&'), std::string::npos) << between;
+    last = static_cast<std::size_t>(it->position() + it->length());
+    if (it->str(1) == "/") {
+      ASSERT_FALSE(open.empty());
+      EXPECT_EQ(open.back(), it->str(2));
+      open.pop_back();
+    } else if (it->str(4).empty()) {
+      open.push_back(it->str(2));
+    }
+  }
+  EXPECT_TRUE(open.empty());
+  EXPECT_EQ(svg.substr(last), "\n");
+}
+
+HeatmapPanel panel() {
+  HeatmapPanel out;
+  out.title = "instruction_yes";
+  out.rows = {"qa1", "qa2"};
+  out.columns = {"0k", "4k", "1M"};
+  out.cells = {{{1.0, "a"}, {0.5, "b"}, {0.0, "c"}}, {{0.956, "d"}, {0.25, "e"}, {}}};
+  out.row_averages = {{0.5, "f"}, {}};
+  out.column_averages = {{0.978, "g"}, {0.375, "h"}, {}};
+  return out;
+}
+
+TEST(Charts, HeatmapHasAFigureForEveryCell) {
+  const std::string svg = heatmap_svg("Title", {panel()});
+  expect_well_formed(svg);
+  for (const char* figure : {">100<", ">50<", ">0<", ">96<", ">25<", ">98<", ">38<", ">qa1<", ">1M<", ">mean<"}) {
+    EXPECT_NE(svg.find(figure), std::string::npos) << figure;
+  }
+  EXPECT_EQ(count(svg, "class=\"hole\""), 4u) << "one cell, and the averages it is missing from";
+  EXPECT_EQ(count(svg, "#de3c36"), 2u) << "red at 0, and in the scale";
+  EXPECT_EQ(count(svg, "#fcdc60"), 3u) << "yellow at one half, twice, and in the scale";
+  EXPECT_EQ(count(svg, "#289a5a"), 2u) << "green at 1, and in the scale";
+  EXPECT_NE(svg.find("prefers-color-scheme: dark"), std::string::npos);
+  const std::string two = heatmap_svg("Title", {panel(), panel()});
+  expect_well_formed(two);
+  EXPECT_EQ(count(two, "linearGradient id="), 2u);
+  EXPECT_EQ(count(two, "id=\"gradient2\""), 1u);
+}
+
+TEST(Charts, FiguresStandOutOfTheirColour) {
+  HeatmapPanel wide = panel();
+  wide.rows = {"qa1"};
+  wide.columns.clear();
+  wide.cells.assign(1, {});
+  wide.row_averages = {{}};
+  wide.column_averages.clear();
+  for (int i = 0; i <= 100; ++i) {
+    wide.columns.push_back(std::to_string(i));
+    wide.cells[0].push_back({i / 100.0, ""});
+    wide.column_averages.push_back({});
+  }
+  const std::string svg = heatmap_svg("Title", {wide});
+  static const std::regex cell(
+      "<rect [^>]*fill=\"#([0-9a-f]{6})\"/>\n<text [^>]*fill=\"#([0-9a-f]{6})\"[^>]*>[0-9]+</text>");
+  const auto colour = [](const std::string& hex) {
+    return Rgb{std::stod("0x" + hex.substr(0, 2)), std::stod("0x" + hex.substr(2, 2)),
+               std::stod("0x" + hex.substr(4, 2))};
+  };
+  int cells = 0;
+  for (auto it = std::sregex_iterator(svg.begin(), svg.end(), cell); it != std::sregex_iterator(); ++it, ++cells) {
+    const double a = colour(it->str(1)).luminance() + 0.05, b = colour(it->str(2)).luminance() + 0.05;
+    EXPECT_GT(std::max(a, b) / std::min(a, b), 3.0) << it->str() << ": WCAG asks for 3 at this size in bold, 4.5 else";
+  }
+  EXPECT_EQ(cells, 101);
+}
+
+TEST(Charts, LinesBreakWhereAPointIsMissing) {
+  const std::string svg =
+      line_chart_svg("Accuracy", "exact match", "length", {"0k", "1k", "2k", "4k", "8k"},
+                     {{"qa1", {1.0, 0.9, std::nullopt, 0.5, 0.4}}, {"qa2", {0.5, {}, 0.4, {}, {}}}});
+  expect_well_formed(svg);
+  EXPECT_EQ(count(svg, "<polyline"), 4u) << "two parts of qa1, and two keys";
+  EXPECT_EQ(count(svg, "<circle"), 12u);
+  EXPECT_NE(svg.find("<title>qa1, 1k: 90.0 %</title>"), std::string::npos);
+}
+
+TEST(Charts, NamesOfLinesDoNotCoverEachOther) {
+  std::vector<ChartLine> lines;
+  for (int i = 0; i < 20; ++i) lines.push_back({"line" + std::to_string(i), {0.99, 1.0}});
+  const std::string svg = line_chart_svg("Accuracy", "", "length", {"0k", "1k"}, lines);
+  expect_well_formed(svg);
+  EXPECT_NE(svg.find("stroke-dasharray"), std::string::npos) << "the second ten are dashed";
+  static const std::regex label("<text x=\"[0-9.]+\" y=\"([0-9.]+)\"[^>]*>line[0-9]+</text>");
+  std::vector<double> at;
+  for (auto it = std::sregex_iterator(svg.begin(), svg.end(), label); it != std::sregex_iterator(); ++it) {
+    at.push_back(std::stod(it->str(1)));
+  }
+  ASSERT_EQ(at.size(), 20u);
+  std::sort(at.begin(), at.end());
+  for (std::size_t i = 1; i < at.size(); ++i) EXPECT_GE(at[i] - at[i - 1], 17.99);
+}
+
+TEST(Charts, TextIsEscaped) {
+  EXPECT_EQ(xml_escaped("a<b> & \"c\"\n\x01\xff"), "a&lt;b&gt; &amp; &quot;c&quot;  \uFFFD");
+  expect_well_formed(heatmap_svg("</svg><script>&", {panel()}));
+  expect_well_formed(line_chart_svg("<&>", "\"<", "'", {"<k"}, {{"&&", {0.5}}}));
+}
+
+TEST(Charts, WhatDoesNotFitIsRefused) {
+  HeatmapPanel odd = panel();
+  odd.cells[0].pop_back();
+  EXPECT_ERROR(heatmap_svg("T", {odd}), Error, "cells and averages do not fit 2 rows and 3 columns");
+  EXPECT_ERROR(heatmap_svg("T", {}), Error, "no panel");
+  EXPECT_ERROR(line_chart_svg("T", "", "", {"a"}, {{"qa1", {}}}), Error, "line qa1 has 0 points for 1 columns");
+  EXPECT_ERROR(line_chart_svg("T", "", "", {}, {}), Error, "nothing to draw");
+}
+
+}  // namespace
+}  // namespace wt
