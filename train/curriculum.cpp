@@ -129,13 +129,19 @@ BabilongSampler Curriculum::test_sampler(const std::string& task, const std::str
 
 BabilongSampler make_test_sampler(const DataConfig& data, std::uint64_t seed, const Tokenizer& tokenizer,
                                   std::shared_ptr<const BookText> books, const std::string& task,
-                                  const std::string& length, std::int64_t segment_size, std::int64_t trained_segments) {
+                                  const std::string& length, std::int64_t segment_size, std::int64_t trained_segments,
+                                  std::int64_t reserved) {
   const EvalLength parsed = parse_eval_length(length);
   EvalSetConfig set;
   set.babilong = base_config(data, task);
   set.babilong.segment_size = segment_size;
   set.split = Split::kTest;
-  set.length = std::to_string(parsed.is_multiple ? parsed.amount * segment_size * trained_segments : parsed.amount);
+  std::int64_t tokens = parsed.is_multiple ? parsed.amount * segment_size * trained_segments : parsed.amount;
+  if (tokens > 0 && tokens <= reserved) {
+    throw UsageError(cat("length ", length, " is ", tokens, " tokens, the prompt of ", task, " alone has ", reserved));
+  }
+  if (tokens > 0) tokens -= reserved;
+  set.length = std::to_string(tokens);
   return eval_sampler(set, tokenizer, std::move(books), seed);
 }
 

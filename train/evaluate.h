@@ -1,4 +1,4 @@
-// Evaluation on BABILong: generated answers, exact match by task and length.
+// Evaluation on BABILong: generated answers, exact match and BABILong's own metric by task and length.
 #pragma once
 
 #include <functional>
@@ -16,22 +16,29 @@ struct EvalRow {
   std::string length;              // as asked for: "4k", "16x"
   std::int64_t prompt_tokens = 0;  // of all samples
   std::int64_t samples = 0;
-  std::int64_t correct = 0;
+  std::int64_t correct = 0;   // exact matches
+  std::int64_t official = 0;  // right by BABILong's metric (data/babilong_metric.h)
+  bool has_official = false;  // false where the task, and so its labels, is not known
   double seconds = 0;
   std::uint64_t peak_bytes = 0;  // tensor memory, the model's included
   double accuracy() const { return samples == 0 ? 0 : static_cast<double>(correct) / static_cast<double>(samples); }
+  double official_accuracy() const {
+    return samples == 0 ? 0 : static_cast<double>(official) / static_cast<double>(samples);
+  }
   double tokens_per_second() const { return seconds > 0 ? static_cast<double>(prompt_tokens) / seconds : 0; }
 };
 
 struct EvalAnswer {
   std::string question, target, output;
-  bool correct = false;
+  bool correct = false, official = false;
 };
 
 struct EvalOptions {
   std::int64_t batch_size = 16;
   std::int64_t max_new_tokens = 12;
   Schedule schedule = Schedule::kDiagonal;
+  std::string task;                    // "qa1", or empty where it is not known
+  std::vector<std::int32_t> stop_ids;  // that end an answer besides end-of-text
   // Hears of every answer as it comes; returns false to stop.
   std::function<bool(std::int64_t done, const EvalAnswer&)> progress;
 };
@@ -51,10 +58,13 @@ EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t en
 // The same with a sampler's samples.
 EvalRow evaluate(const Model& model, const BabilongSampler& sampler, std::int64_t count, const EvalOptions& options);
 
-// A table for people: a row a length, exact match, tokens a second, peak memory.
+// A table for people: a row a length, exact match, official metric, tokens a second, peak memory.
 std::string eval_table(const std::vector<EvalRow>& rows);
-// task,length,samples,correct,accuracy,prompt_tokens,seconds,tokens_per_second,peak_bytes
+// task,length,samples,correct,accuracy,prompt_tokens,seconds,tokens_per_second,peak_bytes,official_correct,
+// official_accuracy; the last two are empty, in JSON null, where the task is not known
 std::string eval_csv(const std::vector<EvalRow>& rows);
 std::string eval_json(const std::vector<EvalRow>& rows);
+// SVG: accuracy over the lengths, a line for each task; by the official metric where `official` says so.
+std::string eval_chart(const std::vector<EvalRow>& rows, bool official);
 
 }  // namespace wt

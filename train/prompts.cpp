@@ -9,12 +9,12 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/text.h"
+#include "data/babi.h"
 #include "train/fields.h"
 
 namespace wt {
 namespace {
 
-constexpr int kNumTasks = 20;
 constexpr const char* kDefaultTemplate =
     "{instruction}\n\n{examples}\n\n{post_prompt}\n\n<context>\n{context}\n</context>\n\nQuestion: {question}";
 
@@ -73,7 +73,7 @@ struct TaskEntry {
 
 struct PromptsFile {
   std::string pattern = kDefaultTemplate;
-  std::array<TaskEntry, kNumTasks> tasks;
+  std::array<TaskEntry, kNumBabiTasks> tasks;
 };
 
 void describe(Fields& fields, PromptsFile& file) {
@@ -109,7 +109,8 @@ Prompts Prompts::load(const std::string& path) {
 
 Prompts Prompts::parse(const std::string& text, const std::string& name) {
   PromptsFile file;
-  for (int i = 0; i < kNumTasks; ++i) file.tasks[static_cast<std::size_t>(i)].key = cat("qa", i + 1);
+  const std::vector<std::string> names = babi_tasks();
+  for (std::size_t i = 0; i < names.size(); ++i) file.tasks[i].key = names[i];
   Places places;
   const YamlNode root = parse_yaml(text, name);
   read_fields(root, places, [&](Fields& fields) { describe(fields, file); });

@@ -1,7 +1,7 @@
-// What an instruction model is told around a BABILong sample, by task: configs/prompts.yaml, or a file of the user's.
+// What an instruction model is told around a BABILong sample, by task: data/prompts.yaml, or a file of the user's.
 //
-//   template: "{instruction}\n\n{examples}\n\n{post_prompt}\n\n<context>\n{context}\n</context>\n\nQuestion:
-//   {question}" qa1:
+//   template: "{instruction}\n\n{examples}\n\n{context}\n\nQuestion: {question}"
+//   qa1:
 //     instruction: What the task is.
 //     examples: Short contexts with question and answer.
 //     post_prompt: The form of the answer.

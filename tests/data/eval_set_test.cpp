@@ -276,6 +276,7 @@ TEST(EvalSet, ImpossibleReleasedSetsAreNamed) {
   EXPECT_ERROR(set.build(), UsageError, "148 samples of qa1 at 0k: the released set has 147");
   set.set.num_samples = -1;
   EXPECT_ERROR(set.build(), UsageError, "an evaluation set of -1 samples");
+  set.set.num_samples = 0;
   set.set.babilong.stories.babi = "simulate";
   EXPECT_ERROR(set.build(), UsageError, "made of bAbI's own files: name their folder (--babi DIR), not simulate");
 }

@@ -1,9 +1,13 @@
-// wavetape eval: exact match of generated answers, by task and length.
+// wavetape eval: generated answers, counted by task and length.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
+#include <set>
+#include <span>
 
 #include "core/files.h"
+#include "data/babi.h"
 #include "data/eval_set.h"
 #include "train/commands/commands.h"
 #include "train/config.h"
@@ -11,7 +15,9 @@
 #include "train/evaluate.h"
 #include "train/metrics.h"
 #include "train/model_io.h"
+#include "train/official_results.h"
 #include "train/progress.h"
+#include "train/prompts.h"
 #include "train/signals.h"
 
 namespace wt {
@@ -19,6 +25,7 @@ namespace {
 
 struct Options {
   std::string model, babi, books, tokenizer, output, dtype = "f32", device = "auto", schedule = "diagonal";
+  std::string prompts, layout = "plain", name, plot;
   std::vector<std::string> tasks, lengths, sets;
   std::int64_t samples = 0, batch_size = 0, max_new_tokens = 0, seed = 0;
   bool show = false;
@@ -60,71 +67,205 @@ Settings resolve(const Options& o, const ModelLocation& location) {
   return s;
 }
 
-void run(const Options& o) {
-  const DType dtype = dtype_from_name(o.dtype);
-  const Stream stream(device_for(o.device, dtype));
-  const auto report = [](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); };
-  const ModelLocation location = find_model(o.model, report);
-  const Settings s = resolve(o, location);
-  const Tokenizer tokenizer = Tokenizer::load(s.data.tokenizer);
-  const auto model = load_model(location, dtype, stream);
-  if (model->config().vocab_size < tokenizer.vocab_size()) {
-    throw UsageError(cat(s.data.tokenizer, ": ids up to ", tokenizer.vocab_size() - 1, ", the model's vocabulary has ",
-                         model->config().vocab_size));
-  }
-  EvalOptions options;
-  options.batch_size = s.eval.batch_size;
-  options.max_new_tokens = s.eval.max_new_tokens;
-  options.schedule = schedule_from_name(o.schedule);
+// One task at one length: a set, or samples made as they are asked for.
+struct Job {
+  std::string task, length, set;  // task "" where a set's name does not say it
+  TaskPrompt prompt;              // with --prompts
+};
 
-  std::vector<EvalRow> rows;
-  const StopSignals signals;
-  const auto with_progress = [&](const std::string& title, std::int64_t count, const auto& compute) {
-    Progress progress(stdout, "eval " + title, count);
-    options.progress = [&](std::int64_t done, const EvalAnswer& answer) {
-      if (o.show) {
-        progress.line(
-            cat(answer.correct ? "right " : "WRONG ", answer.question, " ", answer.output, " (", answer.target, ")"));
-      }
-      progress.update(done);
-      return !signals.requested();
-    };
-    rows.push_back(compute());
+// "qa1_4k.json" and "qa1/4k.json", as sets are usually called, say what is in them.
+Job job_of_set(const std::string& path, const Options& o) {
+  const std::filesystem::path file = std::filesystem::absolute(path);
+  const std::string stem = file.stem().string();
+  Job job{"", stem, path, {}};
+  const auto is_task = [](const std::string& name) {
+    try {
+      return babi_task_number(name) > 0;
+    } catch (const UsageError&) {
+      return false;
+    }
   };
-  const BabilongConfig style;  // how questions are tokenised
-  for (const std::string& path : o.sets) {
-    std::vector<EvalSample> samples = read_eval_set(path, tokenizer);
-    const auto count = o.samples > 0 ? std::min(o.samples, static_cast<std::int64_t>(samples.size()))
-                                     : static_cast<std::int64_t>(samples.size());
-    const auto item = [&](std::int64_t i) {
-      const EvalSample& sample = samples[static_cast<std::size_t>(i)];
-      return EvalItem{prompt_tokens(sample, tokenizer, style), sample.question, sample.target};
-    };
-    with_progress(path, count,
-                  [&] { return evaluate(*model, tokenizer, find_end_token(tokenizer), count, item, options); });
-    rows.back().task = "-";
-    rows.back().length = std::filesystem::path(path).stem().string();
-    if (signals.requested()) throw ExitWith{128 + signals.received()};
+  const std::size_t end = stem.find('_');
+  if (end != std::string::npos && is_task(stem.substr(0, end))) {
+    job.task = stem.substr(0, end);
+    job.length = stem.substr(end + 1);
+  } else if (is_task(file.parent_path().filename().string())) {
+    job.task = file.parent_path().filename().string();
   }
-  if (o.sets.empty()) {
-    std::shared_ptr<const BookText> books;
-    if (s.data.has_books()) books = load_books(s.data.books, tokenizer);
-    const ModelConfig& m = model->config();
-    for (const std::string& task : s.eval.tasks) {
-      for (const std::string& length : s.eval.lengths) {
-        const BabilongSampler sampler =
-            make_test_sampler(s.data, static_cast<std::uint64_t>(s.seed), tokenizer, books, task, length,
-                              m.has_armt ? m.armt.segment_size : m.max_positions, s.trained_segments);
-        with_progress(task + " " + length, s.eval.samples,
-                      [&] { return evaluate(*model, sampler, s.eval.samples, options); });
-        rows.back().length = length;
-        if (signals.requested()) throw ExitWith{128 + signals.received()};
+  if (o.tasks.size() == 1) job.task = o.tasks.front();
+  return job;
+}
+
+class Evaluation {
+ public:
+  Evaluation(const Options& o, const ModelLocation& location, const Stream& stream)
+      : o_(o), s_(resolve(o, location)), tokenizer_(Tokenizer::load(s_.data.tokenizer)) {
+    const DType dtype = dtype_from_name(o.dtype);
+    if (!o.prompts.empty()) {
+      prompts_ = Prompts::load(o.prompts);
+      if (o.max_new_tokens == 0) s_.eval.max_new_tokens = kPromptedNewTokens;
+      // Instruction models end their turn, not the text.
+      for (const char* token : {"<|eot_id|>", "<|im_end|>", "<|end|>"}) {
+        if (const auto id = tokenizer_.id_of(token)) options_.stop_ids.push_back(*id);
+      }
+    }
+    collect_jobs();
+    model_ = load_model(location, dtype, stream);
+    if (model_->config().vocab_size < tokenizer_.vocab_size()) {
+      throw UsageError(cat(s_.data.tokenizer, ": ids up to ", tokenizer_.vocab_size() - 1,
+                           ", the model's vocabulary has ", model_->config().vocab_size));
+    }
+    options_.batch_size = s_.eval.batch_size;
+    options_.max_new_tokens = s_.eval.max_new_tokens;
+    options_.schedule = schedule_from_name(o.schedule);
+  }
+
+  std::vector<EvalRow> run() {
+    std::vector<EvalRow> rows;
+    if (o_.sets.empty() && s_.data.has_books()) books_ = load_books(s_.data.books, tokenizer_);
+    if (!o_.output.empty()) std::filesystem::create_directories(o_.output);
+    const StopSignals signals;
+    for (const Job& job : jobs_) {
+      std::vector<EvalAnswer> answers;
+      rows.push_back(job.set.empty() ? run_sampler(job, signals, answers) : run_set(job, signals, answers));
+      rows.back().length = job.length;
+      if (signals.requested()) throw ExitWith{128 + signals.received()};
+      if (o_.layout == "official") write_official(job, answers);
+    }
+    return rows;
+  }
+
+  bool has_prompts() const { return prompts_.has_value(); }
+
+ private:
+  static constexpr std::int64_t kPromptedNewTokens = 20;  // as BABILong's own script
+
+  // What can be wrong with the request is said before the model is loaded.
+  void collect_jobs() {
+    for (const std::string& path : o_.sets) jobs_.push_back(job_of_set(path, o_));
+    if (o_.sets.empty()) {
+      for (const std::string& task : s_.eval.tasks) {
+        babi_task_number(task);
+        for (const std::string& length : s_.eval.lengths) {
+          if (parse_eval_length(length).amount > 0 && !s_.data.has_books()) {
+            throw UsageError(
+                cat("length ", length, " hides the facts in book text: name some with --books (0k needs none)"));
+          }
+          jobs_.push_back({task, length, "", {}});
+        }
+      }
+    }
+    const bool official = o_.layout == "official";
+    if (official && o_.output.empty()) throw UsageError("--layout official needs a folder: --output DIR");
+    if (!official && !o_.name.empty()) throw UsageError("--name is for --layout official");
+    std::set<std::string> files;
+    for (Job& job : jobs_) {
+      if (job.task.empty() && (official || prompts_)) {
+        throw UsageError(cat(job.set, ": which task is it? Call it qa1_4k.json or qa1/4k.json, or give one --task"));
+      }
+      if (prompts_) job.prompt = prompts_->of(job.task);
+      if (official && !files.insert(file_of(job)).second) {
+        throw UsageError(cat(o_.output, "/", file_of(job), ".csv would be written twice"));
       }
     }
   }
+
+  std::string file_of(const Job& job) const {
+    return official_file_name(job.task, job.length, o_.name.empty() ? official_config_name(job.prompt) : o_.name);
+  }
+
+  EvalOptions options_of(const Job& job, Progress& progress, const StopSignals& signals,
+                         std::vector<EvalAnswer>& answers) const {
+    EvalOptions options = options_;
+    options.task = job.task;
+    options.progress = [&](std::int64_t done, const EvalAnswer& answer) {
+      if (o_.show) {
+        const bool right = prompts_ ? answer.official : answer.correct;
+        progress.line(cat(right ? "right " : "WRONG ", answer.question, " ", answer.output, " (", answer.target, ")"));
+      }
+      answers.push_back(answer);
+      progress.update(done);
+      return !signals.requested();
+    };
+    return options;
+  }
+
+  // Context and question inside the task's prompt.
+  std::vector<std::int32_t> prompted(const Job& job, const std::string& context, const std::string& question) const {
+    return tokenizer_.encode(format_prompt(job.prompt, context, question), {.add_special_tokens = true});
+  }
+
+  EvalRow run_set(const Job& job, const StopSignals& signals, std::vector<EvalAnswer>& answers) const {
+    const std::vector<EvalSample> samples = read_eval_set(job.set, tokenizer_);
+    if (prompts_ && !samples.front().prompt.empty()) {
+      throw UsageError(cat(job.set, ": holds tokens, and prompts go around text: make the set as JSON"));
+    }
+    const auto size = static_cast<std::int64_t>(samples.size());
+    const std::int64_t count = o_.samples > 0 ? std::min(o_.samples, size) : size;
+    const BabilongConfig style;  // how questions are tokenised
+    const auto item = [&](std::int64_t i) {
+      const EvalSample& sample = samples[static_cast<std::size_t>(i)];
+      return EvalItem{
+          prompts_ ? prompted(job, sample.input, sample.question) : prompt_tokens(sample, tokenizer_, style),
+          sample.question, sample.target};
+    };
+    Progress progress(stdout, "eval " + job.set, count);
+    return evaluate(*model_, tokenizer_, find_end_token(tokenizer_), count, item,
+                    options_of(job, progress, signals, answers));
+  }
+
+  EvalRow run_sampler(const Job& job, const StopSignals& signals, std::vector<EvalAnswer>& answers) const {
+    const ModelConfig& m = model_->config();
+    const std::int64_t reserved = prompts_ ? static_cast<std::int64_t>(prompted(job, "", "").size()) : 0;
+    const BabilongSampler sampler =
+        make_test_sampler(s_.data, static_cast<std::uint64_t>(s_.seed), tokenizer_, books_, job.task, job.length,
+                          m.has_armt ? m.armt.segment_size : m.max_positions, s_.trained_segments, reserved);
+    Progress progress(stdout, cat("eval ", job.task, " ", job.length), s_.eval.samples);
+    const EvalOptions options = options_of(job, progress, signals, answers);
+    if (!prompts_) return evaluate(*model_, sampler, s_.eval.samples, options);
+    const auto item = [&](std::int64_t i) {
+      const BabilongSample sample = sampler.sample(static_cast<std::uint64_t>(i));
+      const std::string context =
+          tokenizer_.decode(std::span(sample.tokens).first(static_cast<std::size_t>(sample.context_size)));
+      return EvalItem{prompted(job, context, sample.question), sample.question, sample.answer};
+    };
+    return evaluate(*model_, tokenizer_, sampler.end_id(), s_.eval.samples, item, options);
+  }
+
+  void write_official(const Job& job, const std::vector<EvalAnswer>& answers) const {
+    OfficialSettings settings;
+    settings.prompt = job.prompt;
+    if (!prompts_) settings.prompt.pattern = "{context} {question}";
+    settings.max_new_tokens = options_.max_new_tokens;
+    settings.model = o_.model;
+    settings.tokenizer = s_.data.tokenizer;
+    settings.dtype = o_.dtype;
+    settings.schedule = o_.schedule;
+    settings.set = job.set;
+    settings.seed = s_.seed;
+    const std::string path = cat(o_.output, "/", file_of(job));
+    write_file(path + ".csv", official_csv(answers));
+    write_file(path + ".json", official_json(settings));
+  }
+
+  const Options& o_;
+  Settings s_;
+  Tokenizer tokenizer_;
+  std::optional<Prompts> prompts_;
+  std::vector<Job> jobs_;
+  std::unique_ptr<Model> model_;
+  std::shared_ptr<const BookText> books_;
+  EvalOptions options_;
+};
+
+void run(const Options& o) {
+  const Stream stream(device_for(o.device, dtype_from_name(o.dtype)));
+  const auto report = [](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); };
+  Evaluation evaluation(o, find_model(o.model, report), stream);
+  const std::vector<EvalRow> rows = evaluation.run();
   std::printf("%s", eval_table(rows).c_str());
-  if (o.output.empty()) return;
-  std::filesystem::create_directories(o.output);
+  if (!o.plot.empty()) write_file(o.plot, eval_chart(rows, evaluation.has_prompts()));
+  if (o.output.empty() || o.layout == "official") return;
   write_file(o.output + "/eval.csv", eval_csv(rows));
   write_file(o.output + "/eval.json", eval_json(rows));
 }
@@ -136,7 +277,7 @@ void add_eval(CLI::App& program) {
   CLI::App* command = program.add_subcommand("eval", "Generate answers and count exact matches, by task and length");
   command->add_option("model", o->model, "Model folder, or run folder (then its settings are the defaults)")
       ->required();
-  command->add_option("--task", o->tasks, "bAbI tasks: qa1 qa2 …");
+  command->add_option("--task", o->tasks, "bAbI tasks: qa1 qa2 … (with --set: the one it is of)");
   command->add_option("--length", o->lengths, "0k, 4k, 1M, tokens, or 4x: times the trained length");
   command->add_option("--samples", o->samples, "Samples per task and length (default: the run's, else 100)")
       ->check(CLI::Range(1, 1000000));
@@ -146,15 +287,31 @@ void add_eval(CLI::App& program) {
   command->add_option("--tokenizer", o->tokenizer, "Default: the folder's own");
   command->add_option("--batch-size", o->batch_size, "Samples computed together (default: the run's, else 16)")
       ->check(CLI::Range(1, 100000));
-  command->add_option("--max-new-tokens", o->max_new_tokens, "Longest answer (default: the run's, else 12)")
+  command
+      ->add_option("--max-new-tokens", o->max_new_tokens,
+                   "Longest answer (default: the run's, else 12; with --prompts 20)")
       ->check(CLI::Range(1, 100000));
   command->add_option("--seed", o->seed, "Seed of the samples (default: the run's, else 1)");
-  command->add_option("--output", o->output, "Folder for eval.csv and eval.json");
+  command->add_option("--prompts", o->prompts,
+                      "Prompts around the samples, for instruction models: data/prompts.yaml or a file like it");
+  command->add_option("--output", o->output,
+                      "Folder for eval.csv and eval.json, or for the files of --layout official");
+  command
+      ->add_option("--layout", o->layout,
+                   "plain, or official: the CSV and JSON of each task and length that BABILong's "
+                   "leaderboard reads ('wavetape score' too)")
+      ->check(CLI::IsMember({"plain", "official"}))
+      ->capture_default_str();
+  command->add_option("--name", o->name, "Configuration in the official files' names (default: the prompt's parts)");
+  command->add_option("--plot", o->plot, "SVG to write: accuracy by length, a line for each task");
   command->add_option("--schedule", o->schedule, "sequential, diagonal or streaming")->capture_default_str();
   command->add_option("--dtype", o->dtype, "f32, f64, or bf16 (weights rounded to bf16)")->capture_default_str();
   command->add_option("--device", o->device, "auto, cpu or cuda")->capture_default_str();
   command->add_flag("--show", o->show, "Print every question with the model's answer");
-  command->footer("Example: wavetape eval runs/quickstart --length 4x 16x 64x --samples 100 --output results");
+  command->footer(
+      "Example: wavetape eval runs/quickstart --length 4x 16x 64x --samples 100 --output results\n"
+      "  wavetape eval MODEL --set qa1/0k.json qa1/4k.json --prompts data/prompts.yaml \\\n"
+      "    --layout official --output results/org/model --plot accuracy.svg");
   command->callback([o] { run(*o); });
 }
 
