@@ -115,6 +115,10 @@ Parameter& ParameterStore::add(ParameterSpec spec) {
   for (const auto& other : parameters_) {
     WT_CHECK(other->spec().key != spec.key, "two parameters have the key ", spec.key);
   }
+  if (use_ == WeightUse::kNamesOnly) {
+    parameters_.push_back(std::make_unique<Parameter>(std::move(spec)));
+    return *parameters_.back();
+  }
   const DType dtype = spec.shape.rank() == 1 ? wide(dtype_) : dtype_;
   const bool split = use_ == WeightUse::kTraining && dtype == DType::kBF16;
   parameters_.push_back(std::make_unique<Parameter>(std::move(spec), dtype, split, stream_));
@@ -143,6 +147,27 @@ std::vector<PublishedTensor> ParameterStore::published() const {
     }
   }
   return all;
+}
+
+std::vector<PublishedSpec> ParameterStore::published_specs() const {
+  std::vector<PublishedSpec> all;
+  for (const auto& parameter : parameters_) {
+    const ParameterSpec& spec = parameter->spec();
+    for (std::int64_t layer = 0; layer < std::max<std::int64_t>(spec.layers, 1); ++layer) {
+      for (const PublishedPart& part : spec.parts) {
+        Shape shape{part.end - part.begin};
+        for (int i = 1; i < spec.shape.rank(); ++i) shape.append(spec.shape[i]);
+        all.push_back({with_layer(part.name, layer), shape, part.init});
+      }
+    }
+  }
+  return all;
+}
+
+Tensor draw_published(const PublishedSpec& spec, std::uint64_t seed) {
+  Tensor out = Tensor::empty(Stream{}, spec.shape, DType::kF32);
+  draw(spec.init, seed, spec.name, 0, out);
+  return out;
 }
 
 Tensor PublishedTensor::read(const Stream& stream) const {

@@ -41,13 +41,16 @@ struct ParameterSpec {
 };
 
 // Which numbers a store of bf16 parameters keeps: f32 values that an optimizer updates, in two halves of which the
-// upper one computes (core/split_float.h), or that half alone.
-enum class WeightUse : std::uint8_t { kTraining, kInference };
+// upper one computes (core/split_float.h), or that half alone. kNamesOnly keeps none: the
+// values are undefined, and only specs can be asked for.
+enum class WeightUse : std::uint8_t { kTraining, kInference, kNamesOnly };
 
 class Parameter {
  public:
   // `split`: a bf16 value that is the upper half of f32 numbers.
   Parameter(ParameterSpec spec, DType dtype, bool split, const Stream& stream);
+  // Without values.
+  explicit Parameter(ParameterSpec spec) : spec_(std::move(spec)) {}
 
   const ParameterSpec& spec() const { return spec_; }
   // What ops compute with.
@@ -95,6 +98,16 @@ struct PublishedTensor {
   PublishedTensor slice(std::int64_t begin, std::int64_t end) const;
 };
 
+// The same without numbers.
+struct PublishedSpec {
+  std::string name;
+  Shape shape;
+  Init init;
+};
+
+// Fresh values in f32 from the random stream that the name has under this seed; the same that initialize() draws.
+Tensor draw_published(const PublishedSpec& spec, std::uint64_t seed);
+
 class ParameterStore {
  public:
   // In bf16, matrices and tables compute in bf16; vectors (norm weights, biases) stay f32.
@@ -113,6 +126,8 @@ class ParameterStore {
   std::int64_t count() const;
   // Every published tensor, layer by layer in the order of registration.
   std::vector<PublishedTensor> published() const;
+  // Their names, shapes and fresh values' kinds, in the same order.
+  std::vector<PublishedSpec> published_specs() const;
 
   // Draws every published tensor from its Init with its own random stream (named by the tensor), so that a value
   // depends on the seed, its name and its shape only: not on the other parameters or the order of registration.

@@ -21,13 +21,14 @@ constexpr std::string_view name_of(SegmentAlignment alignment) {
 }
 
 // Rotary frequencies stretched for longer contexts. "default" leaves them alone, "linear" divides all of them by
-// `factor`, "llama3" divides the slow ones and blends the ones between (Llama 3.1's rule).
+// `factor`, "llama3" divides the slow ones and blends the ones between (Llama 3.1's rule), "dynamic" raises θ with the
+// number of rows once they are more than the model was trained on.
 struct RopeScaling {
   std::string type = "default";
   double factor = 1;
   double low_freq_factor = 1;                  // llama3 only
   double high_freq_factor = 4;                 // llama3 only
-  std::int64_t original_max_positions = 8192;  // llama3 only: the length the model was first trained on
+  std::int64_t original_max_positions = 8192;  // llama3 and dynamic: the length the model was first trained on
   bool operator==(const RopeScaling&) const = default;
 };
 
@@ -61,8 +62,8 @@ struct ModelConfig {
   // gpt2: rows of the position table for tokens (ARMT lengthens it by num_mem_tokens). llama: recorded, not used.
   std::int64_t max_positions = 2048;
   bool tie_word_embeddings = true;
-  bool attention_bias = false;  // llama: biases on q, k, v, o; not supported yet. gpt2 always has its biases
-  bool mlp_bias = false;        // llama: not supported yet
+  bool attention_bias = false;  // llama: biases on q, k, v, o. gpt2 always has its biases
+  bool mlp_bias = false;        // llama: biases on gate, up, down
   double init_std = 0.02;       // deviation of fresh weights
   double embedding_std = 0;     // deviation of fresh token and memory embeddings; 0 means init_std
   double dropout = 0;           // one rate for embeddings, attention and residuals
@@ -75,6 +76,9 @@ struct ModelConfig {
   std::int64_t kv_heads() const { return num_kv_heads > 0 ? num_kv_heads : num_heads; }
   std::int64_t head_width() const { return head_dim > 0 ? head_dim : hidden_size / num_heads; }
   double fresh_embedding_std() const { return embedding_std > 0 ? embedding_std : init_std; }
+  // Rows of a full segment with its memory, which is what dynamic rotary scaling goes by. 0: a plain backbone, which
+  // reads all as one segment.
+  std::int64_t segment_rows() const { return has_armt ? armt.segment_size + armt.num_mem_tokens : 0; }
   std::int64_t mlp_width() const { return intermediate_size > 0 ? intermediate_size : 4 * hidden_size; }
   bool operator==(const ModelConfig&) const = default;
 };

@@ -5,7 +5,14 @@
 
 namespace wt {
 
-std::vector<double> rotary_frequencies(double theta, std::int64_t width, const RopeScaling& scaling) {
+std::vector<double> rotary_frequencies(double theta, std::int64_t width, const RopeScaling& scaling,
+                                       std::int64_t rows) {
+  if (scaling.type == "dynamic" && rows > scaling.original_max_positions) {
+    WT_CHECK(width > 2, "rope scaling 'dynamic': heads of width ", width, ", expected more than 2");
+    const double k = static_cast<double>(width);
+    const double stretch = static_cast<double>(rows) / static_cast<double>(scaling.original_max_positions);
+    theta *= std::pow(scaling.factor * stretch - (scaling.factor - 1), k / (k - 2));
+  }
   std::vector<double> frequencies(static_cast<std::size_t>(width / 2));
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
     double f = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(width));
@@ -24,7 +31,8 @@ std::vector<double> rotary_frequencies(double theta, std::int64_t width, const R
         f = (1 - smooth) * f / scaling.factor + smooth * f;
       }
     } else {
-      WT_CHECK(scaling.type == "default", "rope scaling '", scaling.type, "' is not supported");
+      WT_CHECK(scaling.type == "default" || scaling.type == "dynamic", "rope scaling '", scaling.type,
+               "' is not supported");
     }
     frequencies[i] = f;
   }

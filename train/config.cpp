@@ -53,12 +53,14 @@ void describe(Fields& f, ArmtConfig& c) {
 }
 
 void describe(Fields& f, RopeScaling& c) {
-  f.choice<std::string>("type", c.type, {{"default", "default"}, {"linear", "linear"}, {"llama3", "llama3"}},
+  f.choice<std::string>("type", c.type,
+                        {{"default", "default"}, {"linear", "linear"}, {"dynamic", "dynamic"}, {"llama3", "llama3"}},
                         "How rotary frequencies are stretched");
   f.real("factor", c.factor, at_least(1), "How much longer contexts get");
   f.real("low_freq_factor", c.low_freq_factor, above(0), "llama3: wavelengths above original / this are divided");
   f.real("high_freq_factor", c.high_freq_factor, above(0), "llama3: wavelengths below original / this stay");
-  f.integer("original_max_positions", c.original_max_positions, positive(), "llama3: length of the first training");
+  f.integer("original_max_positions", c.original_max_positions, positive(),
+            "llama3, dynamic: length of the first training");
 }
 
 void describe_architecture(Fields& f, ModelConfig& c) {
@@ -77,6 +79,8 @@ void describe_architecture(Fields& f, ModelConfig& c) {
   f.real("layer_norm_eps", c.layer_norm_eps, above(0), "gpt2: added to the variance");
   f.integer("max_positions", c.max_positions, positive(), "gpt2: rows of the position table; llama: only recorded");
   f.boolean("tie_word_embeddings", c.tie_word_embeddings, "One matrix for embedding and head");
+  f.boolean("attention_bias", c.attention_bias, "llama: biases on query, key, value and output");
+  f.boolean("mlp_bias", c.mlp_bias, "llama: biases in the feed-forward layer");
   f.real("init_std", c.init_std, above(0), "Deviation of fresh weights");
   f.real("embedding_std", c.embedding_std, at_least(0),
          "Deviation of fresh token and memory embeddings, 0 for init_std");
@@ -354,6 +358,8 @@ void check_model(const ModelConfig& m, const std::function<void(const std::strin
     }
     if (!m.tie_word_embeddings) fail("tie_word_embeddings", "is false, but gpt2's head is its embedding table");
     if (m.rope_scaling.type != "default") fail("rope_scaling.type", "gpt2 has no rotary positions");
+    if (m.attention_bias) fail("attention_bias", "is for llama; gpt2 always has its biases");
+    if (m.mlp_bias) fail("mlp_bias", "is for llama; gpt2 always has its biases");
     if (m.has_armt && m.armt.segment_size > m.max_positions) {
       fail("armt.segment_size", cat("is ", m.armt.segment_size, ", above gpt2's max_positions ", m.max_positions));
     }

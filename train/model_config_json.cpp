@@ -117,10 +117,10 @@ class Object {
 };
 
 // `where` is rope_scaling or rope_parameters. Older files write type for rope_type.
-RopeScaling read_rope_scaling(const Object& where) {
+RopeScaling read_rope_scaling(const Object& where, std::int64_t max_positions) {
   RopeScaling scaling;
   const std::string key = where.has("rope_type") ? "rope_type" : "type";
-  where.must_be_one_of(key, {"default", "linear", "llama3"}, "default");
+  where.must_be_one_of(key, {"default", "linear", "dynamic", "llama3"}, "default");
   scaling.type = where.text(key, "default");
   if (where.has("partial_rotary_factor") && where.real("partial_rotary_factor") != 1) {
     where.wrong("partial_rotary_factor", "1 (anything else is not supported)");
@@ -132,19 +132,22 @@ RopeScaling read_rope_scaling(const Object& where) {
     scaling.high_freq_factor = where.positive("high_freq_factor");
     scaling.original_max_positions = where.integer("original_max_position_embeddings", 1);
   }
+  // The library goes by max_position_embeddings alone, wherever the original length is written.
+  if (scaling.type == "dynamic") scaling.original_max_positions = max_positions;
   return scaling;
 }
 
 void read_rope(const Object& top, ModelConfig& config) {
   config.rope_theta = top.positive("rope_theta", 10000.0);
-  if (top.has("rope_scaling")) config.rope_scaling = read_rope_scaling(top.object("rope_scaling"));
+  if (top.has("rope_scaling"))
+    config.rope_scaling = read_rope_scaling(top.object("rope_scaling"), config.max_positions);
   if (!top.has("rope_parameters")) return;
   const Object inside = top.object("rope_parameters");
   const double theta = inside.positive("rope_theta", config.rope_theta);
   if (top.has("rope_theta") && theta != config.rope_theta) {
     inside.fail("rope_theta", cat("is ", theta, ", but rope_theta at top level is ", config.rope_theta));
   }
-  const RopeScaling scaling = read_rope_scaling(inside);
+  const RopeScaling scaling = read_rope_scaling(inside, config.max_positions);
   if (top.has("rope_scaling") && !(scaling == config.rope_scaling)) {
     top.fail("rope_parameters", "contradicts rope_scaling at top level");
   }
@@ -164,9 +167,13 @@ void read_llama(const Object& top, ModelConfig& config) {
   config.tie_word_embeddings = top.boolean("tie_word_embeddings", false);
   config.dropout = top.real("attention_dropout", 0);
   top.must_be_one_of("hidden_act", {"silu", "swish"}, "silu");
-  top.must_be("attention_bias", false);
-  top.must_be("mlp_bias", false);
+  config.attention_bias = top.boolean("attention_bias", false);
+  config.mlp_bias = top.boolean("mlp_bias", false);
   top.must_be_absent("sliding_window");
+  top.must_be("rope_interleaved", false);
+  for (const char* key : {"pretraining_tp", "partial_rotary_factor"}) {
+    if (top.real(key, 1) != 1) top.wrong(key, "1 (anything else is not supported)");
+  }
   read_rope(top, config);
 }
 
@@ -243,6 +250,7 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
   config.bos_id = top.token("bos_token_id");
   config.eos_id = top.token("eos_token_id");
   top.must_be_absent("quantization_config");
+  top.must_be_absent("auto_map");  // the model brings code of its own
   if (config.type == BackboneType::kLlama) {
     read_llama(top, config);
   } else {
@@ -282,7 +290,9 @@ std::string format_model_config(const ModelConfig& c, DType dtype) {
     json["head_dim"] = c.head_width();
     json["hidden_act"] = "silu";
     json["rms_norm_eps"] = c.rms_norm_eps;
-    json["max_position_embeddings"] = c.max_positions;
+    // Dynamic scaling goes by this number; with other rotary settings it is only recorded.
+    const bool dynamic = c.rope_scaling.type == "dynamic";
+    json["max_position_embeddings"] = dynamic ? c.rope_scaling.original_max_positions : c.max_positions;
     json["attention_bias"] = c.attention_bias;
     json["mlp_bias"] = c.mlp_bias;
     json["attention_dropout"] = c.dropout;

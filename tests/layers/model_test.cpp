@@ -91,6 +91,43 @@ TEST(Names, LlamaWithMemory) {
                         "memory_cell.model.model.layers.", kMemoryParameters + llama_layer("layer.")));
 }
 
+TEST(Names, LlamaWithBiases) {
+  ModelConfig config = llama_config();
+  config.has_armt = false;
+  const std::set<std::string> without = published(Model(config, DType::kF32));
+  const auto added = [&](bool attention, bool mlp) {
+    config.attention_bias = attention;
+    config.mlp_bias = mlp;
+    std::set<std::string> rest;
+    for (const std::string& name : published(Model(config, DType::kF32, {}, WeightUse::kInference))) {
+      if (without.count(name) == 0) rest.insert(name);
+    }
+    return rest;
+  };
+  EXPECT_EQ(added(true, false), with_layers({}, "model.layers.",
+                                            {"self_attn.q_proj.bias [16]", "self_attn.k_proj.bias [8]",
+                                             "self_attn.v_proj.bias [8]", "self_attn.o_proj.bias [16]"}));
+  EXPECT_EQ(added(false, true),
+            with_layers({}, "model.layers.",
+                        {"mlp.gate_proj.bias [24]", "mlp.up_proj.bias [24]", "mlp.down_proj.bias [16]"}));
+}
+
+TEST(Names, WithoutNumbers) {
+  for (ModelConfig config : {llama_config(), gpt2_config()}) {
+    Model whole(config, DType::kF32);
+    whole.parameters().initialize(9);
+    const Model names(config, DType::kBF16, {}, WeightUse::kNamesOnly);
+    const std::vector<PublishedTensor> tensors = whole.parameters().published();
+    const std::vector<PublishedSpec> specs = names.parameters().published_specs();
+    ASSERT_EQ(specs.size(), tensors.size());
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      EXPECT_EQ(specs[i].name, tensors[i].name);
+      EXPECT_EQ(specs[i].shape, tensors[i].value.shape()) << specs[i].name;
+      EXPECT_EQ(draw_published(specs[i], 9).to_vector<float>(), tensors[i].value.to_vector<float>()) << specs[i].name;
+    }
+  }
+}
+
 TEST(Names, LlamaAlone) {
   ModelConfig config = llama_config();
   config.has_armt = false;
@@ -268,8 +305,6 @@ TEST(ModelErrors, ImpossibleConfigs) {
   EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.vocab_size = 0; }), Error, "vocab_size, hidden_size");
   EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.num_layers = 0; }), Error, "must be at least 1");
   EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.armt.d_mem = 0; }), Error, "armt: segment_size");
-  EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.attention_bias = true; }), Error, "not supported");
-  EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.mlp_bias = true; }), Error, "not supported");
   EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.rope_scaling.type = "yarn"; }), Error,
                "'yarn' is not supported");
   EXPECT_ERROR(broken(gpt2_config(), [](ModelConfig& c) { c.num_heads = 3; }), Error, "not a multiple of num_heads 3");
@@ -317,6 +352,22 @@ TEST(Rotary, Llama3Scaling) {
   EXPECT_EQ(kept, 15);
   EXPECT_EQ(blended, 3);
   EXPECT_EQ(divided, 14);
+}
+
+TEST(Rotary, DynamicScaling) {
+  RopeScaling scaling;
+  scaling.type = "dynamic";
+  scaling.factor = 2;
+  scaling.original_max_positions = 16;
+  const std::vector<double> plain = rotary_frequencies(10000, 8, {});
+  for (const std::int64_t rows : {0, 5, 16}) EXPECT_EQ(rotary_frequencies(10000, 8, scaling, rows), plain);
+  // Three times the length and factor 2: θ · 5^(8/6).
+  const std::vector<double> longer = rotary_frequencies(10000, 8, scaling, 48);
+  EXPECT_EQ(longer[0], 1);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_NEAR(longer[i], plain[i] * std::pow(5.0, -static_cast<double>(i) / 3), 1e-15);
+  }
+  EXPECT_ERROR(rotary_frequencies(10000, 2, scaling, 48), Error, "heads of width 2, expected more than 2");
 }
 
 TEST(Rotary, Table) {

@@ -23,6 +23,7 @@ struct Case {
   int k2;
   SegmentAlignment alignment;
   bool has_armt;
+  bool biases = false;  // in Llama's products
 };
 void PrintTo(const Case& c, std::ostream* out) {
   *out << c.name;
@@ -40,6 +41,7 @@ ModelConfig config_of(const Case& c) {
   config.has_armt = c.has_armt;
   config.armt.correction = c.correction;
   config.armt.segment_alignment = c.alignment;
+  config.attention_bias = config.mlp_bias = c.biases;
   if (!c.has_armt) config.max_positions = 20;
   return config;
 }
@@ -145,6 +147,7 @@ constexpr Case kLlama{"llama", BackboneType::kLlama, false, 0, kLeft, true};
 constexpr Case kLlamaCorrection{"llama_correction", BackboneType::kLlama, true, 0, kLeft, true};
 constexpr Case kGpt2{"gpt2", BackboneType::kGPT2, false, 0, kLeft, true};
 constexpr Case kGpt2Correction{"gpt2_correction", BackboneType::kGPT2, true, 0, kLeft, true};
+constexpr Case kLlamaBiases{"llama_biases", BackboneType::kLlama, true, 0, kLeft, true, true};
 constexpr Case kPlainLlama{"plain_llama", BackboneType::kLlama, true, 0, kLeft, false};
 constexpr Case kPlainGpt2{"plain_gpt2", BackboneType::kGPT2, true, 0, kLeft, false};
 
@@ -154,15 +157,15 @@ std::string case_name(const testing::TestParamInfo<Case>& given) {
 
 INSTANTIATE_TEST_SUITE_P(Armt, WholeModelGradients,
                          testing::Values(kLlama, kLlamaCorrection, kGpt2, kGpt2Correction, kPlainLlama, kPlainGpt2,
-                                         Case{"llama_k2_1", BackboneType::kLlama, true, 1, kLeft, true},
+                                         kLlamaBiases, Case{"llama_k2_1", BackboneType::kLlama, true, 1, kLeft, true},
                                          Case{"gpt2_k2_2", BackboneType::kGPT2, true, 2, kLeft, true}),
                          case_name);
-INSTANTIATE_TEST_SUITE_P(Armt, WholeModel,
-                         testing::Values(kLlama, kLlamaCorrection, kGpt2, kGpt2Correction, kPlainLlama, kPlainGpt2,
-                                         Case{"right", BackboneType::kLlama, true, 0, SegmentAlignment::kRight, true},
-                                         Case{"center", BackboneType::kLlama, true, 0, SegmentAlignment::kCenter,
-                                              true}),
-                         case_name);
+INSTANTIATE_TEST_SUITE_P(
+    Armt, WholeModel,
+    testing::Values(kLlama, kLlamaCorrection, kGpt2, kGpt2Correction, kPlainLlama, kPlainGpt2, kLlamaBiases,
+                    Case{"right", BackboneType::kLlama, true, 0, SegmentAlignment::kRight, true},
+                    Case{"center", BackboneType::kLlama, true, 0, SegmentAlignment::kCenter, true}),
+    case_name);
 
 TEST(WholeModelGradient, CutsChangeIt) {
   // The k2 cases above would not see a cut that is ignored if gradients through the state were nothing.

@@ -78,6 +78,12 @@ class ReferenceArmt {
   static void add(std::vector<double>& x, const double* y) {
     for (std::size_t i = 0; i < x.size(); ++i) x[i] += y[i];
   }
+  // x · Wᵀ, and the bias where there is one.
+  std::vector<double> affine(const std::string& name, const std::vector<double>& x) const {
+    std::vector<double> y = apply(name + ".weight", x);
+    if (weights_.count(name + ".bias") > 0) add(y, weight(name + ".bias"));
+    return y;
+  }
 
   std::vector<double> norm(const std::string& name, const std::vector<double>& x) const {
     const double n = static_cast<double>(x.size());
@@ -131,9 +137,9 @@ class ReferenceArmt {
         key.emplace_back(all.begin() + d, all.begin() + 2 * d);
         value.emplace_back(all.begin() + 2 * d, all.end());
       } else {
-        q.push_back(apply(name + "self_attn.q_proj.weight", in));
-        key.push_back(apply(name + "self_attn.k_proj.weight", in));
-        value.push_back(apply(name + "self_attn.v_proj.weight", in));
+        q.push_back(affine(name + "self_attn.q_proj", in));
+        key.push_back(affine(name + "self_attn.k_proj", in));
+        value.push_back(affine(name + "self_attn.v_proj", in));
         for (std::size_t h = 0; h < heads; ++h) rotate(q[t].data() + h * k, t);
         for (std::size_t h = 0; h < kv_heads; ++h) rotate(key[t].data() + h * k, t);
       }
@@ -164,12 +170,12 @@ class ReferenceArmt {
         add(y[t], apply(name + "mlp.c_proj.weight", hidden, true).data());
         add(y[t], weight(name + "mlp.c_proj.bias"));
       } else {
-        add(y[t], apply(name + "self_attn.o_proj.weight", mixed).data());
+        add(y[t], affine(name + "self_attn.o_proj", mixed).data());
         const std::vector<double> in = norm(name + "post_attention_layernorm", y[t]);
-        std::vector<double> gate = apply(name + "mlp.gate_proj.weight", in);
-        const std::vector<double> up = apply(name + "mlp.up_proj.weight", in);
+        std::vector<double> gate = affine(name + "mlp.gate_proj", in);
+        const std::vector<double> up = affine(name + "mlp.up_proj", in);
         for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
-        add(y[t], apply(name + "mlp.down_proj.weight", gate).data());
+        add(y[t], affine(name + "mlp.down_proj", gate).data());
       }
     }
     return y;

@@ -100,6 +100,10 @@ TEST(ModelConfigJson, WhatIsWrittenReadsBackEqual) {
   scaled.bos_id = -1;
   configs.push_back(scaled);
   scaled.rope_scaling = {"linear", 2.5};
+  scaled.attention_bias = true;
+  configs.push_back(scaled);
+  scaled.rope_scaling = {"dynamic", 2.5, 1, 4, scaled.max_positions};
+  scaled.mlp_bias = true;
   configs.push_back(scaled);
   for (ModelConfig config : configs) {
     const std::string text = format_model_config(config, DType::kF32);
@@ -108,6 +112,16 @@ TEST(ModelConfigJson, WhatIsWrittenReadsBackEqual) {
   }
   EXPECT_EQ(Json::parse(format_model_config(scaled, DType::kBF16))["torch_dtype"], "bfloat16");
   EXPECT_EQ(Json::parse(format_model_config(scaled, DType::kF64))["torch_dtype"], "float64");
+}
+
+TEST(ModelConfigJson, BiasesAndDynamicScaling) {
+  Json json = llama();
+  EXPECT_FALSE(parse(json).attention_bias || parse(json).mlp_bias);
+  json.merge_patch(Json::parse(R"({"attention_bias": true, "mlp_bias": true, "max_position_embeddings": 4096,
+    "rope_scaling": {"type": "dynamic", "factor": 2.0}, "pretraining_tp": 1, "rope_interleaved": false})"));
+  const ModelConfig c = parse(json);
+  EXPECT_TRUE(c.attention_bias && c.mlp_bias);
+  EXPECT_TRUE(c.rope_scaling == (RopeScaling{"dynamic", 2, 1, 4, 4096}));
 }
 
 TEST(ModelConfigJson, RotarySettingsAtTopLevelOrInside) {
@@ -174,14 +188,15 @@ TEST(ModelConfigJson, AbsentAndNullKeysHaveTheLibrarysDefaults) {
 TEST(ModelConfigJson, WhatIsNotSupportedIsNamed) {
   expect_refused(llama(), R"({"model_type":"mistral"})", R"(model_type: is "mistral", expected llama or gpt2)");
   expect_refused(llama(), R"({"hidden_act":"gelu"})", R"(hidden_act: is "gelu", expected silu or swish)");
-  expect_refused(llama(), R"({"attention_bias":true})", "attention_bias: is true, expected false");
-  expect_refused(llama(), R"({"mlp_bias":true})", "mlp_bias: is true, expected false");
+  expect_refused(llama(), R"({"pretraining_tp":2})", "pretraining_tp: is 2, expected 1 (anything else is not");
+  expect_refused(llama(), R"({"partial_rotary_factor":0.5})", "partial_rotary_factor: is 0.5, expected 1");
+  expect_refused(llama(), R"({"rope_interleaved":true})", "rope_interleaved: is true, expected false");
+  expect_refused(llama(), R"({"auto_map":{}})", "auto_map: is an object, expected nothing there");
   expect_refused(llama(), R"({"sliding_window":4096})", "sliding_window: is 4096, expected nothing there");
   expect_refused(llama(), R"({"quantization_config":{"bits":4}})",
                  "quantization_config: is an object, expected nothing");
   expect_refused(llama(), R"({"rope_scaling":{"rope_type":"yarn","factor":2}})",
-                 R"(rope_scaling.rope_type: is "yarn", expected default or linear or llama3)");
-  expect_refused(llama(), R"({"rope_scaling":{"type":"dynamic"}})", R"(rope_scaling.type: is "dynamic", expected)");
+                 R"(rope_scaling.rope_type: is "yarn", expected default or linear or dynamic or llama3)");
   expect_refused(llama(), R"({"rope_parameters":{"partial_rotary_factor":0.5}})",
                  "rope_parameters.partial_rotary_factor: is 0.5, expected 1");
   expect_refused(gpt2(), R"({"activation_function":"relu"})", R"(activation_function: is "relu", expected gelu_new)");
