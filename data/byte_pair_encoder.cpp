@@ -4,6 +4,7 @@
 #include <queue>
 
 #include "core/error.h"
+#include "data/utf8.h"
 
 namespace wt {
 namespace {
@@ -32,8 +33,8 @@ struct BytePairEncoder::Cache {
   std::array<Shard, kShards> shards;
 };
 
-BytePairEncoder::BytePairEncoder(const std::array<std::int32_t, 256>& byte_ids, const std::vector<MergeRule>& rules)
-    : byte_ids_(byte_ids), cache_(std::make_shared<Cache>()) {
+BytePairEncoder::BytePairEncoder(Alphabet alphabet, const std::vector<MergeRule>& rules)
+    : alphabet_(std::move(alphabet)), cache_(std::make_shared<Cache>()) {
   std::size_t slots = 16;
   while (slots < 2 * rules.size()) slots *= 2;
   slot_mask_ = slots - 1;
@@ -74,6 +75,36 @@ void BytePairEncoder::encode(std::string_view piece, std::vector<std::int32_t>& 
   shard.words.emplace(piece, std::move(ids));
 }
 
+std::vector<std::int32_t> BytePairEncoder::start(std::string_view piece) const {
+  std::vector<std::int32_t> ids;
+  ids.reserve(piece.size());
+  const auto add_byte = [&](std::size_t at) {
+    const auto byte = static_cast<unsigned char>(piece[at]);
+    const std::int32_t id = alphabet_.byte_ids[byte];
+    WT_CHECK(id >= 0, "tokenizer: the vocabulary has no token for byte ", static_cast<int>(byte),
+             alphabet_.by_character ? ", and none for what is unknown" : "; a byte-level vocabulary needs all 256");
+    ids.push_back(id);
+  };
+  if (!alphabet_.by_character) {
+    for (std::size_t i = 0; i < piece.size(); ++i) add_byte(i);
+    return ids;
+  }
+  for (std::size_t i = 0; i < piece.size();) {
+    const std::size_t length = utf8_length_at(piece, i), bytes = std::max<std::size_t>(length, 1);
+    const auto known = length > 0 ? alphabet_.characters.find(utf8_at(piece, i)) : alphabet_.characters.end();
+    // Byte tokens are all there or none (tokenizer.cpp sees to that).
+    if (known != alphabet_.characters.end()) {
+      ids.push_back(known->second);
+    } else if (alphabet_.unknown < 0 || alphabet_.byte_ids[0] >= 0) {
+      for (std::size_t k = 0; k < bytes; ++k) add_byte(i + k);
+    } else if (!alphabet_.fuse_unknown || ids.empty() || ids.back() != alphabet_.unknown) {
+      ids.push_back(alphabet_.unknown);
+    }
+    i += bytes;
+  }
+  return ids;
+}
+
 void BytePairEncoder::merge(std::string_view piece, std::vector<std::int32_t>& out) const {
   // A doubly linked list of tokens in an array; a merge writes the left one and unlinks the right one.
   struct Node {
@@ -91,14 +122,11 @@ void BytePairEncoder::merge(std::string_view piece, std::vector<std::int32_t>& o
   };
   WT_CHECK(piece.size() < (std::size_t{1} << 30), "tokenizer: a piece of ", piece.size(),
            " bytes without a place to cut it, expected less than 2^30");
-  const auto length = static_cast<std::int32_t>(piece.size());
-  std::vector<Node> nodes(piece.size());
+  const std::vector<std::int32_t> ids = start(piece);
+  const auto length = static_cast<std::int32_t>(ids.size());
+  std::vector<Node> nodes(ids.size());
   for (std::int32_t i = 0; i < length; ++i) {
-    const auto byte = static_cast<unsigned char>(piece[static_cast<std::size_t>(i)]);
-    const std::int32_t id = byte_ids_[byte];
-    WT_CHECK(id >= 0, "tokenizer: the vocabulary has no token for byte ", static_cast<int>(byte),
-             "; a byte-level vocabulary needs all 256");
-    nodes[static_cast<std::size_t>(i)] = {id, i - 1, i + 1 < length ? i + 1 : -1};
+    nodes[static_cast<std::size_t>(i)] = {ids[static_cast<std::size_t>(i)], i - 1, i + 1 < length ? i + 1 : -1};
   }
   const auto node = [&](std::int32_t i) -> Node& { return nodes[static_cast<std::size_t>(i)]; };
   std::priority_queue<Candidate> queue;

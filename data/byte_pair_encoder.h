@@ -1,4 +1,4 @@
-// The merging half of byte-pair encoding: the bytes of one piece -> token ids. Internal to the tokenizer.
+// The merging half of byte-pair encoding: one piece of text -> token ids. Internal to the tokenizer.
 #pragma once
 
 #include <array>
@@ -19,17 +19,27 @@ struct MergeRule {
   std::int32_t merged = 0;
 };
 
+// What stands for a piece before anything is merged: a token for every byte (GPT-2's way), or for every character, and
+// for a character without a token its bytes or the unknown token (SentencePiece's way). Ids are -1 where there is none.
+struct Alphabet {
+  std::array<std::int32_t, 256> byte_ids{};
+  bool by_character = false;
+  std::unordered_map<char32_t, std::int32_t> characters;
+  std::int32_t unknown = -1;
+  bool fuse_unknown = false;  // neighbouring unknown characters become one token
+};
+
 class BytePairEncoder {
  public:
-  // `byte_ids[b]` is the token of the single byte b, -1 where the vocabulary has none.
-  BytePairEncoder(const std::array<std::int32_t, 256>& byte_ids, const std::vector<MergeRule>& rules);
+  BytePairEncoder(Alphabet alphabet, const std::vector<MergeRule>& rules);
 
   // Appends the ids of the piece: the rule of lowest rank that applies anywhere is applied at its leftmost place, until
-  // none applies. Time n log n in the length of the piece. Throws Error for a byte without a token.
+  // none applies. Time n log n in the length of the piece. Throws Error for a byte or character without a token.
   void encode(std::string_view piece, std::vector<std::int32_t>& out) const;
 
  private:
   void merge(std::string_view piece, std::vector<std::int32_t>& out) const;
+  std::vector<std::int32_t> start(std::string_view piece) const;
 
   struct Ranked {
     std::int32_t rank = 0;
@@ -43,7 +53,7 @@ class BytePairEncoder {
   // Words repeat: most pieces of a text are found here. Sharded, so that threads seldom wait for each other.
   struct Cache;
 
-  std::array<std::int32_t, 256> byte_ids_;
+  Alphabet alphabet_;
   // Open addressing, a power of two of slots at most half full; merged == -1 marks a free one.
   std::vector<std::uint64_t> keys_;
   std::vector<Ranked> values_;

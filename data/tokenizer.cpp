@@ -3,66 +3,20 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <functional>
 #include <unordered_map>
 #include <utility>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "data/byte_pair_encoder.h"
+#include "data/fingerprint.h"
 #include "data/split_pattern.h"
+#include "data/token_text.h"
 #include "data/tokenizer_parts.h"
 #include "data/utf8.h"
 
 namespace wt {
-namespace {
-
-// GPT-2's table: printable bytes stand for themselves, the others for the characters from U+0100 on.
-std::array<char32_t, 256> byte_characters() {
-  std::array<char32_t, 256> table{};
-  char32_t next = 0x100;
-  for (char32_t b = 0; b < 256; ++b) {
-    const bool printable = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
-    table[b] = printable ? b : next++;
-  }
-  return table;
-}
-
-// The bytes a token's characters stand for. A token with a character outside the table (an added one, say) stands for
-// itself.
-std::string bytes_of(const std::string& token, const std::unordered_map<char32_t, char>& bytes) {
-  std::string out;
-  for (std::size_t i = 0; i < token.size();) {
-    const std::size_t length = utf8_length_at(token, i);
-    const auto found = length > 0 ? bytes.find(utf8_at(token, i)) : bytes.end();
-    if (found == bytes.end()) return token;
-    out += found->second;
-    i += length;
-  }
-  return out;
-}
-
-// FNV-1a, with the length of every field mixed in so that fields cannot run together.
-class Fingerprint {
- public:
-  void add(std::string_view text) {
-    add(static_cast<std::int64_t>(text.size()));
-    for (const char c : text) byte(static_cast<unsigned char>(c));
-  }
-  void add(std::int64_t value) {
-    for (int i = 0; i < 8; ++i) byte(static_cast<unsigned char>(static_cast<std::uint64_t>(value) >> (8 * i)));
-  }
-  std::string hex() const {
-    std::string out;
-    for (int shift = 60; shift >= 0; shift -= 4) out += "0123456789abcdef"[(hash_ >> shift) & 15];
-    return out;
-  }
-
- private:
-  void byte(unsigned char value) { hash_ = (hash_ ^ value) * 0x100000001B3u; }
-  std::uint64_t hash_ = 0xCBF29CE484222325u;
-};
-
-}  // namespace
 
 struct Tokenizer::Impl {
   explicit Impl(TokenizerParts parts);
@@ -70,12 +24,15 @@ struct Tokenizer::Impl {
   void add_vocabulary();
   void add_added_tokens();
   std::vector<MergeRule> merge_rules() const;
-  std::array<std::int32_t, 256> byte_ids() const;
+  Alphabet alphabet() const;
   std::string compute_fingerprint() const;
 
+  using Between = std::function<void(std::string_view text, bool first)>;
   void encode_pieces(std::string_view text, std::size_t pattern, std::vector<std::int32_t>& out) const;
-  void encode_run(std::string_view text, std::vector<std::int32_t>& out) const;
-  void encode_matching(std::string_view text, std::size_t pass, std::vector<std::int32_t>& out) const;
+  void encode_run(std::string_view text, bool first, std::vector<std::int32_t>& out) const;
+  void match_added(std::string_view text, std::size_t pass, std::vector<std::int32_t>& out,
+                   const Between& between) const;
+  void encode(std::string_view text, const EncodeOptions& options, std::vector<std::int32_t>& out) const;
 
   struct Entry {
     std::string token;  // as the file spells it
@@ -84,12 +41,17 @@ struct Tokenizer::Impl {
     bool special = false;
   };
   TokenizerParts parts;
-  std::vector<Entry> entries;                                 // by id
-  std::unordered_map<std::string, std::int32_t> ids;          // by the file's spelling
-  std::unordered_map<std::string, std::int32_t> whole_words;  // by bytes; filled where merges may be ignored
+  std::vector<Entry> entries;                         // by id
+  std::unordered_map<std::string, std::int32_t> ids;  // by the file's spelling
+  // By bytes, or by characters; filled where merges may be ignored.
+  std::unordered_map<std::string, std::int32_t> whole_words;
   std::vector<SplitPattern> patterns;
+  struct AddedText {
+    std::string text;  // as it is looked for
+    std::int32_t id = 0;
+  };
   // Added tokens by first byte, longest first: those matched in the first pass, and those in the second.
-  std::array<std::array<std::vector<const AddedToken*>, 256>, 2> added_by_byte;
+  std::array<std::array<std::vector<AddedText>, 256>, 2> added_by_byte;
   std::unique_ptr<const BytePairEncoder> encoder;
   std::string fingerprint;
 };
@@ -98,7 +60,7 @@ Tokenizer::Impl::Impl(TokenizerParts given) : parts(std::move(given)) {
   add_vocabulary();
   add_added_tokens();
   for (const std::string& pattern : parts.split_patterns) patterns.emplace_back(pattern);
-  encoder = std::make_unique<const BytePairEncoder>(byte_ids(), merge_rules());
+  encoder = std::make_unique<const BytePairEncoder>(alphabet(), merge_rules());
   for (const auto* around : {&parts.ids_before, &parts.ids_after}) {
     for (const std::int32_t id : *around) {
       if (static_cast<std::size_t>(id) >= entries.size() || !entries[static_cast<std::size_t>(id)].exists) {
@@ -119,19 +81,18 @@ void Tokenizer::Impl::add_vocabulary() {
   WT_CHECK(static_cast<std::size_t>(highest) < 4 * count + 65536, parts.name, ": highest id ", highest, " of ", count,
            " tokens: the file is damaged");
   entries.resize(static_cast<std::size_t>(highest) + 1);
-  std::unordered_map<char32_t, char> bytes;
-  const std::array<char32_t, 256> characters = byte_characters();
-  for (std::size_t b = 0; b < 256; ++b) bytes[characters[b]] = static_cast<char>(static_cast<unsigned char>(b));
+  const TokenText text(parts.decoding);
   for (const auto& [token, id] : parts.vocab) {
     Entry& entry = entries[static_cast<std::size_t>(id)];
     WT_CHECK(!entry.exists, parts.name, ": id ", id, " is \"", entry.token, "\" and \"", token, "\"");
-    entry = {token, bytes_of(token, bytes), /*exists=*/true, /*special=*/false};
+    entry = {token, text.bytes_of(token), /*exists=*/true, /*special=*/false};
     ids.emplace(token, id);
-    if (parts.ignore_merges) whole_words.emplace(entry.bytes, id);
+    if (parts.ignore_merges) whole_words.emplace(parts.byte_level ? entry.bytes : token, id);
   }
 }
 
 void Tokenizer::Impl::add_added_tokens() {
+  const TokenText text(parts.decoding);
   for (const AddedToken& added : parts.added_tokens) {
     const auto known = ids.find(added.content);
     WT_CHECK(known == ids.end() || known->second == added.id, parts.name, ": added token \"", added.content,
@@ -139,15 +100,18 @@ void Tokenizer::Impl::add_added_tokens() {
     Entry& entry = entries[static_cast<std::size_t>(added.id)];
     WT_CHECK(!entry.exists || entry.token == added.content, parts.name, ": id ", added.id, " is \"", entry.token,
              "\" and \"", added.content, "\"");
-    entry = {added.content, added.content, /*exists=*/true, added.special};
+    entry = {added.content, text.bytes_of_added(added.content), /*exists=*/true, added.special};
     ids.emplace(added.content, added.id);
-    auto& table = added_by_byte[added.normalized ? 1 : 0];
-    table[static_cast<unsigned char>(added.content.front())].push_back(&added);
+    // In a normalized text a token looks as the normalizer leaves it.
+    const std::string looks =
+        added.normalized ? apply_steps(parts.normalizer, added.content, true, false) : added.content;
+    if (looks.empty()) continue;
+    added_by_byte[added.normalized ? 1 : 0][static_cast<unsigned char>(looks.front())].push_back({looks, added.id});
   }
   for (auto& table : added_by_byte) {
     for (auto& tokens : table) {
       std::stable_sort(tokens.begin(), tokens.end(),
-                       [](const AddedToken* a, const AddedToken* b) { return a->content.size() > b->content.size(); });
+                       [](const AddedText& a, const AddedText& b) { return a.text.size() > b.text.size(); });
     }
   }
 }
@@ -168,16 +132,41 @@ std::vector<MergeRule> Tokenizer::Impl::merge_rules() const {
   return rules;
 }
 
-std::array<std::int32_t, 256> Tokenizer::Impl::byte_ids() const {
-  std::array<std::int32_t, 256> out{};
-  const std::array<char32_t, 256> characters = byte_characters();
-  for (std::size_t b = 0; b < 256; ++b) {
-    std::string token;
-    append_utf8(token, characters[b]);
+Alphabet Tokenizer::Impl::alphabet() const {
+  Alphabet alphabet;
+  alphabet.byte_ids.fill(-1);
+  const auto id = [&](const std::string& token) {
     const auto found = ids.find(token);
-    out[b] = found == ids.end() ? -1 : found->second;
+    return found == ids.end() ? -1 : found->second;
+  };
+  if (parts.byte_level) {
+    const std::array<char32_t, 256> characters = byte_characters();
+    for (std::size_t b = 0; b < 256; ++b) {
+      std::string token;
+      append_utf8(token, characters[b]);
+      alphabet.byte_ids[b] = id(token);
+    }
+    return alphabet;
   }
-  return out;
+  alphabet.by_character = true;
+  for (const auto& [token, value] : parts.vocab) {
+    if (!token.empty() && utf8_length_at(token, 0) == token.size()) alphabet.characters[utf8_at(token, 0)] = value;
+  }
+  if (parts.byte_fallback) {
+    int found = 0;
+    for (std::size_t b = 0; b < 256; ++b) {
+      const char* const digits = "0123456789ABCDEF";
+      alphabet.byte_ids[b] = id(cat("<0x", digits[b / 16], digits[b % 16], ">"));
+      found += alphabet.byte_ids[b] >= 0 ? 1 : 0;
+    }
+    WT_CHECK(found == 0 || found == 256, parts.name, ": byte_fallback with ", found, " of 256 tokens <0x00> to <0xFF>");
+  }
+  if (!parts.unk_token.empty()) {
+    alphabet.unknown = id(parts.unk_token);
+    WT_CHECK(alphabet.unknown >= 0, parts.name, ": unk_token \"", parts.unk_token, "\" is not in the vocabulary");
+    alphabet.fuse_unknown = parts.fuse_unk;
+  }
+  return alphabet;
 }
 
 std::string Tokenizer::Impl::compute_fingerprint() const {
@@ -197,6 +186,17 @@ std::string Tokenizer::Impl::compute_fingerprint() const {
   for (const std::string& pattern : parts.split_patterns) hash.add(pattern);
   hash.add((parts.ignore_merges ? 2 : 0) + (parts.add_prefix_space ? 1 : 0));
   for (const AddedToken& added : parts.added_tokens) hash.add(added.id);
+  if (!parts.byte_level) {
+    hash.add(parts.unk_token);
+    hash.add((parts.byte_fallback ? 2 : 0) + (parts.fuse_unk ? 1 : 0));
+    for (const auto* steps : {&parts.normalizer, &parts.before_split}) {
+      for (const TextStep& step : *steps) {
+        hash.add(static_cast<std::int64_t>(step.kind));
+        hash.add(step.from);
+        hash.add(step.to);
+      }
+    }
+  }
   return hash.hex();
 }
 
@@ -215,13 +215,17 @@ void Tokenizer::Impl::encode_pieces(std::string_view text, std::size_t pattern, 
   encoder->encode(text, out);
 }
 
-// Text without added tokens. Stretches of bytes that are not UTF-8 are pieces of their own: the patterns speak of
-// characters.
-void Tokenizer::Impl::encode_run(std::string_view text, std::vector<std::int32_t>& out) const {
-  std::string prefixed;
+// Normalized text without added tokens. Stretches of bytes that are not UTF-8 are pieces of their own: the patterns
+// speak of characters.
+void Tokenizer::Impl::encode_run(std::string_view text, bool first, std::vector<std::int32_t>& out) const {
+  std::string changed;
   if (parts.add_prefix_space && !text.empty() && text.front() != ' ') {
-    prefixed = cat(" ", text);
-    text = prefixed;
+    changed = cat(" ", text);
+    text = changed;
+  }
+  if (!parts.before_split.empty()) {
+    changed = apply_steps(parts.before_split, text, first, false);
+    text = changed;
   }
   for (std::size_t begin = 0; begin < text.size();) {
     std::size_t end = utf8_valid_until(text, begin);
@@ -235,16 +239,16 @@ void Tokenizer::Impl::encode_run(std::string_view text, std::vector<std::int32_t
   }
 }
 
-// Added tokens of this pass, leftmost first and the longest of those that start at one place; the text between goes
-// through the next pass.
-void Tokenizer::Impl::encode_matching(std::string_view text, std::size_t pass, std::vector<std::int32_t>& out) const {
-  if (pass == added_by_byte.size()) return encode_run(text, out);
+// Added tokens of this pass, leftmost first and the longest of those that start at one place; the text between goes to
+// `between`.
+void Tokenizer::Impl::match_added(std::string_view text, std::size_t pass, std::vector<std::int32_t>& out,
+                                  const Between& between) const {
   std::size_t done = 0;
   for (std::size_t i = 0; i < text.size();) {
-    const AddedToken* match = nullptr;
-    for (const AddedToken* added : added_by_byte[pass][static_cast<unsigned char>(text[i])]) {
-      if (text.substr(i).starts_with(added->content)) {
-        match = added;
+    const AddedText* match = nullptr;
+    for (const AddedText& added : added_by_byte[pass][static_cast<unsigned char>(text[i])]) {
+      if (text.substr(i).starts_with(added.text)) {
+        match = &added;
         break;
       }
     }
@@ -252,12 +256,27 @@ void Tokenizer::Impl::encode_matching(std::string_view text, std::size_t pass, s
       ++i;
       continue;
     }
-    if (i > done) encode_matching(text.substr(done, i - done), pass + 1, out);
+    if (i > done) between(text.substr(done, i - done), done == 0);
     out.push_back(match->id);
-    i += match->content.size();
+    i += match->text.size();
     done = i;
   }
-  if (done < text.size()) encode_matching(text.substr(done), pass + 1, out);
+  if (done < text.size()) between(text.substr(done), done == 0);
+}
+
+void Tokenizer::Impl::encode(std::string_view text, const EncodeOptions& options,
+                             std::vector<std::int32_t>& out) const {
+  const auto normalized = [&](std::string_view piece, bool first, const Between& then) {
+    if (parts.normalizer.empty()) return then(piece, first);
+    then(apply_steps(parts.normalizer, piece, first, options.leading_space_is_prefix), first);
+  };
+  const Between run = [&](std::string_view piece, bool first) { encode_run(piece, first, out); };
+  if (!options.match_added_tokens) return normalized(text, true, run);
+  match_added(text, 0, out, [&](std::string_view raw, bool first) {
+    normalized(raw, first, [&](std::string_view piece, bool at_start) {
+      match_added(piece, 1, out, [&](std::string_view between, bool begins) { run(between, at_start && begins); });
+    });
+  });
 }
 
 Tokenizer::Tokenizer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
@@ -290,23 +309,37 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, const EncodeO
   std::vector<std::int32_t> out;
   const TokenizerParts& parts = impl_->parts;
   if (options.add_special_tokens) out = parts.ids_before;
-  impl_->encode_matching(text, options.match_added_tokens ? 0 : impl_->added_by_byte.size(), out);
+  impl_->encode(text, options, out);
   if (options.add_special_tokens) out.insert(out.end(), parts.ids_after.begin(), parts.ids_after.end());
   return out;
 }
 
 std::vector<std::int32_t> Tokenizer::encode_plain(std::string_view text) const {
-  return encode(text, {.match_added_tokens = false, .add_special_tokens = false});
+  return encode(text, {.match_added_tokens = false, .add_special_tokens = false, .leading_space_is_prefix = true});
 }
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {
+  const Decoding& decoding = impl_->parts.decoding;
   std::string out;
+  bool first = true;
   for (const std::int32_t id : ids) {
     token(id);
     const Impl::Entry& entry = impl_->entries[static_cast<std::size_t>(id)];
-    if (!(skip_special_tokens && entry.special)) out += entry.bytes;
+    if (skip_special_tokens && entry.special) continue;
+    if (first && !decoding.first_drops.empty()) {
+      out += apply_steps({{TextStep::Kind::kReplace, decoding.first_drops, ""}}, entry.token, true, false);
+    } else {
+      out += entry.bytes;
+    }
+    first = false;
   }
+  strip_ends(decoding, out);
   return out;
+}
+
+const std::string& Tokenizer::piece(std::int32_t id) const {
+  token(id);
+  return impl_->entries[static_cast<std::size_t>(id)].bytes;
 }
 
 std::int32_t Tokenizer::vocab_size() const {

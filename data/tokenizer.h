@@ -1,8 +1,11 @@
-// Byte-level byte-pair encoding (BPE), as GPT-2 and Llama 3 use it: text <-> token ids.
-//
-// A text is cut into pieces by a regular expression, each piece's UTF-8 bytes are written as 256 printable characters,
-// and neighbouring tokens are merged, lowest rank first, until no merge rule applies. Sources: Sennrich et al., "Neural
-// machine translation of rare words with subword units" (2016); the GPT-2 encoder; Hugging Face's tokenizer.json.
+// Byte-pair encoding (BPE): text <-> token ids. Two families of vocabularies:
+// - byte-level (GPT-2, Llama 3, SmolLM): a text is cut into pieces by regular expressions, each piece's UTF-8 bytes are
+//   written as 256 printable characters;
+// - of characters (SentencePiece's way: Llama 2, TinyLlama): blanks are written as the mark U+2581, a text begins with
+//   one, and a character that the vocabulary lacks is written as its bytes' tokens <0x00> to <0xFF>.
+// Then neighbouring tokens are merged, lowest rank first, until no merge rule applies. Sources: Sennrich et al.,
+// "Neural machine translation of rare words with subword units" (2016); the GPT-2 encoder; Hugging Face's
+// tokenizer.json.
 #pragma once
 
 #include <cstdint>
@@ -21,32 +24,38 @@ struct EncodeOptions {
   bool match_added_tokens = true;
   // Adds what the file's post-processor asks for (Llama 3: <|begin_of_text|> in front). Nothing for GPT-2.
   bool add_special_tokens = false;
+  // SentencePiece's vocabularies only: a blank at the start of the text is taken for the mark that begins every text,
+  // and none is put before it. So pieces with a blank in front can be put together to a text.
+  bool leading_space_is_prefix = false;
 };
 
 // Immutable once loaded and safe to use from several threads; copies share the vocabulary.
 class Tokenizer {
  public:
   // `path` is a tokenizer.json, or a folder that holds one, or a folder with GPT-2's vocab.json and merges.txt.
-  // Read: model BPE (merges as "a b" or ["a", "b"], ignore_merges), added tokens, pre-tokenizers ByteLevel, and
-  // Sequence of Split(Regex, Isolated) and ByteLevel, post-processors ByteLevel and TemplateProcessing, decoder
-  // ByteLevel. Anything else that would change the ids (normalizers, other models, byte fallback, dropout, truncation,
-  // ...) is an Error that names it.
+  // Read: model BPE (merges as "a b" or ["a", "b"], ignore_merges, unk_token, fuse_unk, byte_fallback), added tokens,
+  // normalizers Prepend and Replace, pre-tokenizers ByteLevel, Metaspace, and sequences of Split(Regex, Isolated) and
+  // Digits with one of them or none, post-processors ByteLevel and TemplateProcessing, decoders ByteLevel, Metaspace,
+  // and sequences of Replace, ByteFallback, Fuse and Strip. Anything else that would change the ids (other normalizers
+  // and models, dropout, truncation, ...) is an Error that names it.
   static Tokenizer load(const std::string& path);
   // The same from the text of a tokenizer.json; `name` stands for the path in errors.
   static Tokenizer from_json(std::string_view text, const std::string& name);
   // GPT-2's two files. "<|endoftext|>" is an added token where the vocabulary has it.
   static Tokenizer from_vocab_and_merges(const std::string& vocab_path, const std::string& merges_path);
 
-  // Bytes that are not valid UTF-8 are kept: decode(encode(text)) == text for every text. Throws Error where the
-  // vocabulary lacks a byte of the text.
+  // Byte-level: bytes that are not valid UTF-8 are kept, decode(encode(text)) == text for every text. Throws Error
+  // where the vocabulary lacks a byte of the text.
   std::vector<std::int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
-  // encode() without added tokens: what books, facts and answers go through.
+  // encode() without added tokens, and leading_space_is_prefix: what books, facts and answers go through.
   std::vector<std::int32_t> encode_plain(std::string_view text) const;
 
-  // The bytes the ids stand for; a cut multi-byte character stays cut. Throws Error naming the first id that is no
+  // The text the ids stand for; a cut multi-byte character stays cut (where Hugging Face's library writes U+FFFD). From
+  // a SentencePiece vocabulary the blank that begins every text is gone. Throws Error naming the first id that is no
   // token of this vocabulary.
   std::string decode(std::span<const std::int32_t> ids, bool skip_special_tokens = false) const;
-  std::string decode(std::int32_t id) const { return decode(std::span<const std::int32_t>(&id, 1)); }
+  // The bytes that one token stands for inside a text.
+  const std::string& piece(std::int32_t id) const;
 
   // Highest id + 1, so what an embedding table needs at least.
   std::int32_t vocab_size() const;

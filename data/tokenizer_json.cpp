@@ -99,13 +99,14 @@ void read_model(const Json& model, TokenizerParts& parts) {
              "the model", name);
   const Json& dropout = value_at(model, "dropout");
   if (!dropout.is_null() && dropout != 0) unsupported(name, cat("dropout ", dropout.dump()), "null");
-  for (const char* key : {"unk_token", "continuing_subword_prefix", "end_of_word_suffix"}) {
+  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const Json& value = value_at(model, key);
-    if (!absent_or_empty(value)) unsupported(name, cat(key, " ", value.dump()), "none (a byte-level vocabulary)");
+    if (!absent_or_empty(value)) unsupported(name, cat(key, " ", value.dump()), "none");
   }
-  if (flag_at(model, "byte_fallback", false, name)) {
-    unsupported(name, "byte_fallback (SentencePiece's way)", "a byte-level vocabulary");
-  }
+  // A byte-level vocabulary has all 256 bytes, so nothing is unknown there and these two do not matter.
+  parts.byte_fallback = flag_at(model, "byte_fallback", false, name);
+  parts.fuse_unk = flag_at(model, "fuse_unk", false, name);
+  if (!absent_or_empty(value_at(model, "unk_token"))) parts.unk_token = text_at(model, "unk_token", name);
   parts.ignore_merges = flag_at(model, "ignore_merges", false, name);
   read_vocab(value_at(model, "vocab"), parts);
   const Json& merges = value_at(model, "merges");
@@ -147,11 +148,50 @@ void read_added_tokens(const Json& tokens, TokenizerParts& parts) {
   }
 }
 
+// The steps of a sequence under `key`, or the one step there is.
+std::vector<const Json*> steps_of(const Json& step, const char* key, const std::string& name) {
+  if (step.is_null()) return {};
+  if (!step.is_object()) throw Error(cat(name, ": a step is ", step.dump(), ", expected an object"));
+  if (value_at(step, "type") != "Sequence") return {&step};
+  const Json& list = value_at(step, key);
+  if (!list.is_array()) throw Error(cat(name, ": \"", key, "\" is ", list.type_name(), ", expected a list"));
+  std::vector<const Json*> steps;
+  for (const Json& inner : list) {
+    for (const Json* one : steps_of(inner, key, name)) steps.push_back(one);
+  }
+  return steps;
+}
+
+// "a" of {"pattern": {"String": "a"}}.
+std::string string_pattern(const Json& step, const std::string& name) {
+  const Json& pattern = object_at(step, "pattern", name);
+  if (pattern.size() != 1 || absent_or_empty(value_at(pattern, "String"))) {
+    unsupported(name, cat("Replace pattern ", pattern.dump()), "{\"String\": ...}");
+  }
+  return text_at(pattern, "String", name);
+}
+
+void read_normalizer(const Json& normalizer, TokenizerParts& parts) {
+  for (const Json* step : steps_of(normalizer, "normalizers", parts.name)) {
+    const Json& type = value_at(*step, "type");
+    if (type == "Prepend") {
+      check_keys(*step, {"type", "prepend"}, "Prepend", parts.name);
+      parts.normalizer.push_back({TextStep::Kind::kPrepend, "", text_at(*step, "prepend", parts.name)});
+    } else if (type == "Replace") {
+      check_keys(*step, {"type", "pattern", "content"}, "Replace", parts.name);
+      parts.normalizer.push_back(
+          {TextStep::Kind::kReplace, string_pattern(*step, parts.name), text_at(*step, "content", parts.name)});
+    } else {
+      unsupported(parts.name, cat("normalizer ", type.dump()), "Prepend and Replace, or none");
+    }
+  }
+}
+
 void read_byte_level(const Json& step, TokenizerParts& parts) {
   check_keys(step, {"type", "add_prefix_space", "trim_offsets", "use_regex"}, "ByteLevel", parts.name);
   parts.add_prefix_space = flag_at(step, "add_prefix_space", true, parts.name);
   if (parts.add_prefix_space && !parts.split_patterns.empty()) {
-    unsupported(parts.name, "add_prefix_space after Split", "false");
+    unsupported(parts.name, "add_prefix_space after Split or Digits", "false");
   }
   if (flag_at(step, "use_regex", true, parts.name)) parts.split_patterns.push_back(kGpt2Pattern);
 }
@@ -169,31 +209,55 @@ void read_split(const Json& step, TokenizerParts& parts) {
   parts.split_patterns.push_back(pattern["Regex"].get<std::string>());
 }
 
-void read_pre_tokenizer(const Json& step, TokenizerParts& parts) {
-  const std::string expected = "ByteLevel, or Split (Regex, Isolated) followed by ByteLevel";
-  std::vector<const Json*> steps;
-  if (value_at(step, "type") == "Sequence") {
-    const Json& list = value_at(step, "pretokenizers");
-    if (!list.is_array())
-      throw Error(cat(parts.name, ": \"pretokenizers\" is ", list.type_name(), ", expected a list"));
-    for (const Json& inner : list) steps.push_back(&inner);
-  } else {
-    steps.push_back(&step);
+// Metaspace's mark, one character, and whether it stands before a text: "always", "first" or "never".
+std::pair<std::string, std::string> read_mark(const Json& step, const std::string& name) {
+  check_keys(step, {"type", "replacement", "prepend_scheme", "add_prefix_space", "split", "str_rep"}, "Metaspace",
+             name);
+  const std::string scheme = absent_or_empty(value_at(step, "prepend_scheme"))
+                                 ? (flag_at(step, "add_prefix_space", true, name) ? "always" : "never")
+                                 : text_at(step, "prepend_scheme", name);
+  if (scheme != "always" && scheme != "first" && scheme != "never") {
+    unsupported(name, cat("prepend_scheme ", scheme), "always, first or never");
   }
-  bool is_byte_level = false;
-  for (const Json* inner : steps) {
-    const Json& type = inner->is_object() ? value_at(*inner, "type") : *inner;
-    if (is_byte_level) unsupported(parts.name, cat("pre_tokenizer ", type.dump(), " after ByteLevel"), expected);
+  return {text_at(step, "replacement", name), scheme};
+}
+
+void read_metaspace(const Json& step, TokenizerParts& parts) {
+  const auto [mark, scheme] = read_mark(step, parts.name);
+  if (!parts.split_patterns.empty()) unsupported(parts.name, "Metaspace after Split or Digits", "Metaspace first");
+  parts.before_split.push_back({TextStep::Kind::kReplace, " ", mark});
+  if (scheme == "always") parts.before_split.push_back({TextStep::Kind::kPrefix, "", mark});
+  if (scheme == "first") parts.before_split.push_back({TextStep::Kind::kPrefixFirst, "", mark});
+  // A piece is a mark and what follows it.
+  if (flag_at(step, "split", true, parts.name))
+    parts.split_patterns.push_back(cat(mark, "[^", mark, "]*|[^", mark, "]+"));
+}
+
+void read_pre_tokenizer(const Json& step, TokenizerParts& parts) {
+  const std::string expected = "Split (Regex, Isolated) and Digits, then ByteLevel or Metaspace";
+  parts.byte_level = false;
+  for (const Json* inner : steps_of(step, "pretokenizers", parts.name)) {
+    const Json& type = value_at(*inner, "type");
+    if (parts.byte_level) unsupported(parts.name, cat("pre_tokenizer ", type.dump(), " after ByteLevel"), expected);
     if (type == "ByteLevel") {
       read_byte_level(*inner, parts);
-      is_byte_level = true;
+      parts.byte_level = true;
     } else if (type == "Split") {
       read_split(*inner, parts);
+    } else if (type == "Digits") {
+      check_keys(*inner, {"type", "individual_digits"}, "Digits", parts.name);
+      const bool individual = flag_at(*inner, "individual_digits", false, parts.name);
+      parts.split_patterns.push_back(individual ? "\\p{N}" : "\\p{N}+");
+    } else if (type == "Metaspace") {
+      read_metaspace(*inner, parts);
     } else {
       unsupported(parts.name, cat("pre_tokenizer ", type.dump()), expected);
     }
   }
-  if (!is_byte_level) unsupported(parts.name, "a pre_tokenizer without ByteLevel", expected);
+  if (!parts.byte_level) return;
+  if (!parts.before_split.empty()) unsupported(parts.name, "Metaspace before ByteLevel", expected);
+  if (!parts.normalizer.empty()) unsupported(parts.name, "a normalizer of a byte-level vocabulary", "none");
+  if (parts.byte_fallback) unsupported(parts.name, "byte_fallback of a byte-level vocabulary", "false");
 }
 
 void read_template(const Json& step, TokenizerParts& parts) {
@@ -233,6 +297,39 @@ void read_post_processor(const Json& step, TokenizerParts& parts) {
   }
 }
 
+void read_decoder(const Json& decoder, TokenizerParts& parts) {
+  Decoding& decoding = parts.decoding;
+  const std::string expected = parts.byte_level ? "ByteLevel" : "Replace, ByteFallback, Fuse and Strip, or Metaspace";
+  decoding.byte_level = parts.byte_level;
+  const std::vector<const Json*> steps = steps_of(decoder, "decoders", parts.name);
+  if (steps.empty() && !parts.byte_level) unsupported(parts.name, "no decoder", expected);
+  bool fused = false;
+  for (const Json* step : steps) {
+    const Json& type = value_at(*step, "type");
+    const bool known = parts.byte_level ? type == "ByteLevel"
+                                        : type == "Replace" || type == "ByteFallback" || type == "Fuse" ||
+                                              type == "Strip" || type == "Metaspace";
+    if (!known) unsupported(parts.name, cat("decoder ", type.dump()), expected);
+    if (type == "Replace" && !fused) {
+      decoding.replacements.emplace_back(string_pattern(*step, parts.name), text_at(*step, "content", parts.name));
+    } else if (type == "ByteFallback" && !fused) {
+      decoding.byte_tokens = true;
+    } else if (type == "Metaspace" && !fused) {
+      const auto [mark, scheme] = read_mark(*step, parts.name);
+      decoding.replacements.emplace_back(mark, " ");
+      if (scheme != "never") decoding.first_drops = mark;
+    } else if (type == "Fuse") {
+      fused = true;
+    } else if (type == "Strip" && fused) {
+      decoding.strip = text_at(*step, "content", parts.name);
+      decoding.strip_start = token_id(value_at(*step, "start"), "Strip", parts.name);
+      decoding.strip_stop = token_id(value_at(*step, "stop"), "Strip", parts.name);
+    } else if (!parts.byte_level) {
+      unsupported(parts.name, cat("decoder ", type.dump(), fused ? " after Fuse" : " before Fuse"), expected);
+    }
+  }
+}
+
 }  // namespace
 
 TokenizerParts parse_tokenizer_json(std::string_view text, const std::string& name) {
@@ -245,7 +342,7 @@ TokenizerParts parse_tokenizer_json(std::string_view text, const std::string& na
              {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor",
               "decoder", "model"},
              "the file", name);
-  for (const char* key : {"truncation", "padding", "normalizer"}) {
+  for (const char* key : {"truncation", "padding"}) {
     const Json& value = value_at(root, key);
     if (value.is_null()) continue;
     const Json& type = value.is_object() ? value_at(value, "type") : value;
@@ -253,13 +350,10 @@ TokenizerParts parse_tokenizer_json(std::string_view text, const std::string& na
   }
   read_model(model, parts);
   read_added_tokens(value_at(root, "added_tokens"), parts);
-  read_pre_tokenizer(object_at(root, "pre_tokenizer", name), parts);
+  read_normalizer(value_at(root, "normalizer"), parts);
+  read_pre_tokenizer(value_at(root, "pre_tokenizer"), parts);
   read_post_processor(value_at(root, "post_processor"), parts);
-  const Json& decoder = value_at(root, "decoder");
-  if (!decoder.is_null() && !(decoder.is_object() && value_at(decoder, "type") == "ByteLevel")) {
-    unsupported(name, cat("decoder ", decoder.is_object() ? value_at(decoder, "type").dump() : decoder.dump()),
-                "ByteLevel");
-  }
+  read_decoder(value_at(root, "decoder"), parts);
   return parts;
 }
 

@@ -48,7 +48,7 @@ std::vector<std::string> labels_of(const BabilongSample& sample) {
   for (std::size_t t = 0; t < sample.mask.size(); ++t) {
     if (!sample.mask[t]) continue;
     if (t == 0 || !sample.mask[t - 1]) labels.emplace_back();
-    labels.back() += shipped_tokenizer().decode(sample.tokens.at(t + 1));
+    labels.back() += shipped_tokenizer().piece(sample.tokens.at(t + 1));
   }
   return labels;
 }

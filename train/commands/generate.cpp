@@ -3,8 +3,10 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <optional>
 
+#include "data/chat.h"
 #include "data/tokenizer.h"
 #include "train/commands/commands.h"
 #include "train/model_io.h"
@@ -13,10 +15,10 @@ namespace wt {
 namespace {
 
 struct Options {
-  std::string model, prompt, tokenizer, dtype = "f32", device = "auto", schedule = "diagonal";
+  std::string model, prompt, system, tokenizer, dtype = "f32", device = "auto", schedule = "diagonal";
   std::vector<std::int32_t> ids;
   GenerateOptions generation;
-  bool has_prompt = false, keep_going = false;
+  bool has_prompt = false, keep_going = false, chat = false, no_special = false;
 };
 
 void run(Options o) {
@@ -27,11 +29,22 @@ void run(Options o) {
   const ModelLocation location = find_model(o.model);
   const auto model = load_model(location, dtype, stream);
   std::optional<Tokenizer> tokenizer;
+  std::vector<std::int32_t> stop_ids;
   if (o.has_prompt) {
     const std::string path = o.tokenizer.empty() ? location.tokenizer : o.tokenizer;
     if (path.empty()) throw UsageError(cat(o.model, ": no tokenizer.json there; name one with --tokenizer"));
     tokenizer = Tokenizer::load(path);
-    o.ids = tokenizer->encode(o.prompt);
+    if (o.chat) {
+      const ChatTemplate chat =
+          find_chat_template(std::filesystem::path(location.config).parent_path().string(), *tokenizer);
+      std::vector<ChatMessage> messages;
+      if (!o.system.empty()) messages.push_back({"system", o.system});
+      messages.push_back({"user", o.prompt});
+      o.ids = encode_chat(chat, messages, *tokenizer);
+      stop_ids.push_back(chat_stop_id(chat, *tokenizer));
+    } else {
+      o.ids = tokenizer->encode(o.prompt, {.add_special_tokens = !o.no_special});
+    }
     if (o.ids.empty()) throw UsageError("generate: the prompt is empty");
   }
   for (const std::int32_t id : o.ids) {
@@ -39,13 +52,12 @@ void run(Options o) {
       throw UsageError(cat("generate: id ", id, " is not in the vocabulary of ", model->config().vocab_size));
     }
   }
-  if (!o.keep_going && model->config().eos_id >= 0 && o.has_prompt) {
-    o.generation.stop_ids = {static_cast<std::int32_t>(model->config().eos_id)};
-  }
+  if (model->config().eos_id >= 0) stop_ids.push_back(static_cast<std::int32_t>(model->config().eos_id));
+  if (!o.keep_going && o.has_prompt) o.generation.stop_ids = stop_ids;
   bool first = true;
   generate(*model, {o.ids}, o.generation, [&](int, std::int32_t id) {
     if (tokenizer) {
-      std::printf("%s", tokenizer->is_special(id) ? "" : tokenizer->decode(id).c_str());
+      std::printf("%s", tokenizer->is_special(id) ? "" : tokenizer->piece(id).c_str());
     } else {
       std::printf("%s%d", first ? "" : ",", id);
     }
@@ -65,6 +77,12 @@ void add_generate(CLI::App& app) {
       command->add_option("--prompt", o->prompt, "Text to continue; the continuation is printed as it comes");
   auto* ids = command->add_option("--input-ids", o->ids, "Token ids to continue; new ids are printed, comma-separated");
   ids->delimiter(',')->excludes(prompt);
+  auto* chat = command->add_flag(
+      "--chat", o->chat, "The prompt is what a user says: put it into the model's chat template (Llama 3 or ChatML)");
+  chat->needs(prompt);
+  command->add_option("--system", o->system, "With --chat: the system message")->needs(chat);
+  command->add_flag("--no-special", o->no_special, "Without the tokens that the tokenizer puts around a text (BOS)")
+      ->needs(prompt);
   command->add_option("--max-new-tokens", o->generation.max_new_tokens, "Tokens to generate at most")
       ->required()
       ->check(CLI::Range(1, 1000000));
