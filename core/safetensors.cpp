@@ -12,7 +12,6 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "core/files.h"
 #include "core/text.h"
 
 namespace wt {
@@ -20,7 +19,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "tensors are stored little-endian");
 
-constexpr const char* kMetadata = "__metadata__";
 // The reference library's own limit: a longer header is a damaged or hostile file.
 constexpr std::uint64_t kMaxHeader = 100'000'000;
 
@@ -38,26 +36,6 @@ const StoredType* find_stored_type(std::string_view name) {
     if (type.name == name) return &type;
   }
   return nullptr;
-}
-
-std::string_view stored_name(DType dtype) {
-  switch (dtype) {
-    case DType::kF64:
-      return "F64";
-    case DType::kF32:
-      return "F32";
-    case DType::kBF16:
-      return "BF16";
-    case DType::kI64:
-      return "I64";
-    case DType::kI32:
-      return "I32";
-    case DType::kI16:
-      return "I16";
-    case DType::kU8:
-      return "U8";
-  }
-  return "?";
 }
 
 // IEEE half precision widened to float32: exact for every value.
@@ -126,7 +104,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       tensor_ = nullptr;
       fields_.clear();
       if (!names_.insert(name).second) fail(cat("the name ", name, " stands twice in the header"));
-      if (name != kMetadata) tensor_ = &entries[name];
+      if (name != kSafetensorsMetadata) tensor_ = &entries[name];
     } else {
       field_ = name;
       if (!fields_.insert(name).second) fail(cat(name_, ": ", name, " stands twice"));
@@ -289,6 +267,11 @@ const std::string& SafetensorsFile::stored_dtype(const std::string& name) const 
   return entry(name).dtype;
 }
 
+StoredTensor SafetensorsFile::stored(const std::string& name) const {
+  const Entry& e = entry(name);
+  return {name, e.dtype, e.shape, {data_ + e.begin, e.end - e.begin}, mapping_};
+}
+
 Tensor SafetensorsFile::tensor(const std::string& name) const {
   const Entry& e = entry(name);
   const char* bytes = data_ + e.begin;
@@ -303,7 +286,7 @@ Tensor SafetensorsFile::tensor(const std::string& name) const {
   }
   for (const DType dtype :
        {DType::kF64, DType::kF32, DType::kBF16, DType::kI64, DType::kI32, DType::kI16, DType::kU8}) {
-    if (e.dtype != stored_name(dtype) && !(e.dtype == "BOOL" && dtype == DType::kU8)) continue;
+    if (e.dtype != stored_dtype_of(dtype) && !(e.dtype == "BOOL" && dtype == DType::kU8)) continue;
     if (reinterpret_cast<std::uintptr_t>(bytes) % size_of(dtype) == 0) {
       return Tensor::view_of(bytes, e.shape, dtype, mapping_);
     }
@@ -314,49 +297,6 @@ Tensor SafetensorsFile::tensor(const std::string& name) const {
   }
   throw Error(cat(path_, ": tensor ", name, " has dtype ", e.dtype,
                   ", which is not supported (F64, F32, BF16, F16, I64, I32, U8 and BOOL are)"));
-}
-
-void write_safetensors(const std::string& path, const NamedTensors& tensors,
-                       const std::map<std::string, std::string>& metadata) {
-  // Wide elements first, so that every tensor is aligned without padding between them.
-  std::vector<const NamedTensors::value_type*> order;
-  for (const auto& item : tensors) order.push_back(&item);
-  std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-    return size_of(a->second.dtype()) > size_of(b->second.dtype());
-  });
-
-  nlohmann::json header = nlohmann::json::object();
-  if (!metadata.empty()) header[kMetadata] = metadata;
-  std::set<std::string_view> names;
-  std::size_t offset = 0;
-  for (const auto* item : order) {
-    const auto& [name, tensor] = *item;
-    WT_CHECK(tensor.defined(), path, ": tensor ", name, " is undefined");
-    WT_CHECK(name != kMetadata && names.insert(name).second, path, ": tensor name ", name,
-             " is used twice or reserved");
-    const std::size_t end = offset + tensor.bytes();
-    header[name] = {{"dtype", stored_name(tensor.dtype())},
-                    {"shape", std::vector(tensor.shape().begin(), tensor.shape().end())},
-                    {"data_offsets", {offset, end}}};
-    offset = end;
-  }
-  std::string text;
-  try {
-    text = header.dump();
-  } catch (const nlohmann::json::type_error&) {
-    throw Error(cat("cannot write ", path, ": a tensor name or metadata text is not UTF-8"));
-  }
-  text.append((8 - text.size() % 8) % 8, ' ');
-
-  const std::uint64_t header_bytes = text.size();
-  AtomicFile file(path);
-  file.write(&header_bytes, 8);
-  file.write(text);
-  for (const auto* item : order) {
-    const Tensor bytes = item->second.to_cpu(Stream(item->second.device()));
-    file.write(bytes.raw(), bytes.bytes());
-  }
-  file.commit();
 }
 
 }  // namespace wt

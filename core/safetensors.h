@@ -6,12 +6,29 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "core/tensor.h"
 
 namespace wt {
+
+// Free text stands under this name in the header.
+inline constexpr const char* kSafetensorsMetadata = "__metadata__";
+
+// "F32", "BF16", ...: what a header calls a dtype.
+std::string_view stored_dtype_of(DType dtype);
+
+// A tensor as a file has it, of any dtype ("F16" too, which is none of ours).
+struct StoredTensor {
+  std::string name, dtype;
+  Shape shape;
+  std::string_view bytes;
+  std::shared_ptr<const void> owner;  // keeps the bytes
+};
+// Values rounded to `dtype`: F64, F32, BF16 or F16 (to nearest, ties to even). Throws Error for others.
+StoredTensor stored_as(const std::string& name, const std::string& dtype, const Tensor& values);
 
 // A file mapped into memory. Tensors are views of the mapping and keep it alive. Opening checks everything the header
 // claims: its length against the file's, JSON, known dtypes, shapes times element size against offsets, offsets inside
@@ -31,6 +48,8 @@ class SafetensorsFile {
   const std::string& stored_dtype(const std::string& name) const;
   // Throws Error where the name is not in the file, naming the nearest one that is.
   Tensor tensor(const std::string& name) const;
+  // The same untouched: bytes of the mapping.
+  StoredTensor stored(const std::string& name) const;
 
  private:
   struct Entry {
@@ -54,5 +73,7 @@ using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 // earlier file as it was.
 void write_safetensors(const std::string& path, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata = {});
+void write_stored_tensors(const std::string& path, const std::vector<StoredTensor>& tensors,
+                          const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace wt

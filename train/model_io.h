@@ -32,9 +32,8 @@ DType computing_dtype(const Device& device, DType dtype);
 std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, const Stream& stream = {},
                                   WeightUse use = WeightUse::kInference);
 
-// Copies every parameter from a file, or from the parts of an index. Names may be those we write, those of the
-// published wrapper's other path (`memory_cell.layers.{l}.…`), or GPT-2's without `transformer.`; a head that is tied
-// may be there or not. `fresh_memory`: parameters of the memory that are not in the file keep the values they have
+// Copies every parameter from a file, or from the parts of an index, under any name of weight_map.h; a head that is
+// tied may be there or not. `fresh_memory`: parameters of the memory that are not in the file keep the values they have
 // (wrapping a plain backbone).
 void load_weights(Model& model, const std::string& weights, bool fresh_memory = false);
 

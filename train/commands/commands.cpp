@@ -13,6 +13,8 @@ void add_commands(CLI::App& program) {
   add_plan(program);
   add_bench(program);
   add_export(program);
+  add_import(program);
+  add_convert(program);
   add_info(program);
 }
 

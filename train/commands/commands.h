@@ -24,6 +24,8 @@ void add_tokenize(CLI::App& program);
 void add_plan(CLI::App& program);
 void add_bench(CLI::App& program);
 void add_export(CLI::App& program);
+void add_import(CLI::App& program);
+void add_convert(CLI::App& program);
 void add_info(CLI::App& program);
 
 // All of them, in the order of the help text.

@@ -1,0 +1,102 @@
+#include "train/lora.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "core/files.h"
+#include "train/weight_map.h"
+
+namespace wt {
+
+LoraScale read_adapter_config(const std::string& path) {
+  LoraScale scale;
+  try {
+    const auto json = nlohmann::json::parse(read_file(path));
+    for (const char* key : {"alpha_pattern", "rank_pattern"}) {
+      WT_CHECK(!json.contains(key) || json[key].empty(), path, ": ", key, " is not supported, expected one for all");
+    }
+    WT_CHECK(!json.value("use_dora", false), path, ": use_dora is not supported, expected plain LoRA");
+    scale.alpha = json.at("lora_alpha").get<double>();
+    scale.rank_stabilized = json.value("use_rslora", false);
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(cat(path, ": expected an object with lora_alpha: ", error.what()));
+  }
+  return scale;
+}
+
+bool is_adapter_tensor(const std::string& stored) {
+  return stored.find(".lora_") != std::string::npos || stored.find(".original_module.") != std::string::npos;
+}
+
+Adapters::Adapters(const ModelConfig& config, const std::vector<SafetensorsFile>& files)
+    : in_out_(config.type == BackboneType::kGPT2) {
+  for (const SafetensorsFile& file : files) {
+    for (const std::string& name : file.names()) {
+      const auto at = name.find(".lora_");
+      if (at == std::string::npos) continue;
+      // "lora_A.default.weight" or, without the adapter's name, "lora_A.weight"
+      const std::string part = name.substr(at + 1);
+      WT_CHECK((part.starts_with("lora_A.") || part.starts_with("lora_B.")) && part.ends_with("weight"), file.path(),
+               ": tensor ", name, " is no plain LoRA (lora_A and lora_B weights), which is not supported");
+      Pair& pair = pairs_[published_name(config, name.substr(0, at) + ".weight")];
+      Half& half = part[5] == 'A' ? pair.a : pair.b;
+      // The same adapter may stand under both names of its layer.
+      WT_CHECK(half.file == nullptr || half.file->stored(half.name).bytes == file.stored(name).bytes, file.path(),
+               ": two different adapters at one weight, ", half.name, " and ", name);
+      half = {&file, name};
+    }
+  }
+  for (const auto& [weight, pair] : pairs_) {
+    const Half& other = pair.a.file != nullptr ? pair.a : pair.b;
+    WT_CHECK(pair.a.file != nullptr && pair.b.file != nullptr, other.file->path(), ": tensor ", other.name,
+             " is there without its lora_", pair.a.file == nullptr ? "A" : "B");
+  }
+}
+
+StoredTensor Adapters::merged(const StoredTensor& weight, const std::string& published, const SafetensorsFile& file,
+                              const std::string& stored, const LoraScale& scale) {
+  const auto found = pairs_.find(published);
+  if (found == pairs_.end()) return weight;
+  Pair& pair = found->second;
+  pair.used = true;
+  const Tensor a = pair.a.file->tensor(pair.a.name).to(Stream{}, DType::kF32);
+  const Tensor b = pair.b.file->tensor(pair.b.name).to(Stream{}, DType::kF32);
+  WT_CHECK(weight.shape.rank() == 2 && a.shape().rank() == 2 && b.shape().rank() == 2, pair.a.file->path(), ": ",
+           pair.a.name, " is ", a.shape(), ", its weight ", weight.shape, ", expected matrices");
+  const std::int64_t out = weight.shape[in_out_ ? 1 : 0], in = weight.shape[in_out_ ? 0 : 1], rank = a.dim(0);
+  WT_CHECK(rank > 0 && a.shape() == (Shape{rank, in}) && b.shape() == (Shape{out, rank}), pair.a.file->path(), ": ",
+           pair.a.name, " is ", a.shape(), " and its lora_B ", b.shape(), ", the weight ", weight.shape);
+  if (!scale.alpha) {
+    throw UsageError(cat(file.path(), ": holds LoRA adapters of rank ", rank,
+                         "; give their scale with --lora-alpha (lora_alpha of the training)"));
+  }
+  const double divisor = scale.rank_stabilized ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank);
+  const auto factor = static_cast<float>(*scale.alpha / divisor);
+  const Tensor sum = Tensor::empty(Stream{}, weight.shape, DType::kF32);
+  sum.copy_from(Stream{}, file.tensor(stored).to(Stream{}, DType::kF32));
+  float* w = sum.data<float>();
+  std::vector<float> row(static_cast<std::size_t>(in));
+  for (std::int64_t o = 0; o < out; ++o) {
+    std::fill(row.begin(), row.end(), 0.0f);
+    for (std::int64_t r = 0; r < rank; ++r) {
+      const float left = b.data<float>()[o * rank + r];
+      const float* right = a.data<float>() + r * in;
+      for (std::int64_t i = 0; i < in; ++i) row[static_cast<std::size_t>(i)] += left * right[i];
+    }
+    for (std::int64_t i = 0; i < in; ++i) {
+      w[in_out_ ? i * out + o : o * in + i] += factor * row[static_cast<std::size_t>(i)];
+    }
+  }
+  return stored_as(weight.name, weight.dtype, sum);
+}
+
+void Adapters::check_all_used() const {
+  for (const auto& [weight, pair] : pairs_) {
+    WT_CHECK(pair.used, pair.a.file->path(), ": tensor ", pair.a.name, " adapts ", weight,
+             ", which is not part of this model");
+  }
+}
+
+}  // namespace wt

@@ -1,0 +1,51 @@
+// Low-rank adapters (Hu et al., arXiv 2106.09685) as PEFT names them in a checkpoint, merged into their weights:
+//   W' = W + (alpha / r) B A        A (r, in), B (out, r), W (out, in)
+// For GPT-2's matrices, which are (in, out), the product is transposed.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "core/safetensors.h"
+#include "layers/config.h"
+
+namespace wt {
+
+struct LoraScale {
+  std::optional<double> alpha;   // lora_alpha of the training
+  bool rank_stabilized = false;  // alpha / √r in place of alpha / r
+};
+// From an adapter_config.json. Throws Error naming what cannot be merged (DoRA, per-layer alphas or ranks).
+LoraScale read_adapter_config(const std::string& path);
+
+// A tensor that belongs to an adapter, or to what an adapter has replaced: no parameter of the merged model.
+bool is_adapter_tensor(const std::string& stored);
+
+// The adapters of a checkpoint, by the published name of the weight they change.
+class Adapters {
+ public:
+  // Throws Error for adapters that are more than A and B, for halves without the other, for several at one weight.
+  Adapters(const ModelConfig& config, const std::vector<SafetensorsFile>& files);
+
+  std::size_t size() const { return pairs_.size(); }
+  // The weight with its adapter added, in the weight's dtype; unchanged where there is none.
+  StoredTensor merged(const StoredTensor& weight, const std::string& published, const SafetensorsFile& file,
+                      const std::string& stored, const LoraScale& scale);
+  // Throws Error for an adapter whose weight was never asked for.
+  void check_all_used() const;
+
+ private:
+  struct Half {
+    const SafetensorsFile* file = nullptr;
+    std::string name;
+  };
+  struct Pair {
+    Half a, b;
+    bool used = false;
+  };
+  bool in_out_;  // GPT-2
+  std::map<std::string, Pair> pairs_;
+};
+
+}  // namespace wt

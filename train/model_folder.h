@@ -1,0 +1,17 @@
+// Writing a model folder: whole or not at all.
+#pragma once
+
+#include <functional>
+#include <string>
+
+namespace wt {
+
+// Calls `fill` with a folder beside `folder` and gives it that name at the end. Throws UsageError where `folder`
+// exists; whatever `fill` throws leaves nothing behind.
+void make_folder(const std::string& folder, const std::function<void(const std::string& partial)>& fill);
+
+// Copies the files that belong to a model beside its config and weights (tokenizer, chat template, generation defaults)
+// as far as they are there.
+void copy_side_files(const std::string& from, const std::string& to);
+
+}  // namespace wt
