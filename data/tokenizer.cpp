@@ -100,11 +100,11 @@ void Tokenizer::Impl::add_added_tokens() {
     Entry& entry = entries[static_cast<std::size_t>(added.id)];
     WT_CHECK(!entry.exists || entry.token == added.content, parts.name, ": id ", added.id, " is \"", entry.token,
              "\" and \"", added.content, "\"");
-    entry = {added.content, text.bytes_of_added(added.content), /*exists=*/true, added.special};
-    ids.emplace(added.content, added.id);
-    // In a normalized text a token looks as the normalizer leaves it.
+    // In a normalized text a token looks as the normalizer leaves it, and so it is written by the library (0.23) too.
     const std::string looks =
         added.normalized ? apply_steps(parts.normalizer, added.content, true, false) : added.content;
+    entry = {added.content, text.bytes_of_added(looks), /*exists=*/true, added.special};
+    ids.emplace(added.content, added.id);
     if (looks.empty()) continue;
     added_by_byte[added.normalized ? 1 : 0][static_cast<unsigned char>(looks.front())].push_back({looks, added.id});
   }

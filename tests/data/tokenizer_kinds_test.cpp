@@ -113,7 +113,8 @@ TEST(TokenizerKinds, WhatIsNotSupportedIsNamed) {
     EXPECT_ERROR(Tokenizer::from_json(json.dump(), "t.json"), Error, message);
   };
   expect("llama2", R"({"normalizer": {"type": "NFKC", "normalizers": null}})", "t.json: normalizer \"NFKC\"");
-  expect("llama2", R"({"normalizer": {"type": "Replace", "pattern": {"Regex": " "}, "content": "x"}})",
+  expect("llama2", R"({"normalizer": {"type": "Replace", "pattern": {"Regex": " "}, "content": "x",
+         "normalizers": null}})",
          "Replace pattern {\"Regex\":\" \"}");
   expect("llama2", R"({"decoder": null})", "no decoder is not supported, expected Replace, ByteFallback");
   expect("llama2", R"({"decoder": {"type": "ByteLevel"}})", "decoder \"ByteLevel\"");

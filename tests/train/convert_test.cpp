@@ -189,7 +189,7 @@ TEST(Convert, ThereAndBack) {
       EXPECT_TRUE(read_model_config(published + "_back") == read_model_config(folder / "ours"));
       // Every command reads either.
       const std::string input = kFixtures + name + "/expected.safetensors";
-      for (const std::string model : {std::string(folder / "ours"), published}) {
+      for (const std::string& model : {std::string(folder / "ours"), published}) {
         EXPECT_EQ(forward(model, input, model + "/out.safetensors").code, 0);
       }
       EXPECT_EQ(read_file(published + "/out.safetensors"), read_file(folder / "ours/out.safetensors"));

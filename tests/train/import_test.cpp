@@ -72,7 +72,9 @@ TEST(Import, AFreshMemoryChangesNothing) {
     EXPECT_NE(made.out.find("fresh memory"), std::string::npos) << made.out;
     EXPECT_NE(made.err.find("no tokenizer.json"), std::string::npos) << made.err;
     // Dynamic rotary scaling goes by the rows of a full segment, which here are more than the library saw.
-    if (name != "llama_dynamic") EXPECT_LT(worst_difference(out, name, ""), kGoldenLogitsF32) << name;
+    if (name != "llama_dynamic") {
+      EXPECT_LT(worst_difference(out, name, ""), kGoldenLogitsF32) << name;
+    }
 
     const ModelConfig config = read_model_config(out), plain = read_model_config(kFixtures + name);
     ASSERT_TRUE(config.has_armt);
@@ -201,7 +203,7 @@ TEST(Import, CopiesTheTokenizerAndOtherCommandsReadIt) {
     EXPECT_EQ(read_file(folder / (std::string("out/") + name)), read_file(folder / (std::string("hf/") + name)));
   }
   EXPECT_EQ(run_program("info " + (folder / "out")).code, 0);
-  for (const std::string model : {folder / "hf", folder / "out"}) {
+  for (const std::string& model : {folder / "hf", folder / "out"}) {
     const ProgramResult chat =
         run_program("generate " + model + " --chat --prompt 'Where is Mary?' --max-new-tokens 3");
     EXPECT_EQ(chat.code, 0) << chat.err;
