@@ -11,8 +11,8 @@ namespace wt {
 
 // `path` is a config.json or the folder that holds it. Rotary settings are read at top level (rope_theta, rope_scaling)
 // and inside rope_parameters. Of several end-of-text ids the first is kept. Throws Error "path: key: is …, expected …"
-// for what is missing, of the wrong type, contradictory, or not supported: other model types and activations, biases
-// in Llama, other rotary scalings, quantised weights, unknown keys in `armt`.
+// for what is missing, of the wrong type, contradictory, or not supported: other model types and activations, other
+// rotary scalings, sliding windows, quantised weights, code of the model's own, unknown keys in `armt`.
 ModelConfig read_model_config(const std::string& path);
 // The same from text; `name` stands for the path in errors.
 ModelConfig parse_model_config(const std::string& text, const std::string& name);
