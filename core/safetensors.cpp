@@ -296,7 +296,7 @@ Tensor SafetensorsFile::tensor(const std::string& name) const {
     return out;
   }
   throw Error(cat(path_, ": tensor ", name, " has dtype ", e.dtype,
-                  ", which is not supported (F64, F32, BF16, F16, I64, I32, U8 and BOOL are)"));
+                  ", which is not supported (F64, F32, BF16, F16, I64, I32, I16, U8 and BOOL are)"));
 }
 
 }  // namespace wt

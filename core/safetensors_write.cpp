@@ -82,6 +82,8 @@ std::string_view stored_dtype_of(DType dtype) {
       return "I64";
     case DType::kI32:
       return "I32";
+    case DType::kI16:
+      return "I16";
     case DType::kU8:
       return "U8";
   }
