@@ -163,11 +163,12 @@ void spread(std::vector<double>& positions, double distance, double low, double 
 }  // namespace
 
 std::string line_chart_svg(const std::string& title, const std::string& subtitle, const std::string& x_title,
-                           const std::vector<std::string>& columns, const std::vector<ChartLine>& lines) {
+                           const std::vector<std::string>& columns, const std::vector<ChartLine>& lines,
+                           const ChartScale& scale) {
   WT_CHECK(!columns.empty() && !lines.empty(), "chart `", title, "`: nothing to draw");
   double labels = 0;
   for (const ChartLine& line : lines) {
-    WT_CHECK(line.shares.size() == columns.size(), "chart `", title, "`: line ", line.name, " has ", line.shares.size(),
+    WT_CHECK(line.values.size() == columns.size(), "chart `", title, "`: line ", line.name, " has ", line.values.size(),
              " points for ", columns.size(), " columns");
     labels = std::max(labels, text_width(line.name, 13));
   }
@@ -184,18 +185,18 @@ std::string line_chart_svg(const std::string& title, const std::string& subtitle
   const auto at_x = [&](std::size_t column) {
     return left + plot_width * (static_cast<double>(column) + 0.5) / static_cast<double>(columns.size());
   };
-  const auto at_y = [&](double share) { return bottom - plot_height * std::clamp(share, 0.0, 1.0); };
-  for (const int percent : {0, 20, 40, 60, 80, 100}) {
-    const double y = at_y(percent / 100.0);
-    svg.line(left, y, right, y, percent == 0 ? "axis" : "grid", 1);
-    svg.text(left - 10, y, fmt::format("{}", percent), {.size = 12.5, .anchor = Anchor::kEnd, .paint = "soft"});
+  const auto at_y = [&](double value) { return bottom - plot_height * std::clamp(value / scale.top, 0.0, 1.0); };
+  for (int i = 0; i * scale.step <= scale.top * (1 + 1e-9); ++i) {
+    const double value = i * scale.step, y = at_y(value);
+    svg.line(left, y, right, y, i == 0 ? "axis" : "grid", 1);
+    svg.text(left - 10, y, fmt::format("{:g}", value), {.size = 12.5, .anchor = Anchor::kEnd, .paint = "soft"});
   }
   for (std::size_t column = 0; column < columns.size(); ++column) {
     svg.line(at_x(column), bottom, at_x(column), bottom + 5, "axis", 1);
     svg.text(at_x(column), bottom + 19, columns[column], {.size = 13, .anchor = Anchor::kMiddle});
   }
   svg.text((left + right) / 2, bottom + 44, x_title, {.size = 12.5, .anchor = Anchor::kMiddle, .paint = "soft"});
-  svg.text(kMargin + 8, (top + bottom) / 2, "accuracy, %",
+  svg.text(kMargin + 8, (top + bottom) / 2, scale.title,
            {.size = 12.5, .anchor = Anchor::kMiddle, .paint = "soft", .turned = -90});
 
   std::vector<double> label_y;
@@ -210,21 +211,21 @@ std::string line_chart_svg(const std::string& title, const std::string& subtitle
     };
     std::optional<double> last;
     for (std::size_t column = 0; column < columns.size(); ++column) {
-      const std::optional<double>& share = lines[i].shares[column];
-      if (!share) {
+      const std::optional<double>& value = lines[i].values[column];
+      if (!value) {
         draw_part();
         continue;
       }
-      part.emplace_back(at_x(column), at_y(*share));
-      last = share;
+      part.emplace_back(at_x(column), at_y(*value));
+      last = value;
     }
     draw_part();
     for (std::size_t column = 0; column < columns.size(); ++column) {
-      const std::optional<double>& share = lines[i].shares[column];
-      if (!share) continue;
-      svg.open_group(fmt::format("{}, {}: {:.1f} %", lines[i].name, columns[column], 100 * *share));
-      svg.circle(at_x(column), at_y(*share), 5.5, "bg");
-      svg.circle(at_x(column), at_y(*share), 4, colour);
+      const std::optional<double>& value = lines[i].values[column];
+      if (!value) continue;
+      svg.open_group(fmt::format("{}, {}: {:.3g}{}", lines[i].name, columns[column], *value, scale.unit));
+      svg.circle(at_x(column), at_y(*value), 5.5, "bg");
+      svg.circle(at_x(column), at_y(*value), 4, colour);
       svg.close_group();
     }
     if (last) {

@@ -1,5 +1,5 @@
-// The pictures of results: accuracy as a heatmap of tasks and lengths, and as lines over the lengths. SVG text,
-// readable on light and dark pages.
+// The pictures of results: accuracy as a heatmap of tasks and lengths, and anything as lines over the lengths. SVG
+// text, readable on light and dark pages.
 #pragma once
 
 #include <optional>
@@ -28,11 +28,20 @@ std::string heatmap_svg(const std::string& title, const std::vector<HeatmapPanel
 
 struct ChartLine {
   std::string name;
-  std::vector<std::optional<double>> shares;  // 0 to 1, one for each column; the line is broken where one is missing
+  std::vector<std::optional<double>> values;  // one for each column; the line is broken where one is missing
 };
 
-// Per cent over the columns, which stand at equal distances. Throws Error where a line's numbers do not fit.
+// What a chart's height means: from 0 to `top`, with a line at every `step`.
+struct ChartScale {
+  std::string title = "accuracy, %";
+  std::string unit = " %";  // behind a value
+  double top = 100;
+  double step = 20;
+};
+
+// Lines over the columns, which stand at equal distances. Throws Error where a line's numbers do not fit.
 std::string line_chart_svg(const std::string& title, const std::string& subtitle, const std::string& x_title,
-                           const std::vector<std::string>& columns, const std::vector<ChartLine>& lines);
+                           const std::vector<std::string>& columns, const std::vector<ChartLine>& lines,
+                           const ChartScale& scale = {});
 
 }  // namespace wt

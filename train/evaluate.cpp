@@ -139,7 +139,7 @@ std::string eval_chart(const std::vector<EvalRow>& rows, bool official) {
     const std::size_t line = place_of(lines, [&](const ChartLine& l) { return l.name == name; });
     if (line == lines.size()) lines.push_back({name, std::vector<std::optional<double>>(lengths.size())});
     const std::size_t column = place_of(lengths, [&](const std::string& l) { return l == row.length; });
-    lines[line].shares[column] = official ? row.official_accuracy() : row.accuracy();
+    lines[line].values[column] = 100 * (official ? row.official_accuracy() : row.accuracy());
   }
   return line_chart_svg("Accuracy by length", official ? "BABILong's metric" : "exact match", "context length", lengths,
                         lines);

@@ -98,16 +98,26 @@ TEST(Charts, FiguresStandOutOfTheirColour) {
 TEST(Charts, LinesBreakWhereAPointIsMissing) {
   const std::string svg =
       line_chart_svg("Accuracy", "exact match", "length", {"0k", "1k", "2k", "4k", "8k"},
-                     {{"qa1", {1.0, 0.9, std::nullopt, 0.5, 0.4}}, {"qa2", {0.5, {}, 0.4, {}, {}}}});
+                     {{"qa1", {100.0, 90.0, std::nullopt, 50.0, 40.0}}, {"qa2", {50.0, {}, 40.0, {}, {}}}});
   expect_well_formed(svg);
   EXPECT_EQ(count(svg, "<polyline"), 4u) << "two parts of qa1, and two keys";
   EXPECT_EQ(count(svg, "<circle"), 12u);
-  EXPECT_NE(svg.find("<title>qa1, 1k: 90.0 %</title>"), std::string::npos);
+  EXPECT_NE(svg.find("<title>qa1, 1k: 90 %</title>"), std::string::npos);
+}
+
+TEST(Charts, AnyScale) {
+  const std::string svg = line_chart_svg("Speed", "", "tokens", {"4k", "8k"}, {{"small", {1.5, 2.25}}},
+                                         {.title = "sequential / diagonal", .unit = " x", .top = 3, .step = 0.5});
+  expect_well_formed(svg);
+  EXPECT_NE(svg.find("<title>small, 8k: 2.25 x</title>"), std::string::npos);
+  EXPECT_NE(svg.find(">0.5</text>"), std::string::npos);
+  EXPECT_NE(svg.find(">3</text>"), std::string::npos);
+  EXPECT_EQ(svg.find(">3.5</text>"), std::string::npos);
 }
 
 TEST(Charts, NamesOfLinesDoNotCoverEachOther) {
   std::vector<ChartLine> lines;
-  for (int i = 0; i < 20; ++i) lines.push_back({"line" + std::to_string(i), {0.99, 1.0}});
+  for (int i = 0; i < 20; ++i) lines.push_back({"line" + std::to_string(i), {99.0, 100.0}});
   const std::string svg = line_chart_svg("Accuracy", "", "length", {"0k", "1k"}, lines);
   expect_well_formed(svg);
   EXPECT_NE(svg.find("stroke-dasharray"), std::string::npos) << "the second ten are dashed";
@@ -124,7 +134,7 @@ TEST(Charts, NamesOfLinesDoNotCoverEachOther) {
 TEST(Charts, TextIsEscaped) {
   EXPECT_EQ(xml_escaped("a<b> & \"c\"\n\x01\xff"), "a&lt;b&gt; &amp; &quot;c&quot;  \uFFFD");
   expect_well_formed(heatmap_svg("</svg><script>&", {panel()}));
-  expect_well_formed(line_chart_svg("<&>", "\"<", "'", {"<k"}, {{"&&", {0.5}}}));
+  expect_well_formed(line_chart_svg("<&>", "\"<", "'", {"<k"}, {{"&&", {50.0}}}));
 }
 
 TEST(Charts, WhatDoesNotFitIsRefused) {

@@ -3,12 +3,14 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "core/cuda.h"
 #include "core/files.h"
+#include "train/charts.h"
 #include "train/commands/commands.h"
 #include "train/config.h"
 #include "train/costs.h"
@@ -187,10 +189,55 @@ void run_kernels(Options& o) {
   if (!o.json.empty()) write_file(o.json, nlohmann::ordered_json{{"kernels", list}}.dump(2) + "\n");
 }
 
-void add_common(CLI::App* command, Options& o, const char* tokens) {
-  auto* preset = command->add_option("--preset", o.preset, "llama-160m, llama-1b, llama-3b or llama-8b, random weights")
-                     ->capture_default_str();
-  command->add_option("--config", o.config, "A training configuration; its model is used")->excludes(preset);
+std::string short_tokens(std::int64_t tokens) {
+  if (tokens % (1 << 20) == 0) return cat(tokens >> 20, "M");
+  return tokens % 1024 == 0 ? cat(tokens >> 10, "k") : cat(tokens);
+}
+
+// How many times faster the diagonal schedule reads than the sequential one, by length and model.
+void run_speedup(Options& o, const std::vector<std::string>& presets, const std::string& plot) {
+  std::vector<std::string> columns;
+  for (const std::int64_t tokens : o.tokens) columns.push_back(short_tokens(tokens));
+  std::vector<ChartLine> lines;
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  double most = 1;
+  std::string device;
+  for (const std::string& preset : presets) {
+    o.preset = preset;
+    const auto model = prepare(o, WeightUse::kInference);
+    device = device_text(model->stream().device());
+    lines.push_back({preset, {}});
+    for (const std::int64_t tokens : o.tokens) {
+      const BenchRow diagonal = bench_prefill(*model, tokens, o.batch, "diagonal", o.bench);
+      const BenchRow sequential = bench_prefill(*model, tokens, o.batch, "sequential", o.bench);
+      print_row(diagonal);
+      print_row(sequential);
+      lines.back().values.emplace_back(sequential.seconds / diagonal.seconds);
+      most = std::max(most, *lines.back().values.back());
+      list.push_back({{"preset", preset},
+                      {"tokens", tokens},
+                      {"diagonal_seconds", diagonal.seconds},
+                      {"sequential_seconds", sequential.seconds},
+                      {"speedup", *lines.back().values.back()}});
+    }
+  }
+  std::printf("\nsequential / diagonal%*s", 3, "");
+  for (const std::string& column : columns) std::printf(" %7s", column.c_str());
+  for (const ChartLine& line : lines) {
+    std::printf("\n%-24s", line.name.c_str());
+    for (const auto& value : line.values) std::printf(" %7.2f", *value);
+  }
+  std::printf("\n");
+  if (!o.json.empty()) write_file(o.json, nlohmann::ordered_json{{"device", device}, {"rows", list}}.dump(2) + "\n");
+  if (plot.empty()) return;
+  const std::string subtitle = cat(device, ", ", o.dtype, ", batch ", o.batch, ", segments of ", o.segment_size, " + ",
+                                   o.num_mem_tokens, " rows");
+  write_file(plot,
+             line_chart_svg("Diagonal waves against one segment after another", subtitle, "tokens read", columns, lines,
+                            {.title = "times faster", .unit = " times", .top = std::ceil(2 * most) / 2, .step = 0.5}));
+}
+
+void add_shape(CLI::App* command, Options& o, const char* tokens) {
   command->add_option("--layers", o.layers, "Another number of layers than the preset's")->check(CLI::Range(1, 1000));
   command->add_option("--tokens", o.tokens, tokens)->check(CLI::Range(1, 1 << 30));
   command->add_option("--segment-size", o.segment_size, "Tokens of a segment")->capture_default_str();
@@ -203,8 +250,15 @@ void add_common(CLI::App* command, Options& o, const char* tokens) {
   command->add_option("--repeats", o.bench.repeats, "Timed runs; the median is shown")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
-  command->add_flag("--profile", o.profile, "Also show the time by kernel, from one more run");
   command->add_option("--json", o.json, "Write everything to this file, too");
+}
+
+void add_common(CLI::App* command, Options& o, const char* tokens) {
+  auto* preset = command->add_option("--preset", o.preset, "llama-160m, llama-1b, llama-3b or llama-8b, random weights")
+                     ->capture_default_str();
+  command->add_option("--config", o.config, "A training configuration; its model is used")->excludes(preset);
+  add_shape(command, o, tokens);
+  command->add_flag("--profile", o.profile, "Also show the time by kernel, from one more run");
 }
 
 }  // namespace
@@ -238,6 +292,17 @@ void add_bench(CLI::App& program) {
   add_common(kernels, *o, "Not used");
   kernels->footer("Example: wavetape bench kernels --preset llama-1b");
   kernels->callback([o] { run_kernels(*o); });
+  CLI::App* speedup = command->add_subcommand("speedup", "The diagonal schedule against the sequential one");
+  add_shape(speedup, *o, "Lengths to read (default 4096 to 1048576, times 4)");
+  auto presets = std::make_shared<std::vector<std::string>>(std::vector<std::string>{"llama-160m", "llama-1b"});
+  auto plot = std::make_shared<std::string>();
+  speedup->add_option("--presets", *presets, "Shapes, as in prefill")->capture_default_str();
+  speedup->add_option("--plot", *plot, "Draw the ratios into this SVG file");
+  speedup->footer("Example: wavetape bench speedup --presets llama-160m llama-1b llama-3b --plot speedup.svg");
+  speedup->callback([o, presets, plot] {
+    if (o->tokens.empty()) o->tokens = {4096, 16384, 65536, 262144, 1048576};
+    run_speedup(*o, *presets, *plot);
+  });
   command->footer("Example: wavetape bench prefill --preset llama-1b --tokens 131072 --schedule diagonal even");
 }
 
