@@ -1,8 +1,4 @@
-// Few rows through a linear layer: bound by reading the weights once, which takes cuBLASLt's products half as long
-// again.
-#include <algorithm>
-
-#include "kernels/linear_fused.h"
+#include "kernels/linear_few_rows_cuda.h"
 #include "kernels/packed_cuda.cuh"
 
 namespace wt::kernels::cuda {
