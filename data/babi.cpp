@@ -19,7 +19,7 @@ class Parser {
     while (position_ < text_.size()) {
       const std::size_t end = std::min(text_.find('\n', position_), text_.size());
       std::string_view line = text_.substr(position_, end - position_);
-      if (line.ends_with('\r')) line.remove_suffix(1);
+      while (line.ends_with('\r')) line.remove_suffix(1);
       position_ = end + 1;
       ++number_;
       if (line.empty() && position_ >= text_.size()) break;  // blank last line
