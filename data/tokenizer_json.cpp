@@ -23,6 +23,8 @@ Json parse_json(std::string_view text, const std::string& name) {
     return Json::parse(text);
   } catch (const Json::parse_error& error) {
     throw Error(cat(name, ": not valid JSON near byte ", error.byte));
+  } catch (const Json::out_of_range&) {
+    throw Error(cat(name, ": a number in it is out of range"));
   }
 }
 

@@ -51,6 +51,8 @@ std::string with_armt(const std::string& config_json, const std::string& name, c
     json = nlohmann::ordered_json::parse(config_json);
   } catch (const nlohmann::json::parse_error& error) {
     throw Error(cat(name, ": not JSON (at byte ", error.byte, ")"));
+  } catch (const nlohmann::json::out_of_range&) {
+    throw Error(cat(name, ": a number in it is out of range"));
   }
   if (!json.is_object()) throw Error(cat(name, ": not a JSON object, expected a model's config"));
   json["armt"] = {{"segment_size", armt.segment_size},

@@ -239,6 +239,8 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
     json = Json::parse(text);
   } catch (const Json::parse_error& error) {
     throw Error(cat(name, ": not JSON (at byte ", error.byte, ")"));
+  } catch (const Json::out_of_range&) {
+    throw Error(cat(name, ": a number in it is out of range"));
   }
   const Object top(json, name);
   ModelConfig config;
