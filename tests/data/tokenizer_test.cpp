@@ -300,6 +300,8 @@ TEST(Tokenizer, UnsupportedFeaturesAreNamed) {
 
 TEST(Tokenizer, DamagedFilesAreOneLineErrors) {
   EXPECT_ERROR(Tokenizer::from_json("{\"model\": ", "cut.json"), Error, "cut.json: not valid JSON near byte");
+  EXPECT_ERROR(Tokenizer::from_json("{\"model\": 1e400}", "big.json"), Error,
+               "big.json: a number in it is out of range");
   EXPECT_ERROR(Tokenizer::from_json("[]", "list.json"), Error, "list.json: array, expected the object");
   EXPECT_ERROR(Tokenizer::from_json("{}", "empty.json"), Error, "no object \"model\"");
   const auto expect = [](const std::function<void(Json&)>& change, const std::string& what) {
