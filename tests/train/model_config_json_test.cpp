@@ -241,6 +241,7 @@ TEST(ModelConfigJson, DamagedAndMissingFiles) {
   const TempFolder folder;
   EXPECT_ERROR(read_model_config(folder.path()), Error, "config.json: No such file or directory");
   EXPECT_ERROR(parse_model_config("{\"a\":", "c.json"), Error, "c.json: not JSON (at byte 6)");
+  EXPECT_ERROR(parse_model_config("{\"a\": 1e400}", "c.json"), Error, "c.json: a number in it is out of range");
   EXPECT_ERROR(parse_model_config("[]", "c.json"), Error, "c.json: is a list, expected an object");
   EXPECT_ERROR(parse_model_config("\"\xff\"", "c.json"), Error, "c.json: not JSON");
 }
