@@ -168,11 +168,11 @@ void run_decode(Options& o) {
 void run_kernels(Options& o) {
   const DType dtype = dtype_from_name(o.dtype);
   const Stream stream(device_for(o.device, dtype));
-  const DType computing = stream.device().is_cpu() && dtype == DType::kBF16 ? DType::kF32 : dtype;
+  const DType computing = computing_dtype(stream.device(), dtype);
   o.bench.peak_flops = measure_gemm_rate(stream, computing) * 1e9;
   const std::vector<KernelRow> rows = bench_kernels(model_of(o), o.batch, stream, computing, o.bench);
   const double copy_rate = rows.front().bytes / rows.front().seconds;
-  std::printf("%s, %s; limits: copy %.0f GB/s, matrix product %.0f TFLOP/s\n", device_text(stream.device()).c_str(),
+  std::printf("%s, %s; limits: copy %.0f GB/s, matrix product %.3g TFLOP/s\n", device_text(stream.device()).c_str(),
               std::string(name_of(computing)).c_str(), copy_rate * 1e-9, o.bench.peak_flops * 1e-12);
   std::printf("%-26s %10s %10s %10s %10s\n", "", "us", "GB/s", "TFLOP/s", "% of limit");
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
