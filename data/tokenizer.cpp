@@ -372,6 +372,14 @@ bool Tokenizer::is_special(std::int32_t id) const {
   return impl_->entries[static_cast<std::size_t>(id)].special;
 }
 
+const std::vector<std::int32_t>& Tokenizer::ids_before() const {
+  return impl_->parts.ids_before;
+}
+
+const std::vector<std::int32_t>& Tokenizer::ids_after() const {
+  return impl_->parts.ids_after;
+}
+
 std::string Tokenizer::fingerprint() const {
   return impl_->fingerprint;
 }

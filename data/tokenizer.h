@@ -67,6 +67,10 @@ class Tokenizer {
   const std::string& token(std::int32_t id) const;
   bool is_special(std::int32_t id) const;
 
+  // What add_special_tokens puts before and behind a text.
+  const std::vector<std::int32_t>& ids_before() const;
+  const std::vector<std::int32_t>& ids_after() const;
+
   // 16 hex digits over everything that decides the ids. Files of tokens carry it, so that they are never read with
   // another tokenizer.
   std::string fingerprint() const;

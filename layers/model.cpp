@@ -113,6 +113,14 @@ Tensor Model::forward_cached(Context& ctx, const WaveCells& cells, const Tensor&
   return blocks_->forward_cached(ctx, read, cache);
 }
 
+Tensor Model::close_cached(Context& ctx, const WaveCells& cells, const Tensor& x, const std::vector<Var>& state,
+                           const KeyValueCache& cache) const {
+  WT_CHECK(recurrent(), "a model without memory has no segment to close");
+  const Tensor y = forward_cached(ctx, cells, x, state, cache);
+  memory_->write(ctx, cells, y, {state[0], state[1]}, state[0].value, state[1].value);
+  return y;
+}
+
 KeyValueCache Model::new_cache(std::int64_t batch, std::int64_t rows) const {
   const Shape shape{config_.num_layers, batch, rows, config_.kv_heads(), config_.head_width()};
   return {Tensor::zeros(stream_, shape, dtype()), Tensor::zeros(stream_, shape, dtype()),

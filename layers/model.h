@@ -73,6 +73,10 @@ class Model {
   // The state is that of the layer, (1, B, …).
   Tensor forward_cached(Context& ctx, const WaveCells& cells, const Tensor& x, const std::vector<Var>& state,
                         const KeyValueCache& cache) const;
+  // The same for the memory rows that end a segment, x_1BMD, with the write that follows: the state is changed in
+  // place, where `cells` are active. cells.memory_first is zero: x holds nothing but memory rows.
+  Tensor close_cached(Context& ctx, const WaveCells& cells, const Tensor& x, const std::vector<Var>& state,
+                      const KeyValueCache& cache) const;
   KeyValueCache new_cache(std::int64_t batch, std::int64_t rows) const;
 
   // Final norm and head: hidden_RD -> logits_RV in the wide dtype.

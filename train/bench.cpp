@@ -204,6 +204,7 @@ BenchRow bench_decode(const Model& model, std::int64_t prompt, std::int64_t new_
     double start = 0;
     generate(model, prompts, generation, [&](int sample, std::int32_t) {
       if (sample == 0 && seen++ == 0) start = steady_seconds();
+      return true;
     });
     if (i >= options.warmup) times.push_back(steady_seconds() - start);
   }

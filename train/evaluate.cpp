@@ -46,6 +46,7 @@ EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t en
     return std::find(generation.stop_ids.begin(), generation.stop_ids.end(), id) != generation.stop_ids.end();
   };
   generation.schedule = options.schedule;
+  generation.close_segments = false;  // as the published code answers; an answer is a few tokens
   for (std::int64_t first = 0; first < count; first += options.batch_size) {
     std::vector<std::vector<std::int32_t>> prompts;
     std::vector<EvalAnswer> answers;

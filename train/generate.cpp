@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "core/random.h"
 #include "kernels/argmax.h"
 #include "schedulers/decoder.h"
-#include "schedulers/executor.h"
 
 namespace wt {
 
@@ -37,49 +37,63 @@ std::int32_t sample_token(const std::vector<double>& logits, double temperature,
   return order[count - 1];
 }
 
-std::vector<std::vector<std::int32_t>> generate(const Model& model,
-                                                const std::vector<std::vector<std::int32_t>>& prompts,
-                                                const GenerateOptions& options,
-                                                const std::function<void(int, std::int32_t)>& each) {
-  const int batch = static_cast<int>(prompts.size());
-  std::vector<std::vector<std::int32_t>> results(prompts.size());
-  if (batch == 0 || options.max_new_tokens == 0) return results;
+namespace {
 
-  // All full segments before the last are closed; the last one, full or not, stays open.
-  std::vector<std::vector<std::int32_t>> closed, open;
-  std::vector<std::int64_t> lengths;
-  std::vector<bool> has_memory;
-  std::int64_t longest = 0;
-  for (const auto& ids : prompts) {
-    WT_CHECK(!ids.empty(), "generate: a prompt is empty, expected at least one token");
-    const auto n = static_cast<std::int64_t>(ids.size());
-    const std::int64_t size = model.segment_size(n);
-    const std::int64_t end = (n - 1) / size * size;
-    closed.emplace_back(ids.begin(), ids.begin() + end);
-    open.emplace_back(ids.begin() + end, ids.end());
-    lengths.push_back(end);
-    has_memory.push_back(end > 0);
-    longest = std::max(longest, n - end);
-  }
-  State state = model.new_state(batch);
-  if (const SegmentGrid grid = make_grid(lengths, batch, model.segment_size(longest), SegmentAlignment::kLeft);
-      grid.items() > 0) {
-    Executor executor(model);
-    executor.forward(closed, grid, make_plan(options.schedule, model.num_layers(), grid.segments_by_round), {}, state,
-                     {});
-  }
-
-  const std::int64_t rows = longest + options.max_new_tokens;
+// Rows that the key/value cache must hold.
+std::int64_t cache_rows(const Model& model, std::int64_t longest, const GenerateOptions& options) {
+  const std::int64_t tokens = longest + options.max_new_tokens, size = model.segment_size(tokens);
+  const bool closes = options.close_segments && tokens > size;
+  const std::int64_t rows = closes ? size : tokens;
   if (const std::int64_t limit = model.max_segment_tokens(); limit > 0 && rows > limit) {
     throw Error(cat("generate: the last segment would grow to ", rows, " tokens, the model's position table has ",
                     limit, "; ask for fewer new tokens"));
   }
-  Decoder decoder(model, state, has_memory, rows);
+  return closes ? size + model.num_mem_tokens() : rows;
+}
+
+}  // namespace
+
+std::vector<std::vector<std::int32_t>> generate(const Model& model, const TokenSequences& prompts,
+                                                const GenerateOptions& options, const EachToken& each) {
+  if (prompts.empty() || options.max_new_tokens == 0) return std::vector<std::vector<std::int32_t>>(prompts.size());
+  for (const auto& ids : prompts) {
+    WT_CHECK(!ids.empty(), "generate: a prompt is empty, expected at least one token");
+  }
+  Reading reading = new_reading(model, static_cast<int>(prompts.size()));
+  read_on(model, prompts, options.schedule, reading);
+  return generate_after(model, reading, options, each);
+}
+
+std::vector<std::vector<std::int32_t>> generate_after(const Model& model, Reading& reading,
+                                                      const GenerateOptions& options, const EachToken& each) {
+  const int batch = reading.batch();
+  const auto count = static_cast<std::size_t>(batch);
+  std::vector<std::vector<std::int32_t>> results(count);
+  if (options.max_new_tokens == 0) return results;
+  std::vector<bool> has_memory;
+  std::int64_t longest = 0;
+  for (std::size_t at = 0; at < count; ++at) {
+    WT_CHECK(!reading.open[at].empty(), "generate: nothing was read, expected at least one token");
+    has_memory.push_back(reading.closed[at] > 0);
+    longest = std::max(longest, static_cast<std::int64_t>(reading.open[at].size()));
+  }
+  const std::int64_t size = options.close_segments ? model.segment_size(longest + options.max_new_tokens) : -1;
+  Decoder decoder(model, reading.memory, has_memory, cache_rows(model, longest, options));
   RandomStream random(options.seed, random_stream(RandomPurpose::kSampling, 0));
-  std::vector<bool> done(prompts.size(), false);
+  TokenSequences next = reading.open;
+  std::vector<bool> done(count, false);
   Context ctx{model.stream(), nullptr, false, 0, 1};
   for (std::int64_t step = 0; step < options.max_new_tokens; ++step) {
-    Tensor logits = model.head(ctx, decoder.append(open)).value;
+    if (step > 0) {
+      std::vector<bool> full(count, false);
+      for (std::size_t at = 0; at < count; ++at) {
+        full[at] = !next[at].empty() && decoder.length(static_cast<int>(at)) == size;
+        if (full[at]) reading.closed[at] += static_cast<std::int64_t>(std::exchange(reading.open[at], {}).size());
+        reading.open[at].insert(reading.open[at].end(), next[at].begin(), next[at].end());
+      }
+      if (std::find(full.begin(), full.end(), true) != full.end()) decoder.close(full);
+    }
+    Tensor logits = model.head(ctx, decoder.append(next)).value;
     std::vector<std::int32_t> best;
     if (options.temperature <= 0) {
       const Tensor index = Tensor::empty(model.stream(), {batch}, DType::kI32);
@@ -91,17 +105,17 @@ std::vector<std::vector<std::int32_t>> generate(const Model& model,
     bool any = false;
     for (int i = 0; i < batch; ++i) {
       const auto at = static_cast<std::size_t>(i);
-      open[at].clear();
+      next[at].clear();
       const double uniform = random.uniform();  // drawn for finished samples too: the others' draws stay the same
       if (done[at]) continue;
       const std::int32_t id = !best.empty() ? best[at]
                                             : sample_token(logits.select(i).to_vector<double>(), options.temperature,
                                                            options.top_p, uniform);
       results[at].push_back(id);
-      if (each) each(i, id);
       done[at] = std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end();
+      if (each && !each(i, id)) done[at] = true;
       if (!done[at]) {
-        open[at] = {id};
+        next[at] = {id};
         any = true;
       }
     }

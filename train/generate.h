@@ -7,6 +7,7 @@
 
 #include "layers/model.h"
 #include "schedulers/plan.h"
+#include "schedulers/reading.h"
 
 namespace wt {
 
@@ -17,14 +18,23 @@ struct GenerateOptions {
   std::uint64_t seed = 1;
   std::vector<std::int32_t> stop_ids;  // generation of a sample ends behind one of these; it is part of the result
   Schedule schedule = Schedule::kDiagonal;
+  // A segment that is full is closed before its next token: the same tokens as if prompt and continuation so far were
+  // read from the start each time. false: the last segment grows past its size, as in the published code's generation.
+  bool close_segments = true;
 };
 
-// New tokens for each prompt (ids in [0, V), at least one each). The prompts are computed together. `each`, where
-// given, hears of every new token as it comes: each(prompt, id).
-std::vector<std::vector<std::int32_t>> generate(const Model& model,
-                                                const std::vector<std::vector<std::int32_t>>& prompts,
-                                                const GenerateOptions& options,
-                                                const std::function<void(int, std::int32_t)>& each = {});
+// Hears of every new token as it comes: (sample, id). false ends this sample; the token is part of its result.
+using EachToken = std::function<bool(int, std::int32_t)>;
+
+// New tokens for each prompt (ids in [0, V), at least one each). The prompts are computed together.
+std::vector<std::vector<std::int32_t>> generate(const Model& model, const TokenSequences& prompts,
+                                                const GenerateOptions& options, const EachToken& each = {});
+
+// The same after what was read, at least one token for each sample. `reading` goes on with the new tokens, its memory
+// in place: all of them but each sample's last, which nothing has read yet. Without close_segments it must not be used
+// any more.
+std::vector<std::vector<std::int32_t>> generate_after(const Model& model, Reading& reading,
+                                                      const GenerateOptions& options, const EachToken& each = {});
 
 // One draw from softmax(logits / temperature) restricted to the top_p nucleus; temperature 0: the first largest logit.
 std::int32_t sample_token(const std::vector<double>& logits, double temperature, double top_p, double uniform);

@@ -1,0 +1,155 @@
+// Reading on equals reading from the start, in whatever pieces; closing a segment in the decoder is reading it.
+#include "schedulers/reading.h"
+
+#include <gtest/gtest.h>
+
+#include "schedulers/decoder.h"
+#include "tests/schedulers/support.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/tolerances.h"
+
+namespace wt {
+namespace {
+
+void expect_near(const Tensor& a, const Tensor& b) {
+  const auto left = a.to_vector<double>(), right = b.to_vector<double>();
+  ASSERT_EQ(left.size(), right.size());
+  for (std::size_t i = 0; i < left.size(); ++i) EXPECT_NEAR(left[i], right[i], kSchedulesAgreeF64 * 10);
+}
+
+void expect_same(const Reading& a, const Reading& b) {
+  EXPECT_EQ(a.open, b.open);
+  EXPECT_EQ(a.closed, b.closed);
+  ASSERT_EQ(a.memory.size(), b.memory.size());
+  for (std::size_t i = 0; i < a.memory.size(); ++i) expect_near(a.memory[i], b.memory[i]);
+}
+
+class Readings : public testing::TestWithParam<BackboneType> {
+ protected:
+  std::unique_ptr<Model> model_ = tiny_model(tiny_config(GetParam(), 3));
+  TokenSequences texts_ = random_batch({23, 20, 4}, 3, 11).sequences;  // segments of 5
+};
+
+TEST_P(Readings, AFullLastSegmentStaysOpen) {
+  Reading reading = new_reading(*model_, 3);
+  read_on(*model_, texts_, Schedule::kDiagonal, reading);
+  EXPECT_EQ(reading.closed, (std::vector<std::int64_t>{20, 15, 0}));
+  EXPECT_EQ(reading.open[0].size(), 3u);
+  EXPECT_EQ(reading.open[1].size(), 5u);
+  EXPECT_EQ(reading.tokens(1), 20);
+}
+
+TEST_P(Readings, InPartsIsAtOnce) {
+  Reading whole = new_reading(*model_, 3), parts = new_reading(*model_, 3);
+  read_on(*model_, texts_, Schedule::kDiagonal, whole);
+  // Parts of different lengths in each sample, some of them empty.
+  std::vector<std::size_t> done(3, 0);
+  for (std::size_t round = 0; round < 12; ++round) {
+    TokenSequences next(3);
+    for (std::size_t q = 0; q < 3; ++q) {
+      const std::size_t count = std::min(texts_[q].size() - done[q], (round * 3 + q) % 4);
+      const auto begin = texts_[q].begin() + static_cast<std::ptrdiff_t>(done[q]);
+      next[q].assign(begin, begin + static_cast<std::ptrdiff_t>(count));
+      done[q] += count;
+    }
+    read_on(*model_, next, round % 2 == 0 ? Schedule::kDiagonal : Schedule::kSequential, parts);
+  }
+  TokenSequences rest(3);
+  for (std::size_t q = 0; q < 3; ++q)
+    rest[q].assign(texts_[q].begin() + static_cast<std::ptrdiff_t>(done[q]), texts_[q].end());
+  read_on(*model_, rest, Schedule::kDiagonal, parts);
+  expect_same(parts, whole);
+}
+
+TEST_P(Readings, PiecesOfALongText) {
+  const TokenSequences text = random_batch({5 * 64 * 2 + 17}, 1, 11).sequences;
+  Reading whole = new_reading(*model_, 1), pieces = new_reading(*model_, 1);
+  read_on(*model_, text, Schedule::kDiagonal, whole);
+  PieceReader reader(*model_, Schedule::kDiagonal, pieces);
+  for (std::size_t begin = 0; begin < text[0].size(); begin += 7) {
+    const std::size_t end = std::min(text[0].size(), begin + 7);
+    reader.push(
+        {text[0].begin() + static_cast<std::ptrdiff_t>(begin), text[0].begin() + static_cast<std::ptrdiff_t>(end)});
+  }
+  reader.finish();
+  expect_same(pieces, whole);
+}
+
+TEST_P(Readings, ClosingInTheDecoderIsReading) {
+  // The three samples close at different times: the others' memory and tokens must not notice.
+  Reading start = new_reading(*model_, 3), whole = new_reading(*model_, 3);
+  const TokenSequences first = {{1, 2}, {3, 4, 5, 6, 7}, {8, 9, 1, 2, 3, 4, 5}};
+  read_on(*model_, first, Schedule::kDiagonal, start);
+  TokenSequences all = first;
+  std::vector<bool> has_memory;
+  for (const std::int64_t closed : start.closed) has_memory.push_back(closed > 0);
+  Decoder decoder(*model_, start.memory, has_memory, 8);
+  Tensor hidden = decoder.append(start.open);
+  for (std::int32_t step = 0; step < 13; ++step) {
+    TokenSequences next(3);
+    std::vector<bool> full(3, false);
+    for (std::size_t q = 0; q < 3; ++q) {
+      next[q] = {(step * 3 + static_cast<std::int32_t>(q)) % 11};
+      all[q].push_back(next[q][0]);
+      full[q] = decoder.length(static_cast<int>(q)) == 5;
+    }
+    decoder.close(full);
+    hidden = decoder.append(next);
+    Reading again = new_reading(*model_, 3);
+    read_on(*model_, all, Schedule::kSequential, again);
+    std::vector<bool> reads;
+    for (const std::int64_t closed : again.closed) reads.push_back(closed > 0);
+    Decoder fresh(*model_, again.memory, reads, 8);
+    expect_near(hidden, fresh.append(again.open));
+    for (std::size_t i = 0; i < again.memory.size(); ++i) expect_near(start.memory[i], again.memory[i]);
+  }
+}
+
+TEST_P(Readings, RepeatedSamplesHaveTheirOwnMemory) {
+  Reading one = new_reading(*model_, 1);
+  read_on(*model_, {texts_[0]}, Schedule::kDiagonal, one);
+  Reading two = repeated(*model_, one, 2);
+  read_on(*model_, {{1, 2, 3, 4}, {}}, Schedule::kDiagonal, two);
+  EXPECT_EQ(two.closed, (std::vector<std::int64_t>{25, 20}));
+  for (std::size_t i = 0; i < one.memory.size(); ++i) {
+    EXPECT_EQ(two.memory[i].select(0).select(1).to_vector<double>(),
+              one.memory[i].select(0).select(0).to_vector<double>());
+    EXPECT_NE(two.memory[i].select(0).select(0).to_vector<double>(),
+              one.memory[i].select(0).select(0).to_vector<double>());
+  }
+}
+
+TEST_P(Readings, Errors) {
+  Reading reading = new_reading(*model_, 1);
+  EXPECT_ERROR(read_on(*model_, {{1}, {2}}, Schedule::kDiagonal, reading), Error, "tokens for 2 samples, expected 1");
+  EXPECT_ERROR(read_on(*model_, {{1, 11}}, Schedule::kDiagonal, reading), Error,
+               "id 11 is not in the vocabulary of 11");
+  EXPECT_EQ(reading.tokens(0), 0);
+  Decoder decoder(*model_, reading.memory, {false}, 7);
+  EXPECT_ERROR(decoder.close({true}), Error, "sample 0 to be closed is empty");
+  decoder.append({{1, 2, 3, 4, 5}});
+  EXPECT_ERROR(decoder.close({true}), Error, "would have 8 rows with its memory, its capacity is 7");
+}
+
+INSTANTIATE_TEST_SUITE_P(Backbones, Readings, testing::Values(BackboneType::kLlama, BackboneType::kGPT2),
+                         [](const testing::TestParamInfo<BackboneType>& given) {
+                           return std::string(name_of(given.param));
+                         });
+
+TEST(Reading, WithoutMemoryAllStaysOpen) {
+  ModelConfig config = tiny_config(BackboneType::kLlama);
+  config.has_armt = false;
+  const std::unique_ptr<Model> model = tiny_model(config);
+  Reading reading = new_reading(*model, 1);
+  PieceReader reader(*model, Schedule::kDiagonal, reading);
+  reader.push(std::vector<std::int32_t>(1000, 3));
+  reader.finish();
+  EXPECT_EQ(reading.open[0].size(), 1000u);
+  EXPECT_EQ(reading.closed[0], 0);
+  Decoder decoder(*model, reading.memory, {false}, 8);
+  decoder.append({{1}});
+  EXPECT_ERROR(decoder.close({true}), Error, "without memory has no segment to close");
+}
+
+}  // namespace
+}  // namespace wt
