@@ -312,7 +312,7 @@ TEST(Generate, GoldenContinuationsAndStories) {
     expected += (expected.empty() ? "" : ",") + std::to_string(id);
   }
   const ProgramResult result =
-      run_program(cat("generate ", g.folder.path(), " --input-ids ", ids, " --max-new-tokens 8"));
+      run_program(cat("generate ", g.folder.path(), " --grow-last-segment --input-ids ", ids, " --max-new-tokens 8"));
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.out, expected + "\n");
 

@@ -1,70 +1,204 @@
-// wavetape generate: continue a prompt.
+// wavetape generate: read texts, continue them.
 #include "train/generate.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
 
+#include "core/files.h"
 #include "data/chat.h"
+#include "data/piece_encoder.h"
+#include "data/text_stream.h"
 #include "data/tokenizer.h"
 #include "train/commands/commands.h"
 #include "train/model_io.h"
+#include "train/prompts_file.h"
+#include "train/state_file.h"
 
 namespace wt {
 namespace {
 
 struct Options {
   std::string model, prompt, system, tokenizer, dtype = "f32", device = "auto", schedule = "diagonal";
+  std::string input, prompts_file, output, load_state, save_state;
   std::vector<std::int32_t> ids;
+  std::vector<std::string> stops;
   GenerateOptions generation;
-  bool has_prompt = false, keep_going = false, chat = false, no_special = false;
+  std::int64_t batch_size = 8;
+  bool has_prompt = false, keep_going = false, chat = false, no_special = false, grow = false;
 };
 
+void check(const Options& o) {
+  const int given = (o.has_prompt ? 1 : 0) + (o.ids.empty() ? 0 : 1) + (o.prompts_file.empty() ? 0 : 1);
+  if (given > 1 || (given == 0 && o.input.empty() && o.load_state.empty())) {
+    throw UsageError("generate: give one of --prompt, --input-ids and --prompts-file, or --input or --load-state");
+  }
+  if (o.generation.max_new_tokens == 0 && o.save_state.empty()) {
+    throw UsageError("generate: --max-new-tokens is required (only with --save-state it may be left out)");
+  }
+  if (!o.prompts_file.empty() && !o.save_state.empty()) {
+    throw UsageError("generate: --save-state keeps what one text left behind, --prompts-file has several");
+  }
+  if (!o.prompts_file.empty() && o.generation.max_new_tokens == 0) {
+    throw UsageError("generate: --prompts-file needs --max-new-tokens");
+  }
+  if (!o.ids.empty() && !o.stops.empty()) throw UsageError("generate: --stop needs text, --input-ids gives none");
+}
+
+// Text in, text out: the tokenizer, the chat template, and what ends an answer.
+class TextSide {
+ public:
+  TextSide(const Options& o, const ModelLocation& location) : options_(o), tokenizer_(load(o, location)) {
+    if (!o.chat) return;
+    chat_ = find_chat_template(std::filesystem::path(location.config).parent_path().string(), tokenizer_);
+    chat_stop_ = chat_stop_id(*chat_, tokenizer_);
+  }
+
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  std::optional<std::int32_t> chat_stop() const { return chat_stop_; }
+
+  // `goes_on`: there is a text before this one, so that no second beginning is marked.
+  EncodeOptions encoding(bool goes_on) const {
+    return {.match_added_tokens = true,
+            .add_special_tokens = !options_.no_special && !goes_on,
+            .leading_space_is_prefix = goes_on};
+  }
+  std::vector<std::int32_t> encode(const std::string& prompt, bool goes_on) const {
+    if (!chat_) return tokenizer_.encode(prompt, encoding(goes_on));
+    std::vector<ChatMessage> messages;
+    if (!options_.system.empty()) messages.push_back({"system", options_.system});
+    messages.push_back({"user", prompt});
+    std::vector<std::int32_t> ids = encode_chat(*chat_, messages, tokenizer_);
+    const auto begin = tokenizer_.id_of("<|begin_of_text|>");
+    if (goes_on && begin && !ids.empty() && ids.front() == *begin) ids.erase(ids.begin());
+    return ids;
+  }
+
+ private:
+  static Tokenizer load(const Options& o, const ModelLocation& location) {
+    const std::string path = o.tokenizer.empty() ? location.tokenizer : o.tokenizer;
+    if (path.empty()) throw UsageError(cat(o.model, ": no tokenizer.json there; name one with --tokenizer"));
+    return Tokenizer::load(path);
+  }
+
+  const Options& options_;
+  Tokenizer tokenizer_;
+  std::optional<ChatTemplate> chat_;
+  std::optional<std::int32_t> chat_stop_;
+};
+
+// A file of any size, in pieces.
+void read_input(const Options& o, const Model& model, const TextSide& text, Reading& reading) {
+  PieceReader reader(model, o.generation.schedule, reading);
+  PieceEncoder encoder(text.tokenizer(), text.encoding(reading.tokens(0) > 0),
+                       [&](const std::vector<std::int32_t>& ids) { reader.push(ids); });
+  read_pieces(o.input, [&](std::string_view piece) { encoder.push(piece); });
+  encoder.finish();
+  reader.finish();
+}
+
+void print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+void continue_one(const Options& o, const Model& model, const TextSide* text, Reading& reading) {
+  if (!o.ids.empty()) {
+    bool first = true;
+    generate_after(model, reading, o.generation, [&](int, std::int32_t id) {
+      print(cat(first ? "" : ",", id));
+      first = false;
+      return true;
+    });
+  } else {
+    TextStream stream(text->tokenizer(), o.stops);
+    generate_after(model, reading, o.generation, [&](int, std::int32_t id) {
+      print(stream.push(id));
+      return !stream.stopped();
+    });
+    print(stream.finish());
+  }
+  print("\n");
+}
+
+// Each prompt stands behind what was read, for itself; `batch_size` of them are computed together.
+void continue_each(const Options& o, const Model& model, const TextSide& text, const Reading& before) {
+  const std::vector<PromptLine> lines = read_prompts_file(o.prompts_file);
+  std::optional<AtomicFile> file;
+  if (!o.output.empty()) file.emplace(o.output);
+  for (std::size_t first = 0; first < lines.size(); first += static_cast<std::size_t>(o.batch_size)) {
+    const std::size_t count = std::min(lines.size() - first, static_cast<std::size_t>(o.batch_size));
+    TokenSequences prompts;
+    std::vector<TextStream> streams;
+    std::vector<std::string> texts(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      prompts.push_back(text.encode(lines[first + i].prompt, before.tokens(0) > 0));
+      streams.emplace_back(text.tokenizer(), o.stops);
+    }
+    Reading reading = repeated(model, before, static_cast<int>(count));
+    read_on(model, prompts, o.generation.schedule, reading);
+    GenerateOptions generation = o.generation;
+    generation.seed += first;  // other draws than the last batch's
+    const auto ids = generate_after(model, reading, generation, [&](int sample, std::int32_t id) {
+      const auto at = static_cast<std::size_t>(sample);
+      texts[at] += streams[at].push(id);
+      return !streams[at].stopped();
+    });
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto& stop_ids = generation.stop_ids;
+      const bool ended = std::find(stop_ids.begin(), stop_ids.end(), ids[i].back()) != stop_ids.end();
+      const char* finish = streams[i].stopped() ? "stop" : ended ? "end" : "length";
+      texts[i] += streams[i].finish();
+      const std::string line =
+          result_line(lines[first + i], texts[i], static_cast<std::int64_t>(ids[i].size()), finish);
+      if (file) {
+        file->write(line);
+      } else {
+        print(line);
+      }
+    }
+  }
+  if (file) file->commit();
+}
+
 void run(Options o) {
-  if (o.has_prompt == !o.ids.empty()) throw UsageError("generate: give either --prompt or --input-ids");
+  check(o);
   o.generation.schedule = schedule_from_name(o.schedule);
+  o.generation.close_segments = !o.grow;
   const DType dtype = dtype_from_name(o.dtype);
   const Stream stream(device_for(o.device, dtype));
   const ModelLocation location = find_model(o.model);
   const auto model = load_model(location, dtype, stream);
-  std::optional<Tokenizer> tokenizer;
-  std::vector<std::int32_t> stop_ids;
-  if (o.has_prompt) {
-    const std::string path = o.tokenizer.empty() ? location.tokenizer : o.tokenizer;
-    if (path.empty()) throw UsageError(cat(o.model, ": no tokenizer.json there; name one with --tokenizer"));
-    tokenizer = Tokenizer::load(path);
-    if (o.chat) {
-      const ChatTemplate chat =
-          find_chat_template(std::filesystem::path(location.config).parent_path().string(), *tokenizer);
-      std::vector<ChatMessage> messages;
-      if (!o.system.empty()) messages.push_back({"system", o.system});
-      messages.push_back({"user", o.prompt});
-      o.ids = encode_chat(chat, messages, *tokenizer);
-      stop_ids.push_back(chat_stop_id(chat, *tokenizer));
-    } else {
-      o.ids = tokenizer->encode(o.prompt, {.add_special_tokens = !o.no_special});
-    }
-    if (o.ids.empty()) throw UsageError("generate: the prompt is empty");
+  std::optional<TextSide> text;
+  if (o.ids.empty() || !o.input.empty()) text.emplace(o, location);
+  const std::string tokenizer = text ? text->tokenizer().fingerprint() : "";
+  if (o.ids.empty()) TextStream(text->tokenizer(), o.stops);  // complains of a bad one before anything is read
+  if (!o.keep_going && o.ids.empty()) {
+    if (text->chat_stop()) o.generation.stop_ids.push_back(*text->chat_stop());
+    if (model->config().eos_id >= 0) o.generation.stop_ids.push_back(static_cast<std::int32_t>(model->config().eos_id));
   }
   for (const std::int32_t id : o.ids) {
     if (id < 0 || id >= model->config().vocab_size) {
       throw UsageError(cat("generate: id ", id, " is not in the vocabulary of ", model->config().vocab_size));
     }
   }
-  if (model->config().eos_id >= 0) stop_ids.push_back(static_cast<std::int32_t>(model->config().eos_id));
-  if (!o.keep_going && o.has_prompt) o.generation.stop_ids = stop_ids;
-  bool first = true;
-  generate(*model, {o.ids}, o.generation, [&](int, std::int32_t id) {
-    if (tokenizer) {
-      std::printf("%s", tokenizer->is_special(id) ? "" : tokenizer->piece(id).c_str());
-    } else {
-      std::printf("%s%d", first ? "" : ",", id);
-    }
-    first = false;
-    std::fflush(stdout);
-  });
-  std::printf("\n");
+  Reading reading = o.load_state.empty() ? new_reading(*model, 1) : load_reading(o.load_state, *model, tokenizer);
+  if (!o.input.empty()) read_input(o, *model, *text, reading);
+  if (!o.prompts_file.empty()) return continue_each(o, *model, *text, reading);
+
+  const bool goes_on = reading.tokens(0) > 0;
+  if (o.has_prompt) o.ids = text->encode(o.prompt, goes_on);
+  read_on(*model, {o.ids}, o.generation.schedule, reading);
+  if (reading.tokens(0) == 0) throw UsageError("generate: the prompt is empty");
+  if (!o.save_state.empty()) {
+    save_reading(o.save_state, *model, tokenizer, reading);
+    if (o.generation.max_new_tokens == 0)
+      print(cat(o.save_state, ": the state after ", reading.tokens(0), " tokens\n"));
+  }
+  if (o.has_prompt) o.ids.clear();
+  if (o.generation.max_new_tokens > 0) continue_one(o, *model, text ? &*text : nullptr, reading);
 }
 
 }  // namespace
@@ -77,14 +211,37 @@ void add_generate(CLI::App& app) {
       command->add_option("--prompt", o->prompt, "Text to continue; the continuation is printed as it comes");
   auto* ids = command->add_option("--input-ids", o->ids, "Token ids to continue; new ids are printed, comma-separated");
   ids->delimiter(',')->excludes(prompt);
+  auto* prompts = command->add_option("--prompts-file", o->prompts_file,
+                                      "JSON lines, each a string or {\"prompt\": …}; results are JSON lines too");
+  prompts->excludes(prompt)->excludes(ids);
+  command->add_option("--output", o->output, "With --prompts-file: where the results go, instead of standard output")
+      ->needs(prompts);
+  command->add_option("--batch-size", o->batch_size, "With --prompts-file: prompts that are computed together")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  command->add_option("--input", o->input, "A text file of any size, read before the prompt");
+  command->add_option("--load-state", o->load_state, "Go on where --save-state stopped, at no reading cost");
+  command->add_option("--save-state", o->save_state,
+                      "Write what the model keeps of --input and the prompt to this file");
+  // By a callback: a vector option would take "[a,b]" and "{}" for lists, and the words behind a stop string too.
+  const CLI::callback_t set_stops = [o](const CLI::results_t& texts) {
+    o->stops = texts;
+    return true;
+  };
+  command->add_option("--stop", set_stops, "End before this text; may be given several times")
+      ->type_name("TEXT")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_flag("--grow-last-segment", o->grow,
+                    "Let the last segment grow past its size, as the published code does, instead of closing it");
   auto* chat = command->add_flag(
       "--chat", o->chat, "The prompt is what a user says: put it into the model's chat template (Llama 3 or ChatML)");
-  chat->needs(prompt);
+  chat->excludes(ids);
   command->add_option("--system", o->system, "With --chat: the system message")->needs(chat);
   command->add_flag("--no-special", o->no_special, "Without the tokens that the tokenizer puts around a text (BOS)")
-      ->needs(prompt);
-  command->add_option("--max-new-tokens", o->generation.max_new_tokens, "Tokens to generate at most")
-      ->required()
+      ->excludes(ids);
+  o->generation.max_new_tokens = 0;
+  command
+      ->add_option("--max-new-tokens", o->generation.max_new_tokens, "Tokens to generate at most; needed to generate")
       ->check(CLI::Range(1, 1000000));
   command->add_option("--temperature", o->generation.temperature, "0: greedy; else draw from the softened distribution")
       ->capture_default_str()
@@ -93,14 +250,17 @@ void add_generate(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(1e-6, 1.0));
   command->add_option("--seed", o->generation.seed, "Seed of the draws")->capture_default_str();
-  command->add_flag("--ignore-eos", o->keep_going, "With --prompt: go on behind end-of-text");
+  command->add_flag("--ignore-eos", o->keep_going, "Go on behind end-of-text");
   command->add_option("--tokenizer", o->tokenizer, "A tokenizer.json; default: the model folder's");
   command->add_option("--schedule", o->schedule, "sequential, diagonal or streaming")->capture_default_str();
   command->add_option("--dtype", o->dtype, "f32, f64, or bf16 (weights rounded to bf16)")->capture_default_str();
   command->add_option("--device", o->device, "auto, cpu or cuda")->capture_default_str();
   command->footer(
       "Example: wavetape generate runs/quickstart --prompt ' Mary went to the office. Where is Mary?<|gen|>' "
-      "--max-new-tokens 4");
+      "--max-new-tokens 4\n"
+      "  wavetape generate MODEL --input book.txt --save-state book.state\n"
+      "  wavetape generate MODEL --load-state book.state --prompts-file questions.jsonl --stop . "
+      "--max-new-tokens 20");
   command->callback([o, prompt] {
     o->has_prompt = prompt->count() > 0;
     run(*o);

@@ -1,0 +1,34 @@
+// What a model keeps of a text it has read, as a file: read a book once, ask about it often. A safetensors file with
+//   W_mem.{l} (P, D), z.{l} (P): the memory of every layer after the closed segments, f32 or f64
+//   open_ids (n) i32:            the tokens of the open segment, 1 … N of them
+// and, as text in its header: format, version, config and weights (fingerprints of the model), tokenizer (fingerprint,
+// or "" where ids were given), segment_size, tokens_read.
+#pragma once
+
+#include <string>
+
+#include "layers/model.h"
+#include "schedulers/reading.h"
+
+namespace wt {
+
+inline constexpr int kStateFileVersion = 1;
+
+// 16 hex digits each. Weights: the first and last row of every published tensor, rounded to bf16, so that the dtype
+// that a model computes in does not matter.
+struct ModelFingerprint {
+  std::string config, weights;
+};
+ModelFingerprint fingerprint_of(const Model& model);
+
+// Writes what one sample has read, whole or not at all. Throws UsageError for a model without memory, which keeps
+// nothing but the text itself, and where nothing was read; Error where the file cannot be written.
+void save_reading(const std::string& path, const Model& model, const std::string& tokenizer, const Reading& reading);
+
+// Reads it back, for this model only. `tokenizer`: the fingerprint of the one that goes on, "" for none. Throws Error,
+// one line with the path, for a file that is no state, is of a newer version, of another model or tokenizer, or
+// damaged: tensors missing, unknown, of another shape or dtype, numbers that are not finite, ids outside the
+// vocabulary, counts that contradict each other.
+Reading load_reading(const std::string& path, const Model& model, const std::string& tokenizer);
+
+}  // namespace wt
