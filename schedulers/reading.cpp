@@ -64,7 +64,8 @@ void read_on(const Model& model, const TokenSequences& ids, Schedule schedule, R
   for (int item = 0; item < grid.items(); ++item) {
     for (int b = 0; b < batch; ++b) {
       // Numbered from the start of the text: what is not the first segment reads the memory and leaves it in place.
-      SegmentCell& cell = grid.cells[static_cast<std::size_t>(item * batch + b)];
+      const auto at = static_cast<std::size_t>(item) * static_cast<std::size_t>(batch) + static_cast<std::size_t>(b);
+      SegmentCell& cell = grid.cells[at];
       if (cell.active() && reading.closed[static_cast<std::size_t>(b)] > 0) ++cell.index;
     }
   }
