@@ -17,25 +17,38 @@ constexpr double kAverageGap = 10;    // before the averages
 constexpr double kWidestFont = 1.12;  // fonts are up to this much wider than text_width() says
 // The leaderboard's red, yellow and green, lighter, with an orange and a lime between, where a plain mix turns muddy.
 const std::array<Rgb, 5> kScale{{{222, 60, 54}, {243, 142, 66}, {252, 220, 96}, {148, 203, 104}, {40, 154, 90}}};
+constexpr std::array<const char*, 10> kLineColours{"#3b82f6", "#f08030", "#22a565", "#e5484d", "#8e63d8",
+                                                   "#12a5b8", "#c2922e", "#d6559c", "#7d8590", "#8a6a4a"};
 constexpr const char* kDarkWords = "#1b1f24";
 constexpr const char* kLightWords = "#ffffff";
 
-Rgb colour_of(double share) {
+}  // namespace
+
+std::string line_colour(std::size_t i) {
+  return kLineColours[i % kLineColours.size()];
+}
+
+std::string line_dashes(std::size_t i) {
+  return i / kLineColours.size() % 2 == 1 ? "2 6" : "";
+}
+
+Rgb accuracy_colour(double share) {
   const double at = std::clamp(share, 0.0, 1.0) * (kScale.size() - 1);
   const auto below = std::min(static_cast<std::size_t>(at), kScale.size() - 2);
   return mix(kScale[below], kScale[below + 1], at - static_cast<double>(below));
 }
 
-// The words that differ more from the colour behind them.
-const char* words_on(const Rgb& colour) {
+std::string words_on(const Rgb& colour) {
   const double behind = colour.luminance() + 0.05;
   return 1.05 / behind >= behind / 0.0625 ? kLightWords : kDarkWords;
 }
 
+namespace {
+
 void draw_cell(Svg& svg, double x, double y, const HeatmapCell& cell, bool bold) {
   if (!cell.tooltip.empty()) svg.open_group(cell.tooltip);
   if (cell.share) {
-    const Rgb colour = colour_of(*cell.share);
+    const Rgb colour = accuracy_colour(*cell.share);
     svg.rect(x, y, kCellWidth, kCellHeight, kRadius, colour.hex());
     svg.text(x + kCellWidth / 2, y + kCellHeight / 2, fmt::format("{:.0f}", 100 * *cell.share),
              {.size = 14.5, .anchor = Anchor::kMiddle, .bold = bold, .paint = words_on(colour)});
@@ -56,7 +69,7 @@ double panel_height(const HeatmapPanel& panel) {
 
 void draw_scale(Svg& svg, double x, double y, double height) {
   std::vector<std::pair<double, Rgb>> stops;
-  for (const double share : {0.0, 0.25, 0.5, 0.75, 1.0}) stops.emplace_back(share, colour_of(share));
+  for (const double share : {0.0, 0.25, 0.5, 0.75, 1.0}) stops.emplace_back(share, accuracy_colour(share));
   svg.gradient(x, y, 12, height, true, stops);
   for (const int percent : {0, 50, 100}) {
     svg.text(x + 20, y + height * (1 - percent / 100.0), fmt::format("{}", percent), {.size = 12, .paint = "soft"});
@@ -137,10 +150,6 @@ std::string heatmap_svg(const std::string& title, const std::vector<HeatmapPanel
 
 namespace {
 
-// Ten colours that keep apart on white and on black; with dashes, ten more.
-constexpr std::array<const char*, 10> kLineColours{"#3b82f6", "#f08030", "#22a565", "#e5484d", "#8e63d8",
-                                                   "#12a5b8", "#c2922e", "#d6559c", "#7d8590", "#8a6a4a"};
-
 // Moves labels apart, keeping their order, so that none is nearer than `distance` to the next, all within [low, high]
 // if they can be.
 void spread(std::vector<double>& positions, double distance, double low, double high) {
@@ -162,9 +171,8 @@ void spread(std::vector<double>& positions, double distance, double low, double 
 
 }  // namespace
 
-std::string line_chart_svg(const std::string& title, const std::string& subtitle, const std::string& x_title,
-                           const std::vector<std::string>& columns, const std::vector<ChartLine>& lines,
-                           const ChartScale& scale) {
+Svg line_chart(const std::string& title, const std::string& subtitle, const std::string& x_title,
+               const std::vector<std::string>& columns, const std::vector<ChartLine>& lines, const ChartScale& scale) {
   WT_CHECK(!columns.empty() && !lines.empty(), "chart `", title, "`: nothing to draw");
   double labels = 0;
   for (const ChartLine& line : lines) {
@@ -202,8 +210,7 @@ std::string line_chart_svg(const std::string& title, const std::string& subtitle
   std::vector<double> label_y;
   std::vector<std::size_t> labelled;
   for (std::size_t i = 0; i < lines.size(); ++i) {
-    const std::string colour = kLineColours[i % kLineColours.size()];
-    const char* dashes = i / kLineColours.size() % 2 == 1 ? "2 6" : "";
+    const std::string colour = line_colour(i), dashes = line_dashes(i);
     std::vector<std::pair<double, double>> part;
     const auto draw_part = [&] {
       if (part.size() > 1) svg.polyline(part, colour, 2.5, dashes);
@@ -235,12 +242,17 @@ std::string line_chart_svg(const std::string& title, const std::string& subtitle
   }
   spread(label_y, 18, top, bottom);
   for (std::size_t k = 0; k < labelled.size(); ++k) {
-    const char* colour = kLineColours[labelled[k] % kLineColours.size()];
-    const bool dashed = labelled[k] / kLineColours.size() % 2 == 1;
-    svg.polyline({{right + 8, label_y[k]}, {right + 24, label_y[k]}}, colour, 3.5, dashed ? "2 6" : "");
+    svg.polyline({{right + 8, label_y[k]}, {right + 24, label_y[k]}}, line_colour(labelled[k]), 3.5,
+                 line_dashes(labelled[k]));
     svg.text(right + 32, label_y[k], lines[labelled[k]].name, {.size = 13});
   }
-  return svg.str();
+  return svg;
+}
+
+std::string line_chart_svg(const std::string& title, const std::string& subtitle, const std::string& x_title,
+                           const std::vector<std::string>& columns, const std::vector<ChartLine>& lines,
+                           const ChartScale& scale) {
+  return line_chart(title, subtitle, x_title, columns, lines, scale).str();
 }
 
 }  // namespace wt

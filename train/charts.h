@@ -4,9 +4,21 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "train/svg.h"
+
 namespace wt {
+
+// The colour of the i-th line, and its dashes: ten colours that keep apart on white and on black; with dashes, ten
+// more.
+std::string line_colour(std::size_t i);
+std::string line_dashes(std::size_t i);
+// Of a share from 0 to 1 as the leaderboard has it: red, yellow, green.
+Rgb accuracy_colour(double share);
+// "#1b1f24" or "#ffffff": the words that differ more from the colour behind them.
+std::string words_on(const Rgb& colour);
 
 struct HeatmapCell {
   std::optional<double> share;  // 0 to 1; nothing: an empty cell
@@ -43,5 +55,41 @@ struct ChartScale {
 std::string line_chart_svg(const std::string& title, const std::string& subtitle, const std::string& x_title,
                            const std::vector<std::string>& columns, const std::vector<ChartLine>& lines,
                            const ChartScale& scale = {});
+// The same picture, for a page that has its style sheet.
+Svg line_chart(const std::string& title, const std::string& subtitle, const std::string& x_title,
+               const std::vector<std::string>& columns, const std::vector<ChartLine>& lines,
+               const ChartScale& scale = {});
+
+// A figure over the steps.
+struct Curve {
+  std::string name;
+  std::string colour, dashes;
+  double opacity = 1;
+  double width = 2;
+  bool has_dots = false;     // a dot with a tooltip at each point
+  std::vector<double> x, y;  // x rises; the curve is broken where y is not finite
+};
+
+// A line from top to bottom, with a short word above and a tooltip.
+struct CurveMark {
+  double x = 0;
+  std::string word, tooltip;
+  std::string paint = "axis";  // a class of the style sheet, or a colour
+};
+
+struct CurveScale {
+  bool is_logarithmic = false;                // values that are not above 0 are not drawn
+  std::optional<double> low = {}, high = {};  // else from the values
+};
+
+// Curves over a common axis. Throws Error where a curve's x and y differ in number. Where nothing can be drawn the
+// chart says so.
+Svg curve_chart(const std::string& title, const std::string& x_title, const std::vector<Curve>& curves,
+                const std::vector<CurveMark>& marks, const CurveScale& scale = {});
+// Round numbers within [low, high], about `count` of them: multiples of 1, 2 or 5 times a power of ten; on a
+// logarithmic axis powers of ten, or 1, 2 and 5 times them where those are few.
+std::vector<double> axis_ticks(double low, double high, int count, bool is_logarithmic);
+// At most four points a pixel: the first, smallest, largest and last of each, so that no spike is lost.
+Curve thinned(const Curve& curve, std::size_t pixels);
 
 }  // namespace wt

@@ -10,6 +10,7 @@
 #include "core/memory.h"
 #include "core/text.h"
 #include "data/babilong_metric.h"
+#include "data/csv.h"
 #include "train/charts.h"
 #include "train/generate.h"
 #include "train/units.h"
@@ -123,6 +124,20 @@ std::string eval_json(const std::vector<EvalRow>& rows) {
                     {"official_accuracy", official_accuracy}});
   }
   return list.dump(2) + "\n";
+}
+
+std::string answers_csv_heading() {
+  return "task,length,target,output,question,correct,official\n";
+}
+
+std::string answers_csv(const EvalRow& row, const std::vector<EvalAnswer>& answers) {
+  std::string out;
+  for (const EvalAnswer& answer : answers) {
+    out += cat(row.task.empty() ? "-" : csv_field(row.task), ",", csv_field(row.length), ",", csv_field(answer.target),
+               ",", csv_field(answer.output), ",", csv_field(answer.question), ",", answer.correct ? 1 : 0, ",",
+               answer.official ? 1 : 0, "\n");
+  }
+  return out;
 }
 
 std::string eval_chart(const std::vector<EvalRow>& rows, bool official) {

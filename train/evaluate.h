@@ -64,6 +64,10 @@ std::string eval_table(const std::vector<EvalRow>& rows);
 // official_accuracy; the last two are empty, in JSON null, where the task is not known
 std::string eval_csv(const std::vector<EvalRow>& rows);
 std::string eval_json(const std::vector<EvalRow>& rows);
+// task,length,target,output,question,correct,official: every answer of the job that `row` counts, as lines without
+// the heading that answers_csv_heading() is. The flags are 0 or 1.
+std::string answers_csv_heading();
+std::string answers_csv(const EvalRow& row, const std::vector<EvalAnswer>& answers);
 // SVG: accuracy over the lengths, a line for each task; by the official metric where `official` says so.
 std::string eval_chart(const std::vector<EvalRow>& rows, bool official);
 

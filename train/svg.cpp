@@ -10,15 +10,14 @@
 namespace wt {
 namespace {
 
-constexpr const char* kStyle = R"(<style>
-text { font-family: Inter, "Helvetica Neue", Helvetica, Arial, "Liberation Sans", "DejaVu Sans", sans-serif; }
+constexpr const char* kSheet =
+    R"(svg text { font-family: Inter, "Helvetica Neue", Helvetica, Arial, "Liberation Sans", "DejaVu Sans", sans-serif; }
 .bg { fill: #ffffff; } .ink { fill: #1f2328; } .soft { fill: #656d76; } .hole { fill: #f0f2f4; }
 .grid { stroke: #e4e7eb; } .axis { stroke: #afb8c1; }
 @media (prefers-color-scheme: dark) {
   .bg { fill: #0d1117; } .ink { fill: #e6edf3; } .soft { fill: #9198a1; } .hole { fill: #1b2129; }
   .grid { stroke: #262c36; } .axis { stroke: #57606a; }
 }
-</style>
 )";
 
 // At most two decimals, none where they are zero.
@@ -100,13 +99,14 @@ void Svg::line(double x1, double y1, double x2, double y2, std::string_view pain
 }
 
 void Svg::polyline(const std::vector<std::pair<double, double>>& points, std::string_view colour, double width,
-                   std::string_view dashes) {
+                   std::string_view dashes, double opacity) {
   std::string list;
   for (const auto& [x, y] : points) list += fmt::format("{}{},{}", list.empty() ? "" : " ", num(x), num(y));
   body_ += fmt::format(
       "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" stroke-linejoin=\"round\" "
-      "stroke-linecap=\"round\"{}/>\n",
-      list, colour, num(width), dashes.empty() ? "" : fmt::format(" stroke-dasharray=\"{}\"", dashes));
+      "stroke-linecap=\"round\"{}{}/>\n",
+      list, colour, num(width), dashes.empty() ? "" : fmt::format(" stroke-dasharray=\"{}\"", dashes),
+      opacity < 1 ? fmt::format(" stroke-opacity=\"{}\"", num(opacity)) : "");
 }
 
 void Svg::circle(double x, double y, double radius, std::string_view colour) {
@@ -151,11 +151,22 @@ void Svg::gradient(double x, double y, double width, double height, bool upwards
 std::string Svg::str() const {
   return fmt::format(
              "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} {1}\" "
-             "role=\"img\">\n<title>{2}</title>\n",
+             "role=\"img\">\n<title>{2}</title>\n<style>\n",
              num(width_), num(height_), title_) +
-         kStyle +
-         fmt::format("<rect class=\"bg\" width=\"{}\" height=\"{}\" rx=\"10\"/>\n", num(width_), num(height_)) + body_ +
-         "</svg>\n";
+         kSheet +
+         fmt::format("</style>\n<rect class=\"bg\" width=\"{}\" height=\"{}\" rx=\"10\"/>\n", num(width_),
+                     num(height_)) +
+         body_ + "</svg>\n";
+}
+
+std::string Svg::inline_str() const {
+  return fmt::format("<svg viewBox=\"0 0 {0} {1}\" width=\"{0}\" role=\"img\" aria-label=\"{2}\">\n", num(width_),
+                     num(height_), title_) +
+         body_ + "</svg>\n";
+}
+
+std::string Svg::sheet() {
+  return kSheet;
 }
 
 }  // namespace wt

@@ -39,7 +39,7 @@ class Svg {
   void rect(double x, double y, double width, double height, double radius, std::string_view paint);
   void line(double x1, double y1, double x2, double y2, std::string_view paint, double width);
   void polyline(const std::vector<std::pair<double, double>>& points, std::string_view colour, double width,
-                std::string_view dashes = "");
+                std::string_view dashes = "", double opacity = 1);
   void circle(double x, double y, double radius, std::string_view colour);
   // The words stand on y with the middle of their capitals. A tooltip may be given.
   void text(double x, double y, std::string_view words, const TextStyle& style = {});
@@ -50,7 +50,12 @@ class Svg {
   void gradient(double x, double y, double width, double height, bool upwards,
                 const std::vector<std::pair<double, Rgb>>& stops);
 
+  // A file of its own.
   std::string str() const;
+  // Part of a page that has sheet(): as wide as there is room for, at most its own width.
+  std::string inline_str() const;
+  // The style sheet of the classes, which str() holds.
+  static std::string sheet();
 
  private:
   std::string body_;

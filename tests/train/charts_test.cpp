@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <regex>
 
 #include "tests/support/expect_error.h"
+#include "tests/support/well_formed.h"
 #include "train/svg.h"
 
 namespace wt {
@@ -15,29 +17,6 @@ std::size_t count(const std::string& text, const std::string& part) {
   std::size_t found = 0;
   for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
   return found;
-}
-
-// Every element is closed in its turn, and no text holds a bare < or &.
-void expect_well_formed(const std::string& svg) {
-  std::vector<std::string> open;
-  static const std::regex tag("<(/?)([a-zA-Z]+)([^<>]*?)(/?)>");
-  std::size_t last = 0;
-  for (auto it = std::sregex_iterator(svg.begin(), svg.end(), tag); it != std::sregex_iterator(); ++it) {
-    const std::string between = svg.substr(last, static_cast<std::size_t>(it->position()) - last);
-    EXPECT_EQ(between.find_first_of("<>"), std::string::npos) << between;
-    static const std::regex entity("&(amp|lt|gt|quot);");
-    EXPECT_EQ(std::regex_replace(between, entity, "").find('&'), std::string::npos) << between;
-    last = static_cast<std::size_t>(it->position() + it->length());
-    if (it->str(1) == "/") {
-      ASSERT_FALSE(open.empty());
-      EXPECT_EQ(open.back(), it->str(2));
-      open.pop_back();
-    } else if (it->str(4).empty()) {
-      open.push_back(it->str(2));
-    }
-  }
-  EXPECT_TRUE(open.empty());
-  EXPECT_EQ(svg.substr(last), "\n");
 }
 
 HeatmapPanel panel() {
@@ -144,6 +123,96 @@ TEST(Charts, WhatDoesNotFitIsRefused) {
   EXPECT_ERROR(heatmap_svg("T", {}), Error, "no panel");
   EXPECT_ERROR(line_chart_svg("T", "", "", {"a"}, {{"qa1", {}}}), Error, "line qa1 has 0 points for 1 columns");
   EXPECT_ERROR(line_chart_svg("T", "", "", {}, {}), Error, "nothing to draw");
+}
+
+Curve curve(std::vector<double> x, std::vector<double> y) {
+  Curve out;
+  out.name = "run";
+  out.colour = line_colour(0);
+  out.x = std::move(x);
+  out.y = std::move(y);
+  return out;
+}
+
+TEST(Curves, BreakWhereAValueIsNotFinite) {
+  const std::string svg =
+      curve_chart("Loss", "step", {curve({1, 2, 3, 4, 5}, {1, 2, NAN, 4, 5})}, {{3, "2", "stage 2: <long>", "axis"}})
+          .str();
+  expect_well_formed(svg);
+  EXPECT_EQ(count(svg, "<polyline"), 2u);
+  EXPECT_EQ(count(svg, "<title>stage 2: &lt;long&gt;</title>"), 1u);
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+  const std::string logarithmic =
+      curve_chart("Loss", "step", {curve({1, 2, 3, 4}, {1, 0, -5, INFINITY})}, {}, {.is_logarithmic = true}).str();
+  EXPECT_EQ(count(logarithmic, "<polyline"), 1u) << "only 1 has a logarithm";
+}
+
+TEST(Curves, AnyValueLeavesAChart) {
+  for (const bool is_logarithmic : {false, true}) {
+    for (const std::vector<double>& values : std::vector<std::vector<double>>{{},
+                                                                              {0},
+                                                                              {NAN},
+                                                                              {5},
+                                                                              {1e30, -1e30},
+                                                                              {1e-30, 1e30},
+                                                                              {1e308, -1e308},
+                                                                              {1e-308, 1},
+                                                                              {-3, -3},
+                                                                              {1, 1 + 1e-16}}) {
+      std::vector<double> steps(values.size());
+      for (std::size_t i = 0; i < steps.size(); ++i) steps[i] = 1e15 * static_cast<double>(i);
+      const std::string svg =
+          curve_chart("T", "step", {curve(steps, values)}, {{1e300, "x", "", "axis"}}, {is_logarithmic, {}, {}}).str();
+      expect_well_formed(svg);
+      EXPECT_EQ(svg.find("nan"), std::string::npos);
+      EXPECT_EQ(svg.find("=\"inf"), std::string::npos);
+    }
+  }
+  EXPECT_NE(curve_chart("T", "step", {}, {}).str().find("nothing to draw"), std::string::npos);
+  EXPECT_ERROR(curve_chart("T", "step", {curve({1}, {})}, {}), Error, "curve run: 1 steps, 0 values");
+}
+
+TEST(Curves, TicksAreRound) {
+  EXPECT_EQ(axis_ticks(0, 100, 5, false), (std::vector<double>{0, 20, 40, 60, 80, 100}));
+  EXPECT_EQ(axis_ticks(-1, 1, 4, false), (std::vector<double>{-1, -0.5, 0, 0.5, 1}));
+  const std::vector<double> decades = axis_ticks(1e-6, 1, 7, true);
+  ASSERT_EQ(decades.size(), 7u);
+  EXPECT_DOUBLE_EQ(decades[0], 1e-6);
+  EXPECT_DOUBLE_EQ(decades[6], 1);
+  const std::vector<double> few = axis_ticks(0.15, 3, 5, true);
+  ASSERT_EQ(few.size(), 4u);
+  EXPECT_DOUBLE_EQ(few[0], 0.2);
+  EXPECT_DOUBLE_EQ(few[3], 2);
+  EXPECT_EQ(axis_ticks(4.1, 4.9, 4, true).size(), 4u) << "no power of ten inside: plain steps of 0.2";
+  EXPECT_TRUE(axis_ticks(1, 1, 5, false).empty());
+}
+
+TEST(Curves, ThinningKeepsSpikesAndGaps) {
+  Curve many = curve({}, {});
+  for (int i = 0; i < 100'000; ++i) {
+    many.x.push_back(i);
+    many.y.push_back(i == 54'321 ? 99.0 : i == 70'000 ? NAN : i == 12'345 ? -99.0 : 1.0);
+  }
+  const Curve few = thinned(many, 100);
+  EXPECT_LE(few.x.size(), 510u);
+  EXPECT_EQ(std::count(few.y.begin(), few.y.end(), 99.0), 1);
+  EXPECT_EQ(std::count(few.y.begin(), few.y.end(), -99.0), 1);
+  EXPECT_EQ(std::count_if(few.y.begin(), few.y.end(), [](double y) { return std::isnan(y); }), 1);
+  EXPECT_TRUE(std::is_sorted(few.x.begin(), few.x.end()));
+  EXPECT_EQ(few.x.front(), 0);
+  EXPECT_EQ(few.x.back(), 99'999);
+  EXPECT_EQ(thinned(many, 50'000).x.size(), many.x.size()) << "no more than fit";
+}
+
+TEST(Svg, AsPartOfAPageItLeavesTheSheetToThePage) {
+  Svg svg(100, 50, "A & B");
+  svg.polyline({{0, 0}, {1, 1}}, "#123456", 2, "", 0.3);
+  const std::string part = svg.inline_str();
+  expect_well_formed(part);
+  EXPECT_EQ(part.find("<style>"), std::string::npos);
+  EXPECT_NE(part.find("aria-label=\"A &amp; B\""), std::string::npos);
+  EXPECT_NE(part.find("stroke-opacity=\"0.3\""), std::string::npos);
+  EXPECT_NE(svg.str().find(Svg::sheet()), std::string::npos);
 }
 
 }  // namespace

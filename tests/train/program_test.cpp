@@ -42,12 +42,13 @@ TEST(Program, VersionIsTheProjects) {
 TEST(Program, HelpComesWithEveryCommand) {
   const ProgramResult help = run_program("--help");
   EXPECT_EQ(help.code, 0);
-  for (const std::string command : {"train", "eval", "score", "forward", "generate", "data", "tokenize", "plan",
-                                    "export", "import", "convert", "info"}) {
+  for (const std::string command : {"train", "eval", "score", "report", "forward", "generate", "data", "tokenize",
+                                    "plan", "export", "import", "convert", "info"}) {
     EXPECT_TRUE(contains(help.out, "\n  " + command + " ")) << help.out;
   }
-  for (const std::string command : {"train", "eval", "score", "forward", "generate", "data babi", "data books",
-                                    "data babilong", "tokenize", "plan", "export", "import", "convert", "info"}) {
+  for (const std::string command :
+       {"train", "eval", "score", "report", "forward", "generate", "data babi", "data books", "data babilong",
+        "tokenize", "plan", "export", "import", "convert", "info"}) {
     const ProgramResult result = run_program(command + " --help");
     EXPECT_EQ(result.code, 0);
     const std::size_t example = result.out.find("Example:");

@@ -6,6 +6,7 @@ void add_commands(CLI::App& program) {
   add_train(program);
   add_eval(program);
   add_score(program);
+  add_report(program);
   add_forward(program);
   add_generate(program);
   add_data(program);

@@ -131,11 +131,14 @@ class Evaluation {
       rows.back().length = job.length;
       if (signals.requested()) throw ExitWith{128 + signals.received()};
       if (o_.layout == "official") write_official(job, answers);
+      answers_csv_ += answers_csv(rows.back(), answers);
     }
     return rows;
   }
 
   bool has_prompts() const { return prompts_.has_value(); }
+  // Every answer so far.
+  std::string all_answers() const { return answers_csv_heading() + answers_csv_; }
 
  private:
   static constexpr std::int64_t kPromptedNewTokens = 20;  // as BABILong's own script
@@ -256,6 +259,7 @@ class Evaluation {
   std::unique_ptr<Model> model_;
   std::shared_ptr<const BookText> books_;
   EvalOptions options_;
+  std::string answers_csv_;
 };
 
 void run(const Options& o) {
@@ -268,6 +272,7 @@ void run(const Options& o) {
   if (o.output.empty() || o.layout == "official") return;
   write_file(o.output + "/eval.csv", eval_csv(rows));
   write_file(o.output + "/eval.json", eval_json(rows));
+  write_file(o.output + "/answers.csv", evaluation.all_answers());
 }
 
 }  // namespace
@@ -295,7 +300,7 @@ void add_eval(CLI::App& program) {
   command->add_option("--prompts", o->prompts,
                       "Prompts around the samples, for instruction models: data/prompts.yaml or a file like it");
   command->add_option("--output", o->output,
-                      "Folder for eval.csv and eval.json, or for the files of --layout official");
+                      "Folder for eval.csv, eval.json and answers.csv, or for the files of --layout official");
   command
       ->add_option("--layout", o->layout,
                    "plain, or official: the CSV and JSON of each task and length that BABILong's "

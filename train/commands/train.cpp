@@ -59,6 +59,7 @@ void evaluate_run(const Trainer& trainer) {
   std::vector<std::string> tasks = config.eval.tasks;
   if (tasks.empty()) tasks = config.data.tasks();
   std::vector<EvalRow> rows;
+  std::string answers_text = answers_csv_heading();
   EvalOptions options;
   options.batch_size = config.eval.batch_size;
   options.max_new_tokens = config.eval.max_new_tokens;
@@ -67,17 +68,21 @@ void evaluate_run(const Trainer& trainer) {
     for (const std::string& length : config.eval.lengths) {
       const BabilongSampler sampler = trainer.curriculum().test_sampler(task, length);
       Progress progress(stdout, "eval " + task + " " + length, config.eval.samples);
-      options.progress = [&](std::int64_t done, const EvalAnswer&) {
+      std::vector<EvalAnswer> answers;
+      options.progress = [&](std::int64_t done, const EvalAnswer& answer) {
+        answers.push_back(answer);
         progress.update(done);
         return !signals.requested();
       };
       rows.push_back(evaluate(*model, sampler, config.eval.samples, options));
       rows.back().length = length;
+      answers_text += answers_csv(rows.back(), answers);
       if (signals.requested()) throw ExitWith{128 + signals.received()};
     }
   }
   write_file(config.run.dir + "/eval.csv", eval_csv(rows));
   write_file(config.run.dir + "/eval.json", eval_json(rows));
+  write_file(config.run.dir + "/answers.csv", answers_text);
   std::printf("\n%s", eval_table(rows).c_str());
 }
 
