@@ -28,6 +28,15 @@ double batch_flops(const Model& model, const TokenBatch& batch) {
 
 }  // namespace
 
+Tokenizer load_tokenizer(const Config& config) {
+  if (!config.model_from.empty() && !fs::is_directory(config.model_from)) {
+    config.places.fail("model.from", cat("no folder ", config.model_from,
+                                         "; expected config.json, model.safetensors and tokenizer.json in it: "
+                                         "'model.from=DIR data.tokenizer=DIR' names yours"));
+  }
+  return Tokenizer::load(config.data.tokenizer);
+}
+
 ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {
   ModelConfig model = config.model;
   if (!config.model_from.empty()) {
@@ -97,7 +106,7 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
   if (device.is_cuda() && config_.run.dtype == DType::kF64) {
     config_.places.fail("run.dtype", "is f64: a GPU trains in f32 or bf16");
   }
-  const Tokenizer tokenizer = Tokenizer::load(config_.data.tokenizer);
+  const Tokenizer tokenizer = load_tokenizer(config_);
   const ModelConfig model_config = resolve_model(config_, tokenizer);
   model_ = std::make_unique<Model>(model_config, config_.run.dtype, Stream(device));
   model_->parameters().initialize(static_cast<std::uint64_t>(config_.seed.weights));

@@ -36,6 +36,10 @@ struct TrainState {
   static TrainState from_json(const std::string& text, const std::string& name);
 };
 
+// data.tokenizer. Throws UsageError with the key's place where the model to start from is not there: the tokenizer is
+// mostly that model's.
+Tokenizer load_tokenizer(const Config& config);
+
 // The configured model with what only the tokenizer knows (vocabulary, end of text), or that of the folder to start
 // from with the memory to add. Throws UsageError with the key's place.
 ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer);

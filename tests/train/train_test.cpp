@@ -210,6 +210,46 @@ TEST(Train, DryRunWritesNothing) {
   EXPECT_FALSE(fs::exists(folder / "run"));
 }
 
+TEST(Train, EveryShippedConfigurationRuns) {
+  const std::string source = WAVETAPE_SOURCE_DIR;
+  const TempFolder folder;
+  // Stands for the pretrained models that some of them start from.
+  ModelConfig gpt2;
+  gpt2.type = BackboneType::kGPT2;
+  gpt2.hidden_size = 16;
+  gpt2.num_layers = 2;
+  gpt2.num_heads = 2;
+  gpt2.max_positions = 1024;
+  gpt2.vocab_size = Tokenizer::load(source + "/data/tokenizer/tokenizer.json").vocab_size();
+  export_model(Model(gpt2, DType::kF32), source + "/data/tokenizer/tokenizer.json", folder / "gpt2");
+  int count = 0;
+  for (const auto& entry : fs::directory_iterator(source + "/configs")) {
+    std::string arguments = "train '" + entry.path().string() + "' --dry-run run.dir='" + folder / "run" + "'";
+    if (!load_config(entry.path().string()).model_from.empty()) {
+      arguments += " model.from='" + folder / "gpt2" + "' data.tokenizer='" + folder / "gpt2" + "'";
+    }
+    const ProgramResult result = run_program(arguments, "cd '" + source + "';");
+    EXPECT_EQ(result.code, 0) << entry.path() << "\n" << result.err;
+    EXPECT_NE(result.out.find("Waves of the last stage"), std::string::npos) << entry.path();
+    EXPECT_FALSE(fs::exists(folder / "run"));
+    ++count;
+  }
+  EXPECT_GE(count, 4);
+}
+
+TEST(Train, AModelToStartFromThatIsNotThereIsSaidAtItsKey) {
+  const std::string source = WAVETAPE_SOURCE_DIR;
+  const TempFolder folder;
+  const std::string config = source + "/configs/babilong_qa1_gpt2.yaml";
+  const ProgramResult result =
+      run_program("train '" + config + "' --dry-run run.dir='" + folder / "run" + "'", "cd '" + folder.path() + "';");
+  EXPECT_EQ(result.code, 2);
+  EXPECT_EQ(result.err, "wavetape: " + config +
+                            ":14: model.from: no folder models/gpt2; expected config.json, model.safetensors and "
+                            "tokenizer.json in it: 'model.from=DIR data.tokenizer=DIR' names yours\n");
+  EXPECT_FALSE(fs::exists(folder / "run"));
+}
+
 // The published files in the other layouts that a model folder may have.
 struct GoldenFolder {
   TempFolder folder;

@@ -24,7 +24,7 @@ struct Options {
 
 // What the run would be: sizes, memory, waves. Nothing is written.
 void dry_run(const Config& config) {
-  const Tokenizer tokenizer = Tokenizer::load(config.data.tokenizer);
+  const Tokenizer tokenizer = load_tokenizer(config);
   const Model model(resolve_model(config, tokenizer), DType::kF32);
   const ModelConfig& m = model.config();
   const DType dtype = computing_dtype(device_for(config.run.device, config.run.dtype), config.run.dtype);
