@@ -55,7 +55,8 @@ void evaluate_run(const Trainer& trainer) {
   const Config& config = trainer.config();
   if (config.eval.lengths.empty()) return;
   const auto report = [](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); };
-  const auto model = load_model(find_model(config.run.dir, report), config.run.dtype);
+  const Stream stream(device_for(config.run.device, config.run.dtype));
+  const auto model = load_model(find_model(config.run.dir, report), config.run.dtype, stream);
   std::vector<std::string> tasks = config.eval.tasks;
   if (tasks.empty()) tasks = config.data.tasks();
   std::vector<EvalRow> rows;
