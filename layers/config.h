@@ -46,6 +46,15 @@ struct ArmtConfig {
   bool operator==(const ArmtConfig&) const = default;
 };
 
+// The memory of the recurrent memory transformer (Bulatov et al., arXiv 2207.06881): the same M rows before and after a
+// segment's tokens; what the last layer, normed, makes of those after them are both in the next segment.
+struct RmtConfig {
+  std::int64_t segment_size = 0;    // N
+  std::int64_t num_mem_tokens = 0;  // M
+  SegmentAlignment segment_alignment = SegmentAlignment::kLeft;
+  bool operator==(const RmtConfig&) const = default;
+};
+
 struct ModelConfig {
   BackboneType type = BackboneType::kLlama;
   std::int64_t vocab_size = 0;         // V; 0 until the tokenizer is known
@@ -70,15 +79,28 @@ struct ModelConfig {
   std::int64_t bos_id = -1;     // -1: none
   std::int64_t eos_id = -1;     // -1: none
 
-  bool has_armt = false;  // false: a plain backbone, `armt` unused
+  // At most one of these two; neither: a plain backbone.
+  bool has_armt = false;
   ArmtConfig armt;
+  bool has_rmt = false;
+  RmtConfig rmt;
+  // A plain backbone's most tokens: of longer texts it is given the last ones. 0: no limit.
+  std::int64_t window = 0;
 
   std::int64_t kv_heads() const { return num_kv_heads > 0 ? num_kv_heads : num_heads; }
   std::int64_t head_width() const { return head_dim > 0 ? head_dim : hidden_size / num_heads; }
   double fresh_embedding_std() const { return embedding_std > 0 ? embedding_std : init_std; }
-  // Rows of a full segment with its memory, which is what dynamic rotary scaling goes by. 0: a plain backbone, which
-  // reads all as one segment.
-  std::int64_t segment_rows() const { return has_armt ? armt.segment_size + armt.num_mem_tokens : 0; }
+  bool has_memory() const { return has_armt || has_rmt; }
+  // Tokens of a full segment, memory tokens, memory rows in a segment. 0: a plain backbone, which reads all as one
+  // segment.
+  std::int64_t segment_size() const { return has_armt ? armt.segment_size : has_rmt ? rmt.segment_size : 0; }
+  std::int64_t num_mem_tokens() const { return has_armt ? armt.num_mem_tokens : has_rmt ? rmt.num_mem_tokens : 0; }
+  std::int64_t memory_rows() const { return has_rmt ? 2 * rmt.num_mem_tokens : num_mem_tokens(); }
+  SegmentAlignment segment_alignment() const { return has_rmt ? rmt.segment_alignment : armt.segment_alignment; }
+  // Rows of a full segment with its memory, which is what dynamic rotary scaling goes by; 0 for a plain backbone.
+  std::int64_t segment_rows() const { return segment_size() + memory_rows(); }
+  // What the data counts as a segment: for a plain backbone as many tokens as it can read.
+  std::int64_t data_segment() const { return has_memory() ? segment_size() : window > 0 ? window : max_positions; }
   std::int64_t mlp_width() const { return intermediate_size > 0 ? intermediate_size : 4 * hidden_size; }
   bool operator==(const ModelConfig&) const = default;
 };

@@ -8,17 +8,22 @@
 namespace wt {
 
 Decoder::Decoder(const Model& model, State state, const std::vector<bool>& has_memory, std::int64_t capacity)
-    : model_(model), state_(std::move(state)) {
+    : model_(model), state_(std::move(state)), first_(model.first_token_row()) {
   const auto b = static_cast<std::int64_t>(has_memory.size());
   for (const bool reads : has_memory) {
     flags_.push_back(static_cast<std::uint8_t>(kernels::kCellActive | (reads ? 0 : kernels::kCellFirst)));
     cells_.any_read = cells_.any_read || reads;
   }
   cells_.cells.flags = Tensor::from<std::uint8_t>(model.stream(), {1, b}, flags_);
-  cells_.cells.rows = Tensor::zeros(model.stream(), {1, b}, DType::kI32);
-  cache_ = model.new_cache(b, capacity);
+  cache_ = model.new_cache(b, capacity + first_);
+  inputs_ = Tensor::zeros(model.stream(), {4, b}, DType::kI32);
+  cache_.length = inputs_.select(0);
+  cells_.cells.rows = inputs_.slice(1, 2);
+  single_rows_.rows = inputs_.select(2).reshape({b, 1});
+  if (model.has_position_table()) single_rows_.position = inputs_.select(3).reshape({b, 1});
   lengths_.assign(has_memory.size(), 0);
   hidden_ = Tensor::zeros(model.stream(), {b, model.config().hidden_size}, model.dtype());
+  begin_segments(std::vector<bool>(has_memory.size(), true));
 }
 
 Tensor Decoder::append(const std::vector<std::vector<std::int32_t>>& tokens) {
@@ -30,13 +35,12 @@ Tensor Decoder::append(const std::vector<std::vector<std::int32_t>>& tokens) {
   const auto t = static_cast<std::int64_t>(longest);
   std::vector<std::int32_t> rows(static_cast<std::size_t>(b * t), kernels::kPaddingRow);
   std::vector<std::int32_t> counts;
-  for (std::int64_t i = 0; i < b; ++i) {
-    const auto at = static_cast<std::size_t>(i);
-    const auto& ids = tokens[at];
+  for (int i = 0; i < b; ++i) {
+    const auto& ids = tokens[static_cast<std::size_t>(i)];
     // Padding rows of shorter samples take room too, until the next call overwrites them.
-    WT_CHECK(lengths_[at] + t <= capacity(), "decoder: the segment of sample ", i, " would have ", lengths_[at] + t,
+    WT_CHECK(length(i) + t <= capacity(), "decoder: the segment of sample ", i, " would have ", length(i) + t,
              " rows, its capacity is ", capacity());
-    const std::int64_t end = lengths_[at] + static_cast<std::int64_t>(ids.size()), limit = model_.max_segment_tokens();
+    const std::int64_t end = length(i) + static_cast<std::int64_t>(ids.size()), limit = model_.max_segment_tokens();
     WT_CHECK(limit == 0 || end <= limit, "decoder: the segment of sample ", i, " would have ", end,
              " rows, the model's position table ", limit);
     for (const std::int32_t id : ids) {
@@ -46,15 +50,26 @@ Tensor Decoder::append(const std::vector<std::vector<std::int32_t>>& tokens) {
     std::copy(ids.begin(), ids.end(), rows.begin() + i * t);
     counts.push_back(static_cast<std::int32_t>(ids.size()));
   }
-  const Stream& stream = model_.stream();
-  const Tensor length = Tensor::from<std::int32_t>({b}, lengths_);
-  cache_.length.copy_from(stream, length);
-  cells_.cells.rows.copy_from(stream, Tensor::from<std::int32_t>({1, b}, counts));
-  const EmbeddingRows input = model_.embedding_rows(Tensor::from<std::int32_t>({b, t}, rows), length);
-  const Tensor out = t == 1 ? run_single(input) : run_layers(input.to(stream), cells_, Pass::kRead);
+  const EmbeddingRows input =
+      model_.embedding_rows(Tensor::from<std::int32_t>({b, t}, rows), Tensor::from<std::int32_t>({b}, lengths_));
+  std::vector<std::int32_t> upload = lengths_;
+  upload.insert(upload.end(), counts.begin(), counts.end());
+  Tensor out;
+  if (t == 1) {
+    upload.insert(upload.end(), rows.begin(), rows.end());
+    const std::vector<std::int32_t> position =
+        input.position.defined() ? input.position.to_vector<std::int32_t>() : std::vector<std::int32_t>(rows.size());
+    upload.insert(upload.end(), position.begin(), position.end());
+    inputs_.copy_from(model_.stream(), Tensor::from<std::int32_t>({4, b}, upload));
+    out = run_single();
+  } else {
+    inputs_.slice(0, 2).copy_from(model_.stream(), Tensor::from<std::int32_t>({2, b}, upload));
+    out = run_layers(input.to(model_.stream()), cells_, Pass::kRead);
+  }
   for (std::int64_t i = 0; i < b; ++i) {
     const std::int32_t count = counts[static_cast<std::size_t>(i)];
-    if (count > 0) hidden_.select(i).copy_from(stream, out.select(i).select(count - 1));
+    const Tensor last = count > 0 ? out.select(i).select(count - 1) : Tensor{};
+    if (count > 0 && !last.overlaps(hidden_)) hidden_.select(i).copy_from(model_.stream(), last);
     lengths_[static_cast<std::size_t>(i)] += count;
   }
   return hidden_;
@@ -69,13 +84,16 @@ void Decoder::close(const std::vector<bool>& samples) {
   std::vector<std::int32_t> counts(samples.size(), 0);
   std::vector<std::uint8_t> flags(samples.size(), 0);  // not active: these memories stay as they are
   bool any = false;
-  for (std::size_t at = 0; at < samples.size(); ++at) {
-    WT_CHECK(lengths_[at] + m <= capacity(), "decoder: the segment of sample ", at, " would have ", lengths_[at] + m,
+  for (int i = 0; i < b; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    WT_CHECK(length(i) + m <= capacity(), "decoder: the segment of sample ", i, " would have ", length(i) + m,
              " rows with its memory, its capacity is ", capacity());
     if (!samples[at]) continue;
-    WT_CHECK(lengths_[at] > 0, "decoder: the segment of sample ", at, " to be closed is empty");
+    WT_CHECK(length(i) > 0, "decoder: the segment of sample ", i, " to be closed is empty");
+    const bool carried = model_.carries_rows() && (flags_[at] & kernels::kCellFirst) == 0;
     for (std::int32_t j = 0; j < m; ++j) {
-      rows[at * static_cast<std::size_t>(m) + static_cast<std::size_t>(j)] = kernels::memory_row(j);
+      rows[at * static_cast<std::size_t>(m) + static_cast<std::size_t>(j)] =
+          carried ? model_.carried_row(j) : kernels::memory_row(j);
     }
     counts[at] = static_cast<std::int32_t>(m);
     flags[at] = flags_[at];
@@ -91,7 +109,15 @@ void Decoder::close(const std::vector<bool>& samples) {
   ending.memory_first = Tensor::zeros(stream, {1, b}, DType::kI32);
   ending.any_read = cells_.any_read;
   const EmbeddingRows input = model_.embedding_rows(Tensor::from<std::int32_t>({b, m}, rows), length);
-  run_layers(input.to(stream), ending, Pass::kClose);
+  const Tensor out = run_layers(input.to(stream), ending, Pass::kClose);
+  if (model_.carries_rows()) {
+    Context ctx{stream, nullptr, false, 0, 1};
+    const Tensor memory = model_.carry(ctx, ending, out.reshape({1, b, m, model_.config().hidden_size})).value;
+    for (std::int64_t i = 0; i < b; ++i) {
+      if (!samples[static_cast<std::size_t>(i)]) continue;
+      state_[0].select(0).select(i).copy_from(stream, memory.select(0).select(i));
+    }
+  }
 
   for (std::size_t at = 0; at < samples.size(); ++at) {
     if (!samples[at]) continue;
@@ -105,7 +131,31 @@ void Decoder::close(const std::vector<bool>& samples) {
     cells_.any_read = true;
     if (single_.recorded()) stream.synchronize();
     single_ = Graph();
-    single_rows_ = {};
+    single_ran_ = false;
+  }
+  begin_segments(samples);
+}
+
+// RMT: the rows before the tokens of these samples' empty segments, carried from the closed ones, or learned where
+// there is none. Other models have no such rows.
+void Decoder::begin_segments(const std::vector<bool>& samples) {
+  if (first_ == 0) return;
+  const std::int64_t b = hidden_.dim(0);
+  std::vector<std::int32_t> rows, upload = lengths_;
+  for (std::size_t at = 0; at < samples.size(); ++at) {
+    const bool carried = (flags_[at] & kernels::kCellFirst) == 0;
+    for (std::int32_t j = 0; j < first_; ++j) {
+      rows.push_back(!samples[at] ? kernels::kPaddingRow : carried ? model_.carried_row(j) : kernels::memory_row(j));
+    }
+    upload.push_back(samples[at] ? static_cast<std::int32_t>(first_) : 0);
+  }
+  const Stream& stream = model_.stream();
+  inputs_.slice(0, 2).copy_from(stream, Tensor::from<std::int32_t>({2, b}, upload));
+  const EmbeddingRows input =
+      model_.embedding_rows(Tensor::from<std::int32_t>({b, first_}, rows), Tensor::from<std::int32_t>({b}, lengths_));
+  run_layers(input.to(stream), cells_, Pass::kRead);
+  for (std::size_t at = 0; at < samples.size(); ++at) {
+    if (samples[at]) lengths_[at] = static_cast<std::int32_t>(first_);
   }
 }
 
@@ -115,30 +165,30 @@ Tensor Decoder::run_layers(const EmbeddingRows& rows, const WaveCells& cells, Pa
   const Shape shape{1, rows.rows.dim(0), rows.rows.dim(1), model_.config().hidden_size};
   Context ctx{stream, nullptr, false, 0, 1};
   Tensor x = Tensor::empty(stream, shape, model_.dtype());
-  model_.embed(ctx, cells, rows, x.select(0));
+  model_.embed(ctx, cells, rows, x.select(0), model_.carries_rows() ? Var(state_[0]) : Var());
   for (int layer = 0; layer < model_.num_layers(); ++layer) {
     ctx.lo = layer;
     ctx.hi = layer + 1;
     std::vector<Var> state;
-    for (const Tensor& tensor : state_) state.emplace_back(tensor.slice(layer, layer + 1));
+    for (const Tensor& tensor : model_.layer_state(state_)) state.emplace_back(tensor.slice(layer, layer + 1));
     x = pass == Pass::kRead ? model_.forward_cached(ctx, cells, x, state, cache_)
                             : model_.close_cached(ctx, cells, x, state, cache_);
   }
   return x.select(0);
 }
 
-// One row for each sample. On CUDA the second such step is recorded, and all later ones are launches of the recording:
-// a step is some hundred kernels, too small for the host to start them one by one in time.
-Tensor Decoder::run_single(const EmbeddingRows& rows) {
+// One row for each sample, as inputs_ says. On CUDA the second such step is recorded, and all later ones are launches
+// of the recording: a step is some hundred kernels, too small for the host to start them one by one in time.
+Tensor Decoder::run_single() {
   const Stream& stream = model_.stream();
-  if (stream.device().is_cpu() || kernels::Profile::is_open()) return run_layers(rows.to(stream), cells_, Pass::kRead);
-  if (!single_rows_.rows.defined()) {
-    single_rows_ = rows.to(stream);
+  if (stream.device().is_cpu() || kernels::Profile::is_open() || !single_ran_) {
+    single_ran_ = true;
     return run_layers(single_rows_, cells_, Pass::kRead);
   }
-  single_rows_.copy_from(stream, rows);
   if (!single_.recorded()) {
-    single_out_ = Tensor::empty(stream, {rows.rows.dim(0), 1, model_.config().hidden_size}, model_.dtype());
+    const Shape shape{hidden_.dim(0), 1, hidden_.dim(1)};
+    // A single sample's step always has a token: its output is `hidden_` at once.
+    single_out_ = hidden_.dim(0) == 1 ? hidden_.reshape(shape) : Tensor::empty(stream, shape, model_.dtype());
     single_ =
         Graph::record(stream, [&] { single_out_.copy_from(stream, run_layers(single_rows_, cells_, Pass::kRead)); });
   }

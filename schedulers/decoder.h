@@ -30,23 +30,31 @@ class Decoder {
   // any sample leaves no room for M rows, where one to be closed is empty, or where the model has no memory.
   void close(const std::vector<bool>& samples);
 
-  std::int64_t length(int sample) const { return lengths_[static_cast<std::size_t>(sample)]; }
-  std::int64_t capacity() const { return cache_.keys.dim(2); }
+  // Tokens so far, and at most. (RMT's memory rows before them are not counted.)
+  std::int64_t length(int sample) const { return lengths_[static_cast<std::size_t>(sample)] - first_; }
+  std::int64_t capacity() const { return cache_.keys.dim(2) - first_; }
 
  private:
   enum class Pass : std::uint8_t { kRead, kClose };
+  void begin_segments(const std::vector<bool>& samples);
   Tensor run_layers(const EmbeddingRows& rows, const WaveCells& cells, Pass pass);
-  Tensor run_single(const EmbeddingRows& rows);
+  Tensor run_single();
 
   const Model& model_;
   State state_;
   std::vector<std::uint8_t> flags_;  // kernels::CellFlag bits by sample
   WaveCells cells_;
   KeyValueCache cache_;
+  std::int64_t first_;                 // row of the first token
   std::vector<std::int32_t> lengths_;  // rows of each sample's segment so far
   Tensor hidden_;
-  EmbeddingRows single_rows_;  // what the recorded step reads, and
-  Tensor single_out_;          // what it writes
+
+  // A step of one row for each sample reads these i32 (4, B), one upload: rows so far (cache_.length), rows of the step
+  // (cells_.cells.rows), and single_rows_: token id, position.
+  Tensor inputs_;
+  EmbeddingRows single_rows_;
+  Tensor single_out_;         // what the recorded step writes
+  bool single_ran_ = false;  // unrecorded, so that every library has its plans
   Graph single_;
 };
 

@@ -28,6 +28,9 @@ void Executor::run_blocks(Step& step, const State& state_out, const Tensor& out,
   Model::WaveOutput output = model_.forward(ctx, step.cells, step.input, step.state_in, state_out, out);
   step.output = std::move(output.y);
   step.state_out = std::move(output.state);
+  if (model_.carries_rows() && step.wave.hi == model_.num_layers()) {
+    step.carry_out = model_.carry(ctx, step.cells, step.output);
+  }
 }
 
 Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences, const SegmentGrid& grid,
@@ -37,27 +40,29 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
            " layers and ", plan.items, " segments, the model has ", model_.num_layers(), " and the batch ",
            grid.items());
   check_plan(plan);
+  if (model_.carries_rows()) check_one_after_another(plan);
   WT_CHECK(options.gradients || !options.training, "dropout belongs to a forward with gradients");
   const Stream& stream = model_.stream();
   const int layers = plan.layers;
   const std::int64_t b = grid.batch, d = model_.config().hidden_size;
   options_ = options;
   grid_ = grid;
-  rows_ = grid.longest() + model_.num_mem_tokens();
+  rows_ = grid.longest() + model_.memory_rows();
   WT_CHECK(model_.max_segment_tokens() == 0 || grid.longest() <= model_.max_segment_tokens(), "a segment has ",
-           grid.longest(), " tokens, the model's position table ", model_.max_segment_tokens());
+           grid.longest(), " tokens, the model reads at most ", model_.max_segment_tokens());
   tape_.clear();
   order_.clear();
   saved_bytes_.clear();
   dstate_.clear();
   min_den_ = Tensor::from<double>({1}, {std::numeric_limits<double>::infinity()}).to(stream, wide(model_.dtype()));
-  const std::vector<Chosen> chosen = sort_places(grid, places, rows_);
+  const std::vector<Chosen> chosen = sort_places(grid, places, rows_, model_.first_token_row());
   const Tensor hidden = Tensor::empty(stream, {static_cast<std::int64_t>(places.size()), d}, model_.dtype());
 
   if (!options.gradients) {
     Reader(model_, sequences, grid, plan, chosen, state, hidden, min_den_).run();
     return hidden;
   }
+  const State layer_state = model_.layer_state(state);
   const auto new_slots = [&](int lo, int hi) {
     return Slots{Tensor::empty(stream, {hi - lo, b, rows_, d}, model_.dtype()), lo};
   };
@@ -79,12 +84,14 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
       WaveCells first = step.cells;
       if (first.number.defined()) first.number = first.number.slice(0, 1);
       const Tensor rows = input_rows(model_, grid, wave.item_of(0), sequences, rows_);
-      step.embedded = model_.embed(ctx, first, model_.embedding_rows(rows, {}).to(stream), in.view(0, 1).select(0));
+      if (model_.carries_rows()) step.carry_in = step.embedding.leaf(state[0]);
+      step.embedded = model_.embed(ctx, first, model_.embedding_rows(rows, {}).to(stream), in.view(0, 1).select(0),
+                                   step.carry_in);
     }
     step.x = in.view(wave.lo, wave.hi);
-    zero_cells(grid, wave, state, 0, stream);
+    zero_cells(grid, wave, layer_state, 0, stream);
     State state_slice;
-    for (const Tensor& tensor : state) state_slice.push_back(tensor.slice(wave.lo, wave.hi));
+    for (const Tensor& tensor : layer_state) state_slice.push_back(tensor.slice(wave.lo, wave.hi));
     for (const Tensor& tensor : state_slice) step.state.push_back(tensor.clone(stream));
 
     // The next wave's inputs are this wave's outputs one slot on, with new embeddings in slot 0: where the two ranges
@@ -96,6 +103,9 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
     step.kept = keeps(plan, w);
     run_blocks(step, state_slice, out.view(wave.lo + 1, wave.hi + 1), step.kept);
 
+    if (step.carry_out.value.defined()) {
+      put_carried(model_, grid, wave.item_of(layers - 1), step.carry_out.value, state);
+    }
     if (wave.hi == layers) {
       const Chosen& rows = chosen[static_cast<std::size_t>(wave.item_of(layers - 1))];
       if (!rows.row.empty()) {
@@ -116,7 +126,7 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
     if (step.kept) {
       bytes_per_cell_ = std::max(bytes_per_cell_, bytes / cells);
     } else {
-      step.input = step.output = {};
+      step.input = step.output = step.carry_out = {};
       step.state_in.clear();
       step.state_out.clear();
     }
@@ -144,7 +154,8 @@ void Executor::backward(const Tensor& dhidden) {
   const Stream& stream = model_.stream();
   const int layers = model_.num_layers();
   const std::int64_t b = grid_.batch, d = model_.config().hidden_size;
-  dstate_ = model_.recurrent() ? model_.new_state(b) : State{};
+  dstate_ = model_.layer_state(model_.new_state(b));
+  dcarry_ = {};
 
   Slots later;  // gradient of the later wave's input
   for (std::size_t w = tape_.size(); w-- > 0;) {
@@ -174,6 +185,14 @@ void Executor::backward(const Tensor& dhidden) {
     if (step.wave.lo == 0) {
       step.embedding.set_grad(step.embedded, dx.select(0));
       step.embedding.backward(stream);
+      dcarry_ = step.embedding.grad(step.carry_in);
+      // The first segments start from the learned rows, of which this gradient has none.
+      if (dcarry_.defined() && options_.k2 > 0) {
+        for (int sample = 0; sample < grid_.batch; ++sample) {
+          const SegmentCell& cell = grid_.at(step.wave.item_of(0), sample);
+          if (cell.active() && cell.index % options_.k2 == 0) dcarry_.select(0).select(sample).fill_zero(stream);
+        }
+      }
     }
     step = Step{};  // the wave's memory goes back before the next one's gradients need it
   }
@@ -190,6 +209,8 @@ void Executor::backward_wave(Step& step, const Tensor& dy) {
     run_blocks(step, scratch, out, true);
   }
   step.record.set_grad(step.output, dy);
+  // What the next segment's input wanted of this one's memory rows. Samples that end here have none there.
+  if (step.carry_out.wants_grad() && dcarry_.defined()) step.record.set_grad(step.carry_out, std::move(dcarry_));
   State dstate;
   for (std::size_t i = 0; i < step.state_out.size(); ++i) {
     dstate.push_back(dstate_[i].slice(step.wave.lo, step.wave.hi));

@@ -56,6 +56,7 @@ class Executor {
     WaveRecord record;
     Var input, output;
     std::vector<Var> state_in, state_out;
+    Var carry_in, carry_out;  // RMT: the memory rows, into the embedding and out of the last layer
     Tensor chosen;               // (r) i32: rows of the top layer's (B·T) rows that were chosen
     std::int64_t chosen_at = 0;  // where their gradients lie in dhidden, as listed in order_
   };
@@ -71,6 +72,7 @@ class Executor {
   std::vector<Step> tape_;
   std::vector<std::int32_t> order_;  // chosen rows in the order the waves deliver them -> index in `places`
   State dstate_;
+  Tensor dcarry_;  // of the memory rows between two segments (RMT), undefined where nothing wants them
   Tensor min_den_;
   std::uint64_t capacity_ = 0;        // of the device, for Activations::kAuto
   std::uint64_t bytes_per_cell_ = 0;  // most that a cell of a kept wave has held so far

@@ -65,7 +65,7 @@ LossResult run_language_model(Executor& executor, const Model& model, const Toke
   for (const auto& ids : batch.sequences) lengths.push_back(static_cast<std::int64_t>(ids.size()));
   const std::int64_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
   const SegmentGrid grid =
-      make_grid(lengths, batch.batch, model.segment_size(longest), model.config().armt.segment_alignment);
+      make_grid(lengths, batch.batch, model.segment_size(longest), model.config().segment_alignment());
   const Plan plan = make_plan(schedule, model.num_layers(), grid.segments_by_round);
   const Targets targets = select_targets(batch);
   const Tensor hidden = executor.forward(batch.sequences, grid, plan, targets.places, state, options);

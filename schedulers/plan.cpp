@@ -48,6 +48,32 @@ Schedule schedule_from_name(std::string_view name) {
   throw UsageError(cat("unknown schedule '", name, "': expected sequential, diagonal or streaming"));
 }
 
+std::string why_sequential(std::string_view asked) {
+  return cat("is ", asked, ", but RMT runs one segment after another: segment s+1 starts from what the last layer made ",
+             "of segment s, so no two of them share a wave; expected sequential");
+}
+
+Schedule choose_schedule(std::string_view name, bool one_after_another) {
+  if (name == "auto") return one_after_another ? Schedule::kSequential : Schedule::kDiagonal;
+  const Schedule schedule = schedule_from_name(name);
+  if (one_after_another && schedule != Schedule::kSequential) {
+    throw UsageError(cat("--schedule ", why_sequential(name)));
+  }
+  return schedule;
+}
+
+void check_one_after_another(const Plan& plan) {
+  for (std::size_t w = 0; w < plan.waves.size(); ++w) {
+    const Wave& wave = plan.waves[w];
+    const auto layers = static_cast<std::size_t>(plan.layers);
+    if (wave.size() == 1 && wave.lo == static_cast<int>(w % layers) &&
+        wave.items.front() == static_cast<std::int32_t>(w / layers)) {
+      continue;
+    }
+    throw UsageError(cat("the schedule ", why_sequential("another")));
+  }
+}
+
 double Plan::fill() const {
   return waves.empty() ? 0 : static_cast<double>(cells()) / (static_cast<double>(waves.size()) * layers);
 }

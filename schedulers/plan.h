@@ -42,6 +42,15 @@ Plan make_plan(Schedule schedule, int layers, const std::vector<int>& segments_b
 // keeps hidden states for one wave only).
 void check_plan(const Plan& plan);
 
+// Throws UsageError unless the plan runs one segment after another, as RMT asks for: its segment s + 1 starts from what
+// the last layer made of segment s.
+void check_one_after_another(const Plan& plan);
+// "auto" is the fastest that the model allows: diagonal, or sequential for RMT (`one_after_another`). Other names as in
+// schedule_from_name(); throws UsageError for those that the model does not allow.
+Schedule choose_schedule(std::string_view name, bool one_after_another);
+// Why, and what to write instead.
+std::string why_sequential(std::string_view asked);
+
 // A picture of the plan: a row a layer (the top one first), a column a wave, in each cell the item it works on; below,
 // the size of each wave. Long plans are cut in the middle to fit `width` columns.
 std::string draw_plan(const Plan& plan, int width = 100);

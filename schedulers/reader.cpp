@@ -61,7 +61,7 @@ Reader::Reader(const Model& model, const TokenSequences& sequences, const Segmen
       state_(state),
       hidden_(hidden),
       min_den_(min_den),
-      rows_(grid.longest() + model.num_mem_tokens()) {
+      rows_(grid.longest() + model.memory_rows()) {
   const Shape shape{plan.layers + 1, grid.batch, rows_, model.config().hidden_size};
   for (Tensor& slots : slots_) slots = Tensor::empty(model.stream(), shape, model.dtype());
 }
@@ -87,13 +87,17 @@ void Reader::run_wave(std::size_t w, const WaveCells& cells, const EmbeddingRows
   const Stream& stream = model_.stream();
   if (wave.lo == 0) {
     Context ctx{stream, nullptr, false, 0, 1};
-    model_.embed(ctx, cells, rows, in.select(0));
+    model_.embed(ctx, cells, rows, in.select(0), model_.carries_rows() ? Var(state_[0]) : Var());
   }
   State slice;
-  for (const Tensor& tensor : state_) slice.push_back(tensor.slice(wave.lo, wave.hi));
+  for (const Tensor& tensor : model_.layer_state(state_)) slice.push_back(tensor.slice(wave.lo, wave.hi));
   Context ctx{stream, nullptr, false, wave.lo, wave.hi};
   model_.forward(ctx, cells, in.slice(wave.lo, wave.hi), {slice.begin(), slice.end()}, slice,
                  out.slice(wave.lo + 1, wave.hi + 1));
+  if (model_.carries_rows() && wave.hi == plan_.layers) {
+    const Var memory = model_.carry(ctx, cells, out.slice(plan_.layers, plan_.layers + 1));
+    put_carried(model_, grid_, wave.item_of(plan_.layers - 1), memory.value, state_);
+  }
 }
 
 void Reader::deliver(std::size_t w) {
@@ -112,7 +116,7 @@ void Reader::deliver(std::size_t w) {
 void Reader::run_whole(std::size_t w) {
   const Wave& wave = plan_.waves[w];
   const WaveErrorContext error_context(w, wave);
-  zero_cells(grid_, wave, state_, 0, model_.stream());
+  zero_cells(grid_, wave, model_.layer_state(state_), 0, model_.stream());
   run_wave(w, cells_of(wave), rows_of(wave).to(model_.stream()));
   deliver(w);
 }

@@ -26,7 +26,7 @@ Reading repeated(const Model& model, const Reading& reading, int batch) {
   WT_CHECK(reading.batch() == 1, "reading: ", reading.batch(), " samples to repeat, expected one");
   Reading out = new_reading(model, batch);
   for (std::size_t i = 0; i < out.memory.size(); ++i) {
-    for (int layer = 0; layer < model.num_layers(); ++layer) {
+    for (std::int64_t layer = 0; layer < out.memory[i].dim(0); ++layer) {
       for (int b = 0; b < batch; ++b) {
         out.memory[i].select(layer).select(b).copy_from(model.stream(), reading.memory[i].select(layer).select(0));
       }

@@ -6,7 +6,8 @@
 
 namespace wt {
 
-std::vector<Chosen> sort_places(const SegmentGrid& grid, const std::vector<TokenPlace>& places, std::int64_t rows) {
+std::vector<Chosen> sort_places(const SegmentGrid& grid, const std::vector<TokenPlace>& places, std::int64_t rows,
+                                std::int64_t first_row) {
   std::vector<std::vector<std::int32_t>> by_sequence;
   for (std::size_t i = 0; i < places.size(); ++i) {
     WT_CHECK(places[i].sequence >= 0, "place ", i, " names sequence ", places[i].sequence);
@@ -31,7 +32,7 @@ std::vector<Chosen> sort_places(const SegmentGrid& grid, const std::vector<Token
         const std::int64_t position = places[static_cast<std::size_t>(list[at])].position;
         if (position < cell.begin || position >= cell.begin + cell.length) break;
         chosen[static_cast<std::size_t>(item)].row.push_back(
-            static_cast<std::int32_t>(b * rows + position - cell.begin));
+            static_cast<std::int32_t>(b * rows + first_row + position - cell.begin));
         chosen[static_cast<std::size_t>(item)].index.push_back(list[at]);
       }
     }
@@ -55,8 +56,8 @@ CellTable make_cell_table(const Model& model, const SegmentGrid& grid, const Wav
       table.number[at] = (std::int64_t{wave.item_of(layer)} * model.num_layers() + layer) * b + sample;
       if (!cell.active()) continue;
       table.flags[at] = static_cast<std::uint8_t>(kernels::kCellActive | (cell.first() ? kernels::kCellFirst : 0));
-      table.first[at] = static_cast<std::int32_t>(cell.length);
-      table.rows[at] = static_cast<std::int32_t>(cell.length + model.num_mem_tokens());
+      table.first[at] = static_cast<std::int32_t>(model.first_token_row() + cell.length);
+      table.rows[at] = static_cast<std::int32_t>(cell.length + model.memory_rows());
       table.any_read = table.any_read || !cell.first();
     }
   }
@@ -87,10 +88,24 @@ Tensor input_rows(const Model& model, const SegmentGrid& grid, int item, const T
                model.config().vocab_size);
     }
     auto out = table.begin() + b * rows;
+    const auto append_memory = [&] {
+      const bool carried = model.carries_rows() && !cell.first();
+      for (std::int32_t j = 0; j < model.num_mem_tokens(); ++j) {
+        *out++ = carried ? model.carried_row(j) : kernels::memory_row(j);
+      }
+    };
+    if (model.carries_rows()) append_memory();
     out = std::copy_n(ids.begin() + cell.begin, cell.length, out);
-    for (std::int32_t j = 0; j < model.num_mem_tokens(); ++j) *out++ = kernels::memory_row(j);
+    append_memory();
   }
   return Tensor::from<std::int32_t>({grid.batch, rows}, table);
+}
+
+void put_carried(const Model& model, const SegmentGrid& grid, int item, const Tensor& memory, const State& state) {
+  for (int b = 0; b < grid.batch; ++b) {
+    if (!grid.at(item, b).active()) continue;
+    state[0].select(0).select(b).copy_from(model.stream(), memory.select(0).select(b));
+  }
 }
 
 void zero_cells(const SegmentGrid& grid, const Wave& wave, const State& tensors, int k2, const Stream& stream) {

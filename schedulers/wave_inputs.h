@@ -36,8 +36,9 @@ struct Chosen {
   std::vector<std::int32_t> index;  // in `places`
 };
 
-// By item. Throws Error where a place lies in no segment. `rows` is T.
-std::vector<Chosen> sort_places(const SegmentGrid& grid, const std::vector<TokenPlace>& places, std::int64_t rows);
+// By item. Throws Error where a place lies in no segment. `rows` is T, `first_row` that of a segment's first token.
+std::vector<Chosen> sort_places(const SegmentGrid& grid, const std::vector<TokenPlace>& places, std::int64_t rows,
+                                std::int64_t first_row = 0);
 
 // A wave's cells as numbers, before they go to the device.
 struct CellTable {
@@ -58,6 +59,9 @@ WaveCells upload_cells(const CellTable& table, const Stream& stream, std::int64_
 // the vocabulary: a GPU does not check.
 Tensor input_rows(const Model& model, const SegmentGrid& grid, int item, const TokenSequences& sequences,
                   std::int64_t rows);
+
+// RMT's state after an item: the active cells' rows of `memory`, the others as they were.
+void put_carried(const Model& model, const SegmentGrid& grid, int item, const Tensor& memory, const State& state);
 
 // Zeroes the state of the wave's cells that start a sequence; with k2 > 0 of all whose number is a multiple of k2 too
 // (the gradient that must not leave a cell backwards).

@@ -80,7 +80,7 @@ Batch make_batch(const Model& model, std::int64_t tokens, int batch) {
     made.sequences.push_back(random_ids(tokens, model.config().vocab_size, static_cast<std::uint64_t>(b)));
   }
   made.grid = make_grid(std::vector<std::int64_t>(static_cast<std::size_t>(batch), tokens), batch,
-                        model.segment_size(tokens), model.config().armt.segment_alignment);
+                        model.segment_size(tokens), model.config().segment_alignment());
   return made;
 }
 

@@ -30,8 +30,8 @@ double forward_flops(const ModelConfig& c, std::int64_t segments, std::int64_t r
 double sequence_flops(const Model& model, std::int64_t tokens) {
   double flops = 0;
   for (const Segment& segment :
-       cut_segments(tokens, model.segment_size(tokens), model.config().armt.segment_alignment)) {
-    flops += forward_flops(model.config(), 1, segment.length + model.num_mem_tokens(), 0);
+       cut_segments(tokens, model.segment_size(tokens), model.config().segment_alignment())) {
+    flops += forward_flops(model.config(), 1, segment.length + model.memory_rows(), 0);
   }
   return flops;
 }
@@ -67,7 +67,7 @@ MemoryEstimate estimate_memory(const ModelConfig& c, std::int64_t parameters, st
   const std::int64_t d = c.hidden_size, f = c.mlp_width(), q = c.num_heads * c.head_width();
   const std::int64_t kv = c.kv_heads() * c.head_width();
   const std::int64_t m = c.has_armt ? c.armt.num_mem_tokens : 0, p = c.has_armt ? c.armt.num_features() : 0;
-  const std::int64_t rows = (c.has_armt ? c.armt.segment_size : c.max_positions) + m;
+  const std::int64_t rows = c.data_segment() + c.memory_rows();
   // Elements that one cell's ops keep for backward: the block's input, normed input, qkv, attention output, middle,
   // normed middle, feed-forward input and activation; the memory's query, features and the state before the wave.
   const bool gated = c.type == BackboneType::kLlama;

@@ -11,7 +11,7 @@ namespace wt {
 namespace {
 
 struct Options {
-  std::string model, input, output, schedule = "diagonal", dtype = "f32", device = "auto", activations = "keep";
+  std::string model, input, output, schedule = "auto", dtype = "f32", device = "auto", activations = "keep";
   bool backward = false;
 };
 
@@ -47,9 +47,9 @@ void run(const Options& o) {
   if (o.activations != "keep" && o.activations != "recompute") {
     throw UsageError(cat("--activations ", o.activations, ": expected keep or recompute"));
   }
-  const Schedule schedule = schedule_from_name(o.schedule);
   const Stream stream(device_for(o.device, dtype));
   const auto model = load_model(find_model(o.model), dtype, stream, WeightUse::kTraining);
+  const Schedule schedule = choose_schedule(o.schedule, model->carries_rows());
   const TokenBatch batch = read_batch(o.input, model->config().vocab_size);
   const std::int64_t n = static_cast<std::int64_t>(batch.sequences[0].size()), v = model->config().vocab_size;
 
@@ -61,7 +61,7 @@ void run(const Options& o) {
     for (std::int64_t t = 0; t < n; ++t) places.push_back({b, t});
   }
   const SegmentGrid grid =
-      make_grid(lengths, batch.batch, model->segment_size(n), model->config().armt.segment_alignment);
+      make_grid(lengths, batch.batch, model->segment_size(n), model->config().segment_alignment());
   State state = model->new_state(batch.batch);
   const Tensor hidden = executor.forward(
       batch.sequences, grid, make_plan(schedule, model->num_layers(), grid.segments_by_round), places, state, {});
@@ -88,12 +88,13 @@ void run(const Options& o) {
       out.emplace_back(name, state[i].select(layer));
     }
   }
+  if (model->carries_rows()) out.emplace_back("memory", state[0].select(0));
   if (o.backward) {
     for (const PublishedTensor& tensor : model->parameters().published()) {
       out.emplace_back("grad." + tensor.name, tensor.grad);
     }
   }
-  write_safetensors(o.output, out, {{"schedule", o.schedule}, {"dtype", o.dtype}});
+  write_safetensors(o.output, out, {{"schedule", std::string(name_of(schedule))}, {"dtype", o.dtype}});
   std::printf("loss %.7g over %lld targets; %zu tensors in %s\n", loss.mean(), static_cast<long long>(loss.targets),
               out.size(), o.output.c_str());
 }
@@ -108,7 +109,7 @@ void add_forward(CLI::App& app) {
   command->add_option("--input", o->input, "Safetensors with input_ids (B, n) i64 and optionally labels_mask (B, n) u8")
       ->required();
   command->add_option("--output", o->output, "Safetensors for logits, loss, W_mem.{l}, z.{l}, grad.{name}")->required();
-  command->add_option("--schedule", o->schedule, "sequential, diagonal or streaming")->capture_default_str();
+  command->add_option("--schedule", o->schedule, "auto, sequential, diagonal or streaming")->capture_default_str();
   command->add_flag("--backward", o->backward, "Also write the gradient of the mean loss for every parameter");
   command->add_option("--activations", o->activations, "For --backward: keep or recompute")->capture_default_str();
   command->add_option("--dtype", o->dtype, "f32, f64, or bf16 (weights rounded to bf16)")->capture_default_str();

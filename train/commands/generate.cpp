@@ -21,7 +21,7 @@ namespace wt {
 namespace {
 
 struct Options {
-  std::string model, prompt, system, tokenizer, dtype = "f32", device = "auto", schedule = "diagonal";
+  std::string model, prompt, system, tokenizer, dtype = "f32", device = "auto", schedule = "auto";
   std::string input, prompts_file, output, load_state, save_state;
   std::vector<std::int32_t> ids;
   std::vector<std::string> stops;
@@ -165,12 +165,12 @@ void continue_each(const Options& o, const Model& model, const TextSide& text, c
 
 void run(Options o) {
   check(o);
-  o.generation.schedule = schedule_from_name(o.schedule);
   o.generation.close_segments = !o.grow;
   const DType dtype = dtype_from_name(o.dtype);
   const Stream stream(device_for(o.device, dtype));
   const ModelLocation location = find_model(o.model);
   const auto model = load_model(location, dtype, stream);
+  o.generation.schedule = choose_schedule(o.schedule, model->carries_rows());
   std::optional<TextSide> text;
   if (o.ids.empty() || !o.input.empty()) text.emplace(o, location);
   const std::string tokenizer = text ? text->tokenizer().fingerprint() : "";
@@ -252,7 +252,7 @@ void add_generate(CLI::App& app) {
   command->add_option("--seed", o->generation.seed, "Seed of the draws")->capture_default_str();
   command->add_flag("--ignore-eos", o->keep_going, "Go on behind end-of-text");
   command->add_option("--tokenizer", o->tokenizer, "A tokenizer.json; default: the model folder's");
-  command->add_option("--schedule", o->schedule, "sequential, diagonal or streaming")->capture_default_str();
+  command->add_option("--schedule", o->schedule, "auto, sequential, diagonal or streaming")->capture_default_str();
   command->add_option("--dtype", o->dtype, "f32, f64, or bf16 (weights rounded to bf16)")->capture_default_str();
   command->add_option("--device", o->device, "auto, cpu or cuda")->capture_default_str();
   command->footer(
