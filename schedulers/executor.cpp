@@ -85,8 +85,8 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
       if (first.number.defined()) first.number = first.number.slice(0, 1);
       const Tensor rows = input_rows(model_, grid, wave.item_of(0), sequences, rows_);
       if (model_.carries_rows()) step.carry_in = step.embedding.leaf(state[0]);
-      step.embedded = model_.embed(ctx, first, model_.embedding_rows(rows, {}).to(stream), in.view(0, 1).select(0),
-                                   step.carry_in);
+      step.embedded =
+          model_.embed(ctx, first, model_.embedding_rows(rows, {}).to(stream), in.view(0, 1).select(0), step.carry_in);
     }
     step.x = in.view(wave.lo, wave.hi);
     zero_cells(grid, wave, layer_state, 0, stream);
@@ -210,7 +210,7 @@ void Executor::backward_wave(Step& step, const Tensor& dy) {
   }
   step.record.set_grad(step.output, dy);
   // What the next segment's input wanted of this one's memory rows. Samples that end here have none there.
-  if (step.carry_out.wants_grad() && dcarry_.defined()) step.record.set_grad(step.carry_out, std::move(dcarry_));
+  if (step.carry_out.wants_grad() && dcarry_.defined()) step.record.set_grad(step.carry_out, dcarry_);
   State dstate;
   for (std::size_t i = 0; i < step.state_out.size(); ++i) {
     dstate.push_back(dstate_[i].slice(step.wave.lo, step.wave.hi));

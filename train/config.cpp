@@ -52,6 +52,16 @@ void describe(Fields& f, ArmtConfig& c) {
       "Which segment is short: the last, the first, or all about equal");
 }
 
+void describe(Fields& f, RmtConfig& c) {
+  f.integer("segment_size", c.segment_size, positive(), "Tokens in a segment", Presence::kRequired);
+  f.integer("num_mem_tokens", c.num_mem_tokens, positive(), "Memory tokens before and again after them",
+            Presence::kRequired);
+  f.choice<SegmentAlignment>(
+      "segment_alignment", c.segment_alignment,
+      {{"left", SegmentAlignment::kLeft}, {"right", SegmentAlignment::kRight}, {"center", SegmentAlignment::kCenter}},
+      "Which segment is short: the last, the first, or all about equal");
+}
+
 void describe(Fields& f, RopeScaling& c) {
   f.choice<std::string>("type", c.type,
                         {{"default", "default"}, {"linear", "linear"}, {"dynamic", "dynamic"}, {"llama3", "llama3"}},
@@ -88,8 +98,19 @@ void describe_architecture(Fields& f, ModelConfig& c) {
   f.integer("eos_id", c.eos_id, at_least(-1), "End-of-text token, -1 for none or the tokenizer's");
 }
 
-void describe(Fields& f, DataConfig& c) {
-  f.weights("task", c.task, "bAbI tasks, qa1 to qa20; with several, each sample's is drawn by weight");
+const char* const kNoStories = "is for bAbI's tasks: associative_retrieval has no stories, no books, its own tokenizer";
+
+void describe(Fields& f, RetrievalOptions& c) {
+  f.integer("key_length", c.key_length, from_to(1, 60), "Symbols of a key");
+  f.integer("value_length", c.value_length, from_to(1, 1000), "Symbols of a value");
+  f.text("key_alphabet", c.key_alphabet, "Symbols that keys are made of");
+  f.text("value_alphabet", c.value_alphabet, "Symbols that values are made of");
+  f.boolean("rewrite", c.rewrite, "Keys may come again with another value; the last one counts");
+  f.integer("pairs_per_segment", c.pairs_per_segment, positive(),
+            "Pairs in a segment; a stage's segments hold pairs, the question comes in one more");
+}
+
+void describe_stories(Fields& f, DataConfig& c) {
   f.text("babi", c.babi, "simulate, or a folder with bAbI's files");
   f.text("books", c.books, "A books.h5, a .txt, a folder of .txt, or none for stories without background",
          Presence::kRequired);
@@ -103,10 +124,22 @@ void describe(Fields& f, DataConfig& c) {
   f.integer("max_sentence_len", c.max_sentence_len, count(), "Longer book sentences are skipped, 0 for no limit");
   f.real("task_start_pct", c.task_start_pct, share(), "Facts stand only from this share of the sample on");
   f.real("task_end_pct", c.task_end_pct, share(), "Facts stand only before this share of the sample");
-  f.real("mixed_length_ratio", c.mixed_length_ratio, share(), "Chance that a batch has the stage's full length");
   f.integer("length_jitter", c.length_jitter, count(),
             "Samples are shorter by up to this many tokens, so that the question stands anywhere in the last segment");
   f.real("holdout_pct", c.holdout_pct, from_to_below(0, 1), "Share of every book kept for validation and test");
+}
+
+void describe(Fields& f, DataConfig& c) {
+  f.weights("task", c.task,
+            "bAbI tasks, qa1 to qa20; with several, each sample's is drawn by weight. Or associative_retrieval");
+  if (c.is_retrieval()) {
+    f.excluded([&](Fields& g) { describe_stories(g, c); }, kNoStories);
+  } else {
+    describe_stories(f, c);
+  }
+  f.optional_group("retrieval", c.has_retrieval, "associative_retrieval: keys with values, then a key",
+                   [&](Fields& g) { describe(g, c.retrieval); });
+  f.real("mixed_length_ratio", c.mixed_length_ratio, share(), "Chance that a batch has the stage's full length");
   f.integer("loader_threads", c.loader_threads, from_to(0, 256),
             "Threads that prepare batches; the stream is the same");
 }
@@ -119,7 +152,16 @@ void describe(Fields& f, OptimizerConfig& c) {
   f.real("weight_decay", c.weight_decay, at_least(0), "Decoupled decay, times lr; none on norms, biases, memory");
 }
 
-void describe(Fields& f, StageConfig& c) {
+void describe_stage_stories(Fields& f, StageConfig& c) {
+  f.real("inline_question_rate", c.inline_question_rate, share(), "Like data.inline_question_rate");
+  f.boolean("ask_everyone", c.ask_everyone, "Like data.ask_everyone");
+  f.integer("min_facts", c.min_facts, count(), "Like data.min_facts");
+  f.integer("max_facts", c.max_facts, count(), "Like data.max_facts");
+  f.real("background_ratio", c.background_ratio, share(), "Like data.background_ratio");
+  f.integer("length_jitter", c.length_jitter, count(), "Like data.length_jitter");
+}
+
+void describe(Fields& f, StageConfig& c, bool is_retrieval) {
   f.text("name", c.name, "Shown in the log");
   f.integers("segments", c.segments, from_to(1, 1e6), "Segments of a sample; one of these is drawn for each batch");
   f.boolean("vary_n_segments", c.vary_n_segments, "Draw from 1 to the largest of segments instead");
@@ -129,13 +171,12 @@ void describe(Fields& f, StageConfig& c) {
   f.choice<LrSchedule>("lr_schedule", c.lr_schedule, kLrSchedules, "Like train.lr_schedule");
   f.real("warmup", c.warmup, at_least(0), "Like train.warmup");
   f.real("min_lr_ratio", c.min_lr_ratio, share(), "Like train.min_lr_ratio");
-  f.real("inline_question_rate", c.inline_question_rate, share(), "Like data.inline_question_rate");
-  f.boolean("ask_everyone", c.ask_everyone, "Like data.ask_everyone");
-  f.integer("min_facts", c.min_facts, count(), "Like data.min_facts");
-  f.integer("max_facts", c.max_facts, count(), "Like data.max_facts");
-  f.real("background_ratio", c.background_ratio, share(), "Like data.background_ratio");
+  if (is_retrieval) {
+    f.excluded([&](Fields& g) { describe_stage_stories(g, c); }, kNoStories);
+  } else {
+    describe_stage_stories(f, c);
+  }
   f.real("mixed_length_ratio", c.mixed_length_ratio, share(), "Like data.mixed_length_ratio");
-  f.integer("length_jitter", c.length_jitter, count(), "Like data.length_jitter");
   f.choice<StopMetric>("stop_metric", c.stop_metric,
                        {{"exact_match", StopMetric::kExactMatch}, {"loss", StopMetric::kLoss}},
                        "Validation figure that ends the stage early");
@@ -170,7 +211,7 @@ void describe_train(Fields& f, Config& config) {
   f.choice<Schedule>(
       "wave_schedule", c.wave_schedule,
       {{"diagonal", Schedule::kDiagonal}, {"sequential", Schedule::kSequential}, {"streaming", Schedule::kStreaming}},
-      "Which cells run together; results agree to rounding");
+      "Which cells run together; results agree to rounding. RMT has only sequential, its default");
   f.choice<Activations>(
       "activations", c.activations,
       {{"keep", Activations::kKeep}, {"recompute", Activations::kRecompute}, {"auto", Activations::kAuto}},
@@ -190,13 +231,14 @@ void describe_train(Fields& f, Config& config) {
             "Validations without a new best that end a stage, 0 for no such limit");
   f.integer("checkpoint_every", c.checkpoint_every, count(), "Steps between checkpoints, 0 for stage ends only");
   f.integer("keep_checkpoints", c.keep_checkpoints, positive(), "Newest checkpoints kept, the best one beside them");
-  f.groups<StageConfig>("stages", c.stages, inherited_stage(config), "The curriculum",
-                        [](Fields& g, StageConfig& stage) { describe(g, stage); });
+  f.groups<StageConfig>(
+      "stages", c.stages, inherited_stage(config), "The curriculum",
+      [retrieval = config.data.is_retrieval()](Fields& g, StageConfig& stage) { describe(g, stage, retrieval); });
 }
 
 void describe(Fields& f, EvalConfig& c) {
   f.texts("tasks", c.tasks, "bAbI tasks, none for those of data.task");
-  f.texts("lengths", c.lengths, "Tokens (0k, 4k, 1M), or multiples of the trained length (4x)");
+  f.texts("lengths", c.lengths, "Tokens (0k, 4k, 1M), pairs (50p), or multiples of the trained length (4x)");
   f.integer("samples", c.samples, positive(), "Samples per task and length");
   f.integer("max_new_tokens", c.max_new_tokens, positive(), "Longest answer");
   f.integer("batch_size", c.batch_size, positive(), "Samples computed together");
@@ -207,10 +249,30 @@ bool is_task(const std::string& task) {
   return std::find(tasks.begin(), tasks.end(), task) != tasks.end();
 }
 
+void check_retrieval_run(const Config& c) {
+  const Places& places = c.places;
+  check_retrieval(c.data.retrieval,
+                  [&](const std::string& key, const std::string& what) { places.fail("data.retrieval." + key, what); });
+  if (c.eval.max_new_tokens <= c.data.retrieval.value_length) {
+    places.fail("eval.max_new_tokens", cat("is ", c.eval.max_new_tokens, ", an answer with its end has ",
+                                           c.data.retrieval.value_length + 1, " tokens"));
+  }
+  for (std::size_t i = 0; i < c.eval.tasks.size(); ++i) {
+    if (c.eval.tasks[i] != kAssociativeRetrieval) {
+      places.fail(cat("eval.tasks.", i), cat("is '", c.eval.tasks[i], "', but data.task is ", kAssociativeRetrieval));
+    }
+  }
+}
+
 void check_tasks(const Places& places, const std::vector<std::string>& tasks) {
+  if (tasks == std::vector<std::string>{std::string(kAssociativeRetrieval)}) return;
+  if (std::find(tasks.begin(), tasks.end(), kAssociativeRetrieval) != tasks.end()) {
+    places.fail("data.task", cat("mixes ", kAssociativeRetrieval, " with others: it has a tokenizer of its own"));
+  }
   if (tasks.empty()) places.fail("data.task", "is empty, expected qa1 to qa20");
   for (std::size_t i = 0; i < tasks.size(); ++i) {
-    if (!is_task(tasks[i])) places.fail("data.task", cat("is '", tasks[i], "', expected qa1 to qa20"));
+    if (!is_task(tasks[i]))
+      places.fail("data.task", cat("is '", tasks[i], "', expected qa1 to qa20 or associative_retrieval"));
     if (std::find(tasks.begin(), tasks.begin() + static_cast<std::ptrdiff_t>(i), tasks[i]) !=
         tasks.begin() + static_cast<std::ptrdiff_t>(i)) {
       places.fail("data.task", cat("has ", tasks[i], " twice, expected a weight: {", tasks[i], ": 2}"));
@@ -231,8 +293,13 @@ void check(const Config& c) {
   if (c.run.dir.empty()) places.fail("run.dir", "is empty, expected a folder's name");
   check_tasks(places, c.data.tasks());
   if (c.data.babi.empty()) places.fail("data.babi", "is empty, expected simulate or a folder");
-  if (c.data.books.empty()) places.fail("data.books", "is empty, expected a file, a folder or none");
-  if (c.data.tokenizer.empty()) places.fail("data.tokenizer", "is empty, expected a file or a folder");
+  const bool retrieval = c.data.is_retrieval();
+  if (retrieval) check_retrieval_run(c);
+  if (!retrieval && c.data.has_retrieval) {
+    places.fail("data.retrieval", cat("is for data.task: ", kAssociativeRetrieval));
+  }
+  if (!retrieval && c.data.books.empty()) places.fail("data.books", "is empty, expected a file, a folder or none");
+  if (!retrieval && c.data.tokenizer.empty()) places.fail("data.tokenizer", "is empty, expected a file or a folder");
   if (c.data.task_start_pct >= c.data.task_end_pct) {
     places.fail("data.task_start_pct",
                 cat("is ", c.data.task_start_pct, ", expected below task_end_pct ", c.data.task_end_pct));
@@ -243,15 +310,20 @@ void check(const Config& c) {
   }
   check_facts(places, "data", c.data.min_facts, c.data.max_facts);
 
-  if (c.train.k2 > 0 && c.model_from.empty() && !c.model.has_armt) {
-    places.fail("train.k2", "cuts the gradient through memory, but model.armt is not there");
+  if (c.model.has_armt && c.model.has_rmt) places.fail("model.rmt", "is there beside model.armt: choose one memory");
+  if (c.model.has_memory() && c.model.window > 0) {
+    places.fail("model.window", "is for a plain backbone: a model with memory reads everything, by segments");
+  }
+  if (c.train.k2 > 0 && c.model_from.empty() && !c.model.has_memory()) {
+    places.fail("train.k2", "cuts the gradient through memory, but neither model.armt nor model.rmt is there");
   }
   for (std::size_t i = 0; i < c.train.stages.size(); ++i) {
     const StageConfig& stage = c.train.stages[i];
     const std::string path = cat("train.stages.", i);
     if (stage.segments.empty()) places.fail(path + ".segments", "is an empty list, expected at least one number");
-    if (stage.max_segments() > 1 && c.model_from.empty() && !c.model.has_armt) {
-      places.fail(path + ".segments", "a model without model.armt reads one segment only");
+    const bool reads_on = c.model.has_memory() || c.model.window > 0 || retrieval;
+    if (stage.max_segments() > 1 && c.model_from.empty() && !reads_on) {
+      places.fail(path + ".segments", "a model without model.armt, model.rmt or model.window reads one segment only");
     }
     if (stage.warmup >= 1 && stage.warmup != std::floor(stage.warmup)) {
       places.fail(path + ".warmup", cat("is ", stage.warmup, ", expected whole steps, or a share below 1"));
@@ -259,7 +331,7 @@ void check(const Config& c) {
     if (stage.warmup_steps() > stage.steps) {
       places.fail(path + ".warmup", cat("is ", stage.warmup, ", more than the stage's ", stage.steps, " steps"));
     }
-    if (!c.data.has_books() && stage.background_ratio > 0) {
+    if (!retrieval && !c.data.has_books() && stage.background_ratio > 0) {
       places.fail(path + ".background_ratio", cat("is ", stage.background_ratio, ", but data.books is none"));
     }
     check_facts(places, path, stage.min_facts, stage.max_facts);
@@ -268,7 +340,7 @@ void check(const Config& c) {
     }
   }
   for (std::size_t i = 0; i < c.eval.tasks.size(); ++i) {
-    if (!is_task(c.eval.tasks[i])) {
+    if (!retrieval && !is_task(c.eval.tasks[i])) {
       places.fail(cat("eval.tasks.", i), cat("is '", c.eval.tasks[i], "', expected qa1 to qa20"));
     }
   }
@@ -280,7 +352,13 @@ void check(const Config& c) {
     } catch (const UsageError& error) {
       places.fail(path, error.what());
     }
-    if (!c.data.has_books() && length.amount > 0) {
+    if (retrieval && !length.is_pairs && !length.is_multiple) {
+      places.fail(path, cat("is '", c.eval.lengths[i], "', expected pairs (50p) or a multiple (4x)"));
+    }
+    if (!retrieval && length.is_pairs) {
+      places.fail(path, cat("is '", c.eval.lengths[i], "': pairs are for data.task: ", kAssociativeRetrieval));
+    }
+    if (!retrieval && !c.data.has_books() && length.amount > 0) {
       places.fail(path, cat("is '", c.eval.lengths[i], "', but data.books is none: only 0k needs no background"));
     }
   }
@@ -290,6 +368,8 @@ Config from_tree(YamlNode root, const std::vector<std::string>& overrides) {
   for (const std::string& override : overrides) apply_override(root, override);
   Config config;
   read_fields(root, config.places, [&](Fields& fields) { describe(fields, config); });
+  config.data.has_retrieval = config.data.has_retrieval || config.data.is_retrieval();
+  fit_schedule(config, config.model);
   check(config);
   return config;
 }
@@ -317,17 +397,28 @@ std::int64_t TrainConfig::total_steps() const {
   return total;
 }
 
+void fit_schedule(Config& config, const ModelConfig& model) {
+  Schedule& schedule = config.train.wave_schedule;
+  if (!model.has_rmt || schedule == Schedule::kSequential) return;
+  if (config.places.has("train.wave_schedule")) {
+    config.places.fail("train.wave_schedule", why_sequential(name_of(schedule)));
+  }
+  schedule = Schedule::kSequential;
+}
+
 EvalLength parse_eval_length(const std::string& text) {
   EvalLength length;
   try {
     length.is_multiple = text.ends_with('x');
-    length.amount = parse_length(length.is_multiple ? text.substr(0, text.size() - 1) : text);
-    const bool multiple_with_unit = length.is_multiple && text.find_first_of("kM") != std::string::npos;
-    if (!multiple_with_unit && (length.amount > 0 || !length.is_multiple)) return length;
+    length.is_pairs = text.ends_with('p');
+    const bool counts = length.is_multiple || length.is_pairs;
+    length.amount = parse_length(counts ? text.substr(0, text.size() - 1) : text);
+    const bool count_with_unit = counts && text.find_first_of("kM") != std::string::npos;
+    if (!count_with_unit && (length.amount > 0 || !counts)) return length;
   } catch (const UsageError&) {
     // Said below, multiples included.
   }
-  throw UsageError(cat("is '", text, "', expected tokens (0k, 4k, 1M, 5000) or a multiple (4x)"));
+  throw UsageError(cat("is '", text, "', expected tokens (0k, 4k, 1M, 5000), pairs (50p) or a multiple (4x)"));
 }
 
 void check_model(const ModelConfig& m, const std::function<void(const std::string&, const std::string&)>& fail) {
@@ -360,6 +451,13 @@ void check_model(const ModelConfig& m, const std::function<void(const std::strin
     if (m.rope_scaling.type != "default") fail("rope_scaling.type", "gpt2 has no rotary positions");
     if (m.attention_bias) fail("attention_bias", "is for llama; gpt2 always has its biases");
     if (m.mlp_bias) fail("mlp_bias", "is for llama; gpt2 always has its biases");
+    if (m.has_rmt && m.segment_rows() > m.max_positions) {
+      fail("rmt.segment_size", cat("is ", m.rmt.segment_size, ", with twice ", m.rmt.num_mem_tokens,
+                                   " memory tokens above gpt2's max_positions ", m.max_positions));
+    }
+    if (m.window > m.max_positions) {
+      fail("window", cat("is ", m.window, ", above gpt2's max_positions ", m.max_positions));
+    }
     if (m.has_armt && m.armt.segment_size > m.max_positions) {
       fail("armt.segment_size", cat("is ", m.armt.segment_size, ", above gpt2's max_positions ", m.max_positions));
     }
@@ -378,8 +476,12 @@ void describe(Fields& f, ModelConfig& c, std::string& from) {
     f.excluded([&](Fields& g) { describe_architecture(g, c); }, "comes from the model.from folder; leave it out here");
   }
   f.real("dropout", c.dropout, from_to_below(0, 1), "Rate for embeddings, attention and residuals");
-  f.optional_group("armt", c.has_armt, "Associative recurrent memory; without it, a plain backbone",
+  f.optional_group("armt", c.has_armt, "Associative recurrent memory; without armt and rmt, a plain backbone",
                    [&](Fields& g) { describe(g, c.armt); });
+  f.optional_group("rmt", c.has_rmt, "Recurrent memory: rows carried from segment to segment",
+                   [&](Fields& g) { describe(g, c.rmt); });
+  f.integer("window", c.window, count(),
+            "Plain backbone: of longer texts only the last so many tokens are read, 0: all");
 }
 
 void describe(Fields& f, Config& c) {

@@ -8,6 +8,7 @@
 
 #include "autograd/tape.h"
 #include "core/dtype.h"
+#include "data/associative_retrieval.h"
 #include "layers/config.h"
 #include "schedulers/plan.h"
 #include "train/fields.h"
@@ -46,8 +47,11 @@ struct DataConfig {
   std::int64_t length_jitter = 0;
   double holdout_pct = 0.1;
   std::int64_t loader_threads = 1;
+  bool has_retrieval = false;  // whether the group is there; without it the options are the defaults
+  RetrievalOptions retrieval;  // of the task associative_retrieval
 
-  bool has_books() const { return books != "none"; }
+  bool is_retrieval() const { return task.size() == 1 && task.front().name == kAssociativeRetrieval; }
+  bool has_books() const { return books != "none" && !is_retrieval(); }
   std::vector<std::string> tasks() const;
 };
 
@@ -117,16 +121,17 @@ struct TrainConfig {
 
 struct EvalConfig {
   std::vector<std::string> tasks;    // none: all of data.task
-  std::vector<std::string> lengths;  // "0k", "4k", "1M" in tokens, or "4x" times the longest trained number of segments
+  std::vector<std::string> lengths;  // "0k", "4k", "1M" in tokens, "50p" pairs, or "4x" times the longest trained
   std::int64_t samples = 100;
   std::int64_t max_new_tokens = 12;  // a list of all objects (qa8) has 10 of the own tokenizer
   std::int64_t batch_size = 16;
 };
 
-// A length of EvalConfig: tokens, or a multiple of the trained length.
+// A length of EvalConfig: tokens, pairs (associative retrieval), or a multiple of the trained length.
 struct EvalLength {
   bool is_multiple = false;
-  std::int64_t amount = 0;  // tokens (k = 1000, M = 1000000), or the multiple
+  bool is_pairs = false;
+  std::int64_t amount = 0;  // tokens (k = 1000, M = 1000000), pairs, or the multiple
 };
 // Throws UsageError, without a place, for any other text.
 EvalLength parse_eval_length(const std::string& text);
@@ -134,7 +139,7 @@ EvalLength parse_eval_length(const std::string& text);
 struct Config {
   SeedConfig seed;
   RunSettings run;
-  // A model folder or run folder to start from; `model` then holds dropout and, if has_armt, the memory to add.
+  // A model folder or run folder to start from; `model` then holds dropout and, if has_memory(), the memory to add.
   std::string model_from;
   ModelConfig model;
   DataConfig data;
@@ -156,6 +161,10 @@ Config parse_config(const std::string& text, const std::string& name, const std:
 std::string config_yaml(const Config& config);
 // All keys with their meaning, what is allowed, and their defaults.
 std::string config_reference();
+
+// RMT runs on the sequential schedule: sets it where the configuration says nothing, and throws UsageError, with the
+// key's place, where it says another.
+void fit_schedule(Config& config, const ModelConfig& model);
 
 // Sizes that do not fit together, checked wherever a ModelConfig comes from. Throws UsageError through `fail`, which is
 // given the key ("hidden_size") and what is wrong with it.

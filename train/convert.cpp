@@ -58,8 +58,8 @@ Shape shape_of(const std::vector<SafetensorsFile>& files, const std::string& par
 // The text of the config with its armt object: the source's own, or one made of the options and the weights' shapes.
 std::string config_text(const Source& source, const ConvertOptions& options) {
   const std::string text = read_file(source.config);
-  if (parse_model_config(text, source.config).has_armt) {
-    if (options.segment_size > 0) throw UsageError(cat("--segment-size: ", source.config, " has its armt object"));
+  if (parse_model_config(text, source.config).has_memory()) {
+    if (options.segment_size > 0) throw UsageError(cat("--segment-size: ", source.config, " has its memory object"));
     return text;
   }
   if (options.segment_size == 0) {

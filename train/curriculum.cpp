@@ -23,17 +23,11 @@ BabilongConfig base_config(const DataConfig& data, const std::string& task) {
   return c;
 }
 
-void append_sample(TokenBatch& batch, BabilongSample sample) {
-  batch.sequences.push_back(std::move(sample.tokens));
-  batch.mask.push_back(std::move(sample.mask));
-}
-
 }  // namespace
 
 Curriculum::Curriculum(const Config& config, const ModelConfig& model, const Tokenizer& tokenizer,
                        std::shared_ptr<const BookText> books)
     : config_(config), model_(model), tokenizer_(tokenizer), books_(std::move(books)) {
-  const auto seed = static_cast<std::uint64_t>(config.seed.data);
   std::uint64_t first_sample = 0;
   for (const StageConfig& stage : config.train.stages) {
     Stage built;
@@ -48,22 +42,50 @@ Curriculum::Curriculum(const Config& config, const ModelConfig& model, const Tok
     built.train.resize(built.segments.size());
     for (const std::string& task : config.data.tasks()) {
       for (std::size_t i = 0; i < built.segments.size(); ++i) {
-        built.train[i].emplace_back(stage_config(task, stage, built.segments[i]), tokenizer_, books_, seed,
-                                    Split::kTrain);
+        built.train[i].push_back(draws_of(task, stage, built.segments[i], Split::kTrain));
       }
-      BabilongConfig last_question = stage_config(task, stage, stage.max_segments());
-      last_question.inline_question_rate = 0;
-      last_question.ask_everyone = false;
-      built.validation.emplace_back(last_question, tokenizer_, books_, seed, Split::kValidation);
+      built.validation.push_back(draws_of(task, stage, stage.max_segments(), Split::kValidation));
     }
     stages_.push_back(std::move(built));
   }
 }
 
+Curriculum::Draw Curriculum::draws_of(const std::string& task, const StageConfig& stage, std::int64_t segments,
+                                      Split split) const {
+  const auto seed = static_cast<std::uint64_t>(config_.seed.data);
+  const auto draws = [](const auto& sampler) {
+    return [sampler](std::uint64_t index) {
+      auto sample = sampler.sample(index);
+      return Sample{std::move(sample.tokens), std::move(sample.mask)};
+    };
+  };
+  if (config_.data.is_retrieval()) {
+    const RetrievalOptions& options = config_.data.retrieval;
+    return draws(RetrievalSampler(options, segments * options.pairs_per_segment, model_.segment_size(), seed, split));
+  }
+  BabilongConfig c = stage_config(task, stage, segments);
+  if (split == Split::kValidation) {
+    c.inline_question_rate = 0;
+    c.ask_everyone = false;
+  }
+  return draws(BabilongSampler(c, tokenizer_, books_, seed, split));
+}
+
+// The last tokens are what a windowed model reads, in training as in generation.
+void Curriculum::append_sample(TokenBatch& batch, Sample sample) const {
+  const auto size = static_cast<std::int64_t>(sample.tokens.size());
+  if (model_.window > 0 && size > model_.window) {
+    sample.tokens.erase(sample.tokens.begin(), sample.tokens.end() - model_.window);
+    sample.mask.erase(sample.mask.begin(), sample.mask.end() - model_.window);
+  }
+  batch.sequences.push_back(std::move(sample.tokens));
+  batch.mask.push_back(std::move(sample.mask));
+}
+
 BabilongConfig Curriculum::stage_config(const std::string& task, const StageConfig& stage,
                                         std::int64_t segments) const {
   BabilongConfig c = base_config(config_.data, task);
-  c.segment_size = model_.has_armt ? model_.armt.segment_size : model_.max_positions;
+  c.segment_size = model_.data_segment();
   // Every length from the full one down, all in the same number of segments.
   c.sample_sizes.clear();
   const std::int64_t jitter = std::min(stage.length_jitter, c.segment_size - 1);
@@ -103,7 +125,7 @@ TokenBatch Curriculum::train_batch(std::size_t stage, std::uint64_t index) const
   for (std::int64_t i = 0; i < settings.batch_size; ++i) {
     const std::uint64_t sample =
         s.first_sample + index * static_cast<std::uint64_t>(settings.batch_size) + static_cast<std::uint64_t>(i);
-    append_sample(batch, s.train[choice][draw_task(Split::kTrain, sample)].sample(sample));
+    append_sample(batch, s.train[choice][draw_task(Split::kTrain, sample)](sample));
   }
   return batch;
 }
@@ -114,17 +136,38 @@ TokenBatch Curriculum::validation_batch(std::size_t stage, std::int64_t index) c
   const std::int64_t end = std::min(config_.train.validation_samples, (index + 1) * size);
   for (std::int64_t i = index * size; i < end; ++i) {
     const auto sample = static_cast<std::uint64_t>(i);
-    append_sample(batch, stages_[stage].validation[draw_task(Split::kValidation, sample)].sample(sample));
+    append_sample(batch, stages_[stage].validation[draw_task(Split::kValidation, sample)](sample));
   }
   batch.batch = static_cast<int>(batch.sequences.size());
   return batch;
 }
 
-BabilongSampler Curriculum::test_sampler(const std::string& task, const std::string& length) const {
+std::int64_t Curriculum::trained_segments() const {
   std::int64_t trained = 1;
   for (const StageConfig& stage : config_.train.stages) trained = std::max(trained, stage.max_segments());
+  return trained;
+}
+
+RetrievalSampler Curriculum::test_retrieval(const std::string& length) const {
+  return make_test_retrieval(config_.data, static_cast<std::uint64_t>(config_.seed.data), model_, length,
+                             trained_segments());
+}
+
+RetrievalSampler make_test_retrieval(const DataConfig& data, std::uint64_t seed, const ModelConfig& model,
+                                     const std::string& length, std::int64_t trained_segments) {
+  const EvalLength parsed = parse_eval_length(length);
+  if (!parsed.is_pairs && !parsed.is_multiple) {
+    throw UsageError(
+        cat("length ", length, ": associative retrieval is measured in pairs (50p) or trained lengths (4x)"));
+  }
+  const std::int64_t pairs =
+      parsed.is_pairs ? parsed.amount : parsed.amount * trained_segments * data.retrieval.pairs_per_segment;
+  return RetrievalSampler(data.retrieval, pairs, model.segment_size(), seed, Split::kTest);
+}
+
+BabilongSampler Curriculum::test_sampler(const std::string& task, const std::string& length) const {
   return make_test_sampler(config_.data, static_cast<std::uint64_t>(config_.seed.data), tokenizer_, books_, task,
-                           length, model_.has_armt ? model_.armt.segment_size : model_.max_positions, trained);
+                           length, model_.data_segment(), trained_segments());
 }
 
 BabilongSampler make_test_sampler(const DataConfig& data, std::uint64_t seed, const Tokenizer& tokenizer,
@@ -132,6 +175,7 @@ BabilongSampler make_test_sampler(const DataConfig& data, std::uint64_t seed, co
                                   const std::string& length, std::int64_t segment_size, std::int64_t trained_segments,
                                   std::int64_t reserved) {
   const EvalLength parsed = parse_eval_length(length);
+  if (parsed.is_pairs) throw UsageError(cat("length ", length, " counts pairs, ", task, " is measured in tokens (4k)"));
   EvalSetConfig set;
   set.babilong = base_config(data, task);
   set.babilong.segment_size = segment_size;

@@ -2,9 +2,11 @@
 // from the data seed and the sample's number alone, so that a resumed run goes on with the same tasks.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
+#include "data/associative_retrieval.h"
 #include "data/babilong.h"
 #include "data/loader.h"
 #include "schedulers/language_model.h"
@@ -27,6 +29,8 @@ class Curriculum {
 
   // The sampler that evaluation uses for a length of the config's `eval`, with samples no training has seen.
   BabilongSampler test_sampler(const std::string& task, const std::string& length) const;
+  // The same for associative retrieval; `length` is "50p" or "4x".
+  RetrievalSampler test_retrieval(const std::string& length) const;
 
   const Tokenizer& tokenizer() const { return tokenizer_; }
 
@@ -34,10 +38,19 @@ class Curriculum {
   BabilongConfig stage_config(const std::string& task, const StageConfig& stage, std::int64_t segments) const;
   // Which of data.task a sample is of.
   std::size_t draw_task(Split split, std::uint64_t sample) const;
+  // A sample's tokens and mask, cut to the model's window.
+  struct Sample {
+    std::vector<std::int32_t> tokens;
+    std::vector<std::uint8_t> mask;
+  };
+  using Draw = std::function<Sample(std::uint64_t index)>;
+  Draw draws_of(const std::string& task, const StageConfig& stage, std::int64_t segments, Split split) const;
+  void append_sample(TokenBatch& batch, Sample sample) const;
+  std::int64_t trained_segments() const;
   struct Stage {
-    std::vector<std::int64_t> segments;               // the numbers to draw from, rising
-    std::vector<std::vector<BabilongSampler>> train;  // for each of them, one per task
-    std::vector<BabilongSampler> validation;          // one per task
+    std::vector<std::int64_t> segments;    // the numbers to draw from, rising
+    std::vector<std::vector<Draw>> train;  // for each of them, one per task
+    std::vector<Draw> validation;          // one per task
     std::uint64_t first_sample = 0;
   };
   const Config& config_;
@@ -46,6 +59,11 @@ class Curriculum {
   std::shared_ptr<const BookText> books_;
   std::vector<Stage> stages_;
 };
+
+// The sampler for evaluating associative retrieval: `length` in pairs ("50p") or in trained lengths ("4x", of
+// `trained_segments` segments of pairs). Segments are filled up for a model with memory. Throws UsageError.
+RetrievalSampler make_test_retrieval(const DataConfig& data, std::uint64_t seed, const ModelConfig& model,
+                                     const std::string& length, std::int64_t trained_segments);
 
 // The sampler for evaluation: `length` in tokens ("4k") or in trained lengths ("16x", of `trained_segments` segments of
 // `segment_size` tokens). `reserved` tokens are left for a prompt around the sample: a length without room for them is

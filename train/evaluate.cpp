@@ -33,11 +33,22 @@ EvalRow evaluate(const Model& model, const BabilongSampler& sampler, std::int64_
   return evaluate(model, sampler.tokenizer(), sampler.end_id(), count, item, with_task);
 }
 
+EvalRow evaluate(const Model& model, const RetrievalSampler& sampler, std::int64_t count, const EvalOptions& options) {
+  const auto item = [&](std::int64_t i) {
+    RetrievalSample sample = sampler.sample(static_cast<std::uint64_t>(i));
+    sample.tokens.resize(static_cast<std::size_t>(sample.prompt_size));
+    return EvalItem{std::move(sample.tokens), std::move(sample.question), std::move(sample.answer)};
+  };
+  EvalOptions with_task = options;
+  with_task.task = kAssociativeRetrieval;
+  return evaluate(model, sampler.tokenizer(), sampler.end_id(), count, item, with_task);
+}
+
 EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t end_id, std::int64_t count,
                  const std::function<EvalItem(std::int64_t)>& item, const EvalOptions& options) {
   EvalRow row;
   row.task = options.task;
-  row.has_official = !options.task.empty();
+  row.has_official = !options.task.empty() && options.task != kAssociativeRetrieval;
   reset_peak(model.stream().device());
   GenerateOptions generation;
   generation.max_new_tokens = options.max_new_tokens;
@@ -77,14 +88,16 @@ EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t en
 }
 
 std::string eval_table(const std::vector<EvalRow>& rows) {
-  std::string out = fmt::format("{:<6} {:>8} {:>10} {:>8} {:>12} {:>9} {:>12} {:>12}\n", "task", "length", "tokens",
-                                "samples", "exact match", "official", "tokens/s", "peak memory");
+  std::size_t width = 6;
+  for (const EvalRow& row : rows) width = std::max(width, row.task.size());
+  std::string out = fmt::format("{:<{}} {:>8} {:>10} {:>8} {:>12} {:>9} {:>12} {:>12}\n", "task", width, "length",
+                                "tokens", "samples", "exact match", "official", "tokens/s", "peak memory");
   for (const EvalRow& row : rows) {
     const std::int64_t mean = row.samples == 0 ? 0 : row.prompt_tokens / row.samples;
     const std::string official = row.has_official ? fmt::format("{:.3f}", row.official_accuracy()) : "-";
-    out += fmt::format("{:<6} {:>8} {:>10} {:>8} {:>12.3f} {:>9} {:>12} {:>12}\n", row.task.empty() ? "-" : row.task,
-                       row.length, mean, row.samples, row.accuracy(), official, human_count(row.tokens_per_second()),
-                       human_bytes(row.peak_bytes));
+    out += fmt::format("{:<{}} {:>8} {:>10} {:>8} {:>12.3f} {:>9} {:>12} {:>12}\n", row.task.empty() ? "-" : row.task,
+                       width, row.length, mean, row.samples, row.accuracy(), official,
+                       human_count(row.tokens_per_second()), human_bytes(row.peak_bytes));
   }
   return out;
 }

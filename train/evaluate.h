@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "data/associative_retrieval.h"
 #include "data/babilong.h"
 #include "layers/model.h"
 #include "schedulers/plan.h"
@@ -57,6 +58,7 @@ EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t en
                  const std::function<EvalItem(std::int64_t)>& item, const EvalOptions& options);
 // The same with a sampler's samples.
 EvalRow evaluate(const Model& model, const BabilongSampler& sampler, std::int64_t count, const EvalOptions& options);
+EvalRow evaluate(const Model& model, const RetrievalSampler& sampler, std::int64_t count, const EvalOptions& options);
 
 // A table for people: a row a length, exact match, official metric, tokens a second, peak memory.
 std::string eval_table(const std::vector<EvalRow>& rows);

@@ -96,6 +96,7 @@ class Fields {
 class Places {
  public:
   void set(const std::string& path, const std::string& where) { places_[path] = where; }
+  bool has(const std::string& path) const { return places_.count(path) > 0; }
   // The place of the key, or of the nearest group above it that was given.
   std::string of(std::string path) const;
   // Throws UsageError "config.yaml:12: model.num_heads: <what>".

@@ -45,8 +45,8 @@ std::int64_t cache_rows(const Model& model, std::int64_t longest, const Generate
   const bool closes = options.close_segments && tokens > size;
   const std::int64_t rows = closes ? size : tokens;
   if (const std::int64_t limit = model.max_segment_tokens(); limit > 0 && rows > limit) {
-    throw Error(cat("generate: the last segment would grow to ", rows, " tokens, the model's position table has ",
-                    limit, "; ask for fewer new tokens"));
+    throw Error(cat("generate: the last segment would grow to ", rows, " tokens, the model reads at most ", limit,
+                    "; ask for fewer new tokens"));
   }
   return closes ? size + model.num_mem_tokens() : rows;
 }
@@ -72,8 +72,16 @@ std::vector<std::vector<std::int32_t>> generate_after(const Model& model, Readin
   if (options.max_new_tokens == 0) return results;
   std::vector<bool> has_memory;
   std::int64_t longest = 0;
+  // A windowed model reads the last tokens that leave it room for the new ones.
+  const std::int64_t window = model.config().window, room = window - options.max_new_tokens;
+  if (window > 0 && room < 1) {
+    throw UsageError(cat("generate: ", options.max_new_tokens,
+                         " new tokens leave no room for a prompt in the window of ", window, "; ask for fewer"));
+  }
   for (std::size_t at = 0; at < count; ++at) {
-    WT_CHECK(!reading.open[at].empty(), "generate: nothing was read, expected at least one token");
+    auto& open = reading.open[at];
+    WT_CHECK(!open.empty(), "generate: nothing was read, expected at least one token");
+    if (window > 0 && static_cast<std::int64_t>(open.size()) > room) open.erase(open.begin(), open.end() - room);
     has_memory.push_back(reading.closed[at] > 0);
     longest = std::max(longest, static_cast<std::int64_t>(reading.open[at].size()));
   }

@@ -67,7 +67,7 @@ std::string with_armt(const std::string& config_json, const std::string& name, c
 ImportReport import_model(const std::string& source, const ImportOptions& options, const std::string& target) {
   const ModelLocation location = find_model(source);
   const ModelConfig backbone = read_model_config(location.config);
-  if (backbone.has_armt) throw UsageError(cat(source, ": is wrapped in a memory already"));
+  if (backbone.has_memory()) throw UsageError(cat(source, ": is wrapped in a memory already"));
   if (backbone.type == BackboneType::kGPT2 && options.armt.segment_size > backbone.max_positions) {
     throw UsageError(cat("--segment-size ", options.armt.segment_size, ": the model's position table has ",
                          backbone.max_positions, " rows"));

@@ -199,6 +199,15 @@ void read_gpt2(const Object& top, ModelConfig& config) {
   top.must_be("add_cross_attention", false);
 }
 
+SegmentAlignment read_alignment(const Object& object) {
+  object.must_be_one_of("segment_alignment", {"left", "right", "center"}, "left");
+  const std::string alignment = object.text("segment_alignment", "left");
+  for (const auto value : {SegmentAlignment::kRight, SegmentAlignment::kCenter}) {
+    if (alignment == name_of(value)) return value;
+  }
+  return SegmentAlignment::kLeft;
+}
+
 void read_armt(const Object& object, ArmtConfig& armt) {
   object.refuse_other_keys({"segment_size", "num_mem_tokens", "d_mem", "nu", "correction", "segment_alignment"});
   armt.segment_size = object.integer("segment_size", 1);
@@ -206,11 +215,14 @@ void read_armt(const Object& object, ArmtConfig& armt) {
   armt.d_mem = object.integer("d_mem", 1);
   armt.nu = object.integer("nu", 1, 3);
   armt.correction = object.boolean("correction", true);
-  object.must_be_one_of("segment_alignment", {"left", "right", "center"}, "left");
-  const std::string alignment = object.text("segment_alignment", "left");
-  for (const auto value : {SegmentAlignment::kLeft, SegmentAlignment::kRight, SegmentAlignment::kCenter}) {
-    if (alignment == name_of(value)) armt.segment_alignment = value;
-  }
+  armt.segment_alignment = read_alignment(object);
+}
+
+void read_rmt(const Object& object, RmtConfig& rmt) {
+  object.refuse_other_keys({"segment_size", "num_mem_tokens", "segment_alignment"});
+  rmt.segment_size = object.integer("segment_size", 1);
+  rmt.num_mem_tokens = object.integer("num_mem_tokens", 1);
+  rmt.segment_alignment = read_alignment(object);
 }
 
 // The name a key of ours has in these files.
@@ -264,6 +276,11 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
   }
   config.has_armt = top.has("armt");
   if (config.has_armt) read_armt(top.object("armt"), config.armt);
+  config.has_rmt = top.has("rmt");
+  if (config.has_rmt) read_rmt(top.object("rmt"), config.rmt);
+  if (config.has_armt && config.has_rmt) top.fail("rmt", "is there beside armt: a model has one memory");
+  config.window = top.integer("window", 0, 0);
+  if (config.has_memory() && config.window > 0) top.fail("window", "is for a plain backbone, without armt or rmt");
   check_model(config, [&](const std::string& key, const std::string& what) {
     top.fail(published_key(key, config.type), what);
   });
@@ -331,6 +348,12 @@ std::string format_model_config(const ModelConfig& c, DType dtype) {
                     {"correction", c.armt.correction},
                     {"segment_alignment", name_of(c.armt.segment_alignment)}};
   }
+  if (c.has_rmt) {
+    json["rmt"] = {{"segment_size", c.rmt.segment_size},
+                   {"num_mem_tokens", c.rmt.num_mem_tokens},
+                   {"segment_alignment", name_of(c.rmt.segment_alignment)}};
+  }
+  if (c.window > 0) json["window"] = c.window;
   return json.dump(2) + "\n";
 }
 

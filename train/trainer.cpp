@@ -34,7 +34,8 @@ Tokenizer load_tokenizer(const Config& config) {
                                          "; expected config.json, model.safetensors and tokenizer.json in it: "
                                          "'model.from=DIR data.tokenizer=DIR' names yours"));
   }
-  return Tokenizer::load(config.data.tokenizer);
+  return config.data.is_retrieval() ? retrieval_tokenizer(config.data.retrieval)
+                                    : Tokenizer::load(config.data.tokenizer);
 }
 
 ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {
@@ -42,10 +43,24 @@ ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {
   if (!config.model_from.empty()) {
     model = read_model_config(find_model(config.model_from).config);
     model.dropout = config.model.dropout;
-    if (config.model.has_armt) {
-      model.has_armt = true;
+    if (config.model.has_memory()) {
+      if ((model.has_armt && config.model.has_rmt) || (model.has_rmt && config.model.has_armt)) {
+        config.places.fail(model.has_armt ? "model.rmt" : "model.armt",
+                           cat("the model of ", config.model_from, " has the other memory already"));
+      }
+      model.has_armt = config.model.has_armt;
       model.armt = config.model.armt;
+      model.has_rmt = config.model.has_rmt;
+      model.rmt = config.model.rmt;
+      model.window = 0;
     }
+    if (config.model.window > 0) {
+      if (model.has_memory())
+        config.places.fail("model.window", cat("the model of ", config.model_from, " has a memory"));
+      model.window = config.model.window;
+    }
+    check_model(model,
+                [&](const std::string& key, const std::string& what) { config.places.fail("model." + key, what); });
   }
   if (model.vocab_size == 0) model.vocab_size = tokenizer.vocab_size();
   if (model.vocab_size < tokenizer.vocab_size()) {
@@ -108,6 +123,7 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
   }
   const Tokenizer tokenizer = load_tokenizer(config_);
   const ModelConfig model_config = resolve_model(config_, tokenizer);
+  fit_schedule(config_, model_config);
   model_ = std::make_unique<Model>(model_config, config_.run.dtype, Stream(device));
   model_->parameters().initialize(static_cast<std::uint64_t>(config_.seed.weights));
   if (!config_.model_from.empty() && !resume) {
@@ -136,6 +152,9 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
   } else {
     write_file(folder_.config_path(), config_yaml(config_));
     write_file(folder_.path() + "/config.json", format_model_config(model_config, wide(config_.run.dtype)));
+    if (config_.data.is_retrieval()) {
+      write_file(folder_.path() + "/tokenizer.json", retrieval_tokenizer_json(config_.data.retrieval));
+    }
     for (const std::string& file : tokenizer.files()) {
       write_file((fs::path(folder_.path()) / fs::path(file).filename()).string(), read_file(file));
     }
@@ -377,7 +396,9 @@ int Trainer::run() {
   const ModelConfig& model = model_->config();
   say(fmt::format(
       "{} of {} parameters, {} layers of width {}; {} schedule; {} threads, {:.0f} GFLOP/s in matrix products",
-      model.has_armt ? fmt::format("{} with memory", name_of(model.type)) : std::string(name_of(model.type)),
+      model.has_memory() ? fmt::format("{} with memory{}", name_of(model.type), model.has_rmt ? " (RMT)" : "")
+      : model.window > 0 ? fmt::format("{} with a window of {} tokens", name_of(model.type), model.window)
+                         : std::string(name_of(model.type)),
       human_count(static_cast<double>(model_->parameters().count())), model.num_layers, model.hidden_size,
       name_of(config_.train.wave_schedule), omp_get_max_threads(), peak_gflops_));
   if (resumed_) say(fmt::format("resumed at step {}", state_.step));

@@ -130,7 +130,7 @@ void WeightMap::check_all_used() const {
   for (const auto& [published, place] : places_) {
     if (used_.count(published) > 0 || is_tied_head(config_, published)) continue;
     throw Error(cat(place.file->path(), ": tensor ", place.name, " is not part of this ", name_of(config_.type),
-                    config_.has_armt ? " with memory" : "", "; check config.json"));
+                    config_.has_memory() ? " with memory" : "", "; check config.json"));
   }
 }
 

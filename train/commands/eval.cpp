@@ -24,7 +24,7 @@ namespace wt {
 namespace {
 
 struct Options {
-  std::string model, babi, books, tokenizer, output, dtype = "f32", device = "auto", schedule = "diagonal";
+  std::string model, babi, books, tokenizer, output, dtype = "f32", device = "auto", schedule = "auto";
   std::string prompts, layout = "plain", name, plot;
   std::vector<std::string> tasks, lengths, sets;
   std::int64_t samples = 0, batch_size = 0, max_new_tokens = 0, seed = 0;
@@ -59,7 +59,7 @@ Settings resolve(const Options& o, const ModelLocation& location) {
   if (!o.tasks.empty()) s.eval.tasks = o.tasks;
   if (s.eval.tasks.empty()) s.eval.tasks = s.data.tasks();
   if (!o.lengths.empty()) s.eval.lengths = o.lengths;
-  if (s.eval.lengths.empty()) s.eval.lengths = {"0k"};
+  if (s.eval.lengths.empty()) s.eval.lengths = {s.data.is_retrieval() ? "1x" : "0k"};
   if (o.samples > 0) s.eval.samples = o.samples;
   if (o.batch_size > 0) s.eval.batch_size = o.batch_size;
   if (o.max_new_tokens > 0) s.eval.max_new_tokens = o.max_new_tokens;
@@ -117,7 +117,7 @@ class Evaluation {
     }
     options_.batch_size = s_.eval.batch_size;
     options_.max_new_tokens = s_.eval.max_new_tokens;
-    options_.schedule = schedule_from_name(o.schedule);
+    options_.schedule = choose_schedule(o.schedule, model_->carries_rows());
   }
 
   std::vector<EvalRow> run() {
@@ -143,13 +143,28 @@ class Evaluation {
  private:
   static constexpr std::int64_t kPromptedNewTokens = 20;  // as BABILong's own script
 
+  void check_retrieval_request() const {
+    if (!s_.data.is_retrieval()) {
+      throw UsageError(cat(o_.model, ": not a run of ", kAssociativeRetrieval, ", whose options say what to ask"));
+    }
+    if (!o_.prompts.empty() || o_.layout == "official") {
+      throw UsageError(cat("--prompts and --layout official are for BABILong, not for ", kAssociativeRetrieval));
+    }
+  }
+
   // What can be wrong with the request is said before the model is loaded.
   void collect_jobs() {
     for (const std::string& path : o_.sets) jobs_.push_back(job_of_set(path, o_));
     if (o_.sets.empty()) {
       for (const std::string& task : s_.eval.tasks) {
-        babi_task_number(task);
+        const bool retrieval = task == kAssociativeRetrieval;
+        if (retrieval) check_retrieval_request();
+        if (!retrieval) babi_task_number(task);
         for (const std::string& length : s_.eval.lengths) {
+          if (retrieval) {
+            jobs_.push_back({task, length, "", {}});
+            continue;
+          }
           if (parse_eval_length(length).amount > 0 && !s_.data.has_books()) {
             throw UsageError(
                 cat("length ", length, " hides the facts in book text: name some with --books (0k needs none)"));
@@ -219,10 +234,16 @@ class Evaluation {
 
   EvalRow run_sampler(const Job& job, const StopSignals& signals, std::vector<EvalAnswer>& answers) const {
     const ModelConfig& m = model_->config();
+    if (job.task == kAssociativeRetrieval) {
+      const RetrievalSampler sampler =
+          make_test_retrieval(s_.data, static_cast<std::uint64_t>(s_.seed), m, job.length, s_.trained_segments);
+      Progress progress(stdout, cat("eval ", job.task, " ", job.length), s_.eval.samples);
+      return evaluate(*model_, sampler, s_.eval.samples, options_of(job, progress, signals, answers));
+    }
     const std::int64_t reserved = prompts_ ? static_cast<std::int64_t>(prompted(job, "", "").size()) : 0;
     const BabilongSampler sampler =
         make_test_sampler(s_.data, static_cast<std::uint64_t>(s_.seed), tokenizer_, books_, job.task, job.length,
-                          m.has_armt ? m.armt.segment_size : m.max_positions, s_.trained_segments, reserved);
+                          m.data_segment(), s_.trained_segments, reserved);
     Progress progress(stdout, cat("eval ", job.task, " ", job.length), s_.eval.samples);
     const EvalOptions options = options_of(job, progress, signals, answers);
     if (!prompts_) return evaluate(*model_, sampler, s_.eval.samples, options);
@@ -243,7 +264,7 @@ class Evaluation {
     settings.model = o_.model;
     settings.tokenizer = s_.data.tokenizer;
     settings.dtype = o_.dtype;
-    settings.schedule = o_.schedule;
+    settings.schedule = name_of(options_.schedule);
     settings.set = job.set;
     settings.seed = s_.seed;
     const std::string path = cat(o_.output, "/", file_of(job));
@@ -309,7 +330,7 @@ void add_eval(CLI::App& program) {
       ->capture_default_str();
   command->add_option("--name", o->name, "Configuration in the official files' names (default: the prompt's parts)");
   command->add_option("--plot", o->plot, "SVG to write: accuracy by length, a line for each task");
-  command->add_option("--schedule", o->schedule, "sequential, diagonal or streaming")->capture_default_str();
+  command->add_option("--schedule", o->schedule, "auto, sequential, diagonal or streaming")->capture_default_str();
   command->add_option("--dtype", o->dtype, "f32, f64, or bf16 (weights rounded to bf16)")->capture_default_str();
   command->add_option("--device", o->device, "auto, cpu or cuda")->capture_default_str();
   command->add_flag("--show", o->show, "Print every question with the model's answer");

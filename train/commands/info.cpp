@@ -52,8 +52,14 @@ void show_model(const ModelConfig& c) {
   fmt::print("  {}: {} layers, width {}, {} heads ({} key/value) of {}, feed-forward {}, vocabulary {}\n",
              name_of(c.type), c.num_layers, c.hidden_size, c.num_heads, c.kv_heads(), c.head_width(), c.mlp_width(),
              c.vocab_size == 0 ? "of the tokenizer" : std::to_string(c.vocab_size));
+  if (c.has_rmt) {
+    fmt::print("  recurrent memory: segments of {} tokens, {} memory tokens, aligned {}\n", c.rmt.segment_size,
+               c.rmt.num_mem_tokens, name_of(c.rmt.segment_alignment));
+    return;
+  }
   if (!c.has_armt) {
-    fmt::print("  no memory: a plain backbone\n");
+    const std::string window = c.window > 0 ? fmt::format(" over the last {} tokens", c.window) : "";
+    fmt::print("  no memory: a plain backbone{}\n", window);
     return;
   }
   fmt::print("  memory: segments of {} tokens, {} memory tokens, d_mem {}, nu {} ({} features), {}, aligned {}\n",
@@ -72,7 +78,13 @@ void show_config(const Config& c) {
     tasks += fmt::format("{}{}", tasks.empty() ? "" : ", ", task.name);
     if (task.weight != 1) tasks += fmt::format(" (weight {})", task.weight);
   }
-  fmt::print("  data: {}, stories {}, books {}, tokenizer {}\n", tasks, c.data.babi, c.data.books, c.data.tokenizer);
+  if (c.data.is_retrieval()) {
+    const RetrievalOptions& r = c.data.retrieval;
+    fmt::print("  data: {}{}, keys of {} symbols, values of {}, {} pairs in a segment\n", tasks,
+               r.rewrite ? " with rewriting" : "", r.key_length, r.value_length, r.pairs_per_segment);
+  } else {
+    fmt::print("  data: {}, stories {}, books {}, tokenizer {}\n", tasks, c.data.babi, c.data.books, c.data.tokenizer);
+  }
   fmt::print("  training: {} stages, {} steps at most, run folder {}\n", c.train.stages.size(), c.train.total_steps(),
              c.run.dir);
   for (const StageConfig& stage : c.train.stages) {

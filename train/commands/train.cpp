@@ -23,9 +23,10 @@ struct Options {
 };
 
 // What the run would be: sizes, memory, waves. Nothing is written.
-void dry_run(const Config& config) {
+void dry_run(Config config) {
   const Tokenizer tokenizer = load_tokenizer(config);
   const Model model(resolve_model(config, tokenizer), DType::kF32);
+  fit_schedule(config, model.config());
   const ModelConfig& m = model.config();
   const DType dtype = computing_dtype(device_for(config.run.device, config.run.dtype), config.run.dtype);
   std::printf("%s", config_yaml(config).c_str());
@@ -64,10 +65,10 @@ void evaluate_run(const Trainer& trainer) {
   EvalOptions options;
   options.batch_size = config.eval.batch_size;
   options.max_new_tokens = config.eval.max_new_tokens;
+  options.schedule = choose_schedule("auto", model->carries_rows());
   const StopSignals signals;
   for (const std::string& task : tasks) {
     for (const std::string& length : config.eval.lengths) {
-      const BabilongSampler sampler = trainer.curriculum().test_sampler(task, length);
       Progress progress(stdout, "eval " + task + " " + length, config.eval.samples);
       std::vector<EvalAnswer> answers;
       options.progress = [&](std::int64_t done, const EvalAnswer& answer) {
@@ -75,7 +76,10 @@ void evaluate_run(const Trainer& trainer) {
         progress.update(done);
         return !signals.requested();
       };
-      rows.push_back(evaluate(*model, sampler, config.eval.samples, options));
+      const Curriculum& data = trainer.curriculum();
+      rows.push_back(task == kAssociativeRetrieval
+                         ? evaluate(*model, data.test_retrieval(length), config.eval.samples, options)
+                         : evaluate(*model, data.test_sampler(task, length), config.eval.samples, options));
       rows.back().length = length;
       answers_text += answers_csv(rows.back(), answers);
       if (signals.requested()) throw ExitWith{128 + signals.received()};
