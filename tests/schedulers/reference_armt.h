@@ -1,6 +1,6 @@
-// ARMT in plain double loops, one sequence at a time, segment by segment, layer by layer: written from the equations
-// (arXiv 2407.04841, Llama and GPT-2 as published), sharing no code with the product. It reads its weights by their
-// published names and in place, so that it can be differenced against them.
+// ARMT, RMT (arXiv 2207.06881) and plain backbones in plain double loops, one sequence at a time, segment by segment,
+// layer by layer: written from the equations (arXiv 2407.04841, Llama and GPT-2 as published), sharing no code with the
+// product. It reads its weights by their published names and in place, so that it can be differenced against them.
 //
 // Values that carry no gradient (γ, and with k2 the state that enters a cut) are recorded at the base point and can be
 // frozen: then a difference quotient sees what backward sees.
@@ -56,7 +56,7 @@ class ReferenceArmt {
   bool gpt2() const { return config_.type == BackboneType::kGPT2; }
   const double* weight(const std::string& name) const { return weights_.at(name).data<double>(); }
   std::string base() const {
-    return std::string(config_.has_armt ? "memory_cell.model." : "") + (gpt2() ? "transformer." : "model.");
+    return std::string(config_.has_memory() ? "memory_cell.model." : "") + (gpt2() ? "transformer." : "model.");
   }
   std::string layer_name(int l) const { return base() + (gpt2() ? "h." : "layers.") + std::to_string(l) + "."; }
 
@@ -218,7 +218,14 @@ class ReferenceArmt {
   double sequence_loss(const std::vector<std::int32_t>& ids, const std::vector<std::uint8_t>& mask) {
     const auto d = static_cast<std::size_t>(config_.hidden_size);
     const auto n = static_cast<std::int64_t>(ids.size());
-    const std::int64_t m = config_.has_armt ? config_.armt.num_mem_tokens : 0;
+    const std::int64_t m = config_.num_mem_tokens();
+    const bool rmt = config_.has_rmt;
+    const auto first_row = static_cast<std::size_t>(rmt ? m : 0);
+    Rows carried;  // RMT: the rows that a segment starts and ends with, learned ones for the first
+    for (std::int64_t j = 0; j < m && rmt; ++j) {
+      const double* row = weight("memory_cell.memory") + static_cast<std::size_t>(j) * d;
+      carried.emplace_back(row, row + d);
+    }
     const auto p = static_cast<std::size_t>(config_.has_armt ? config_.armt.num_features() : 0);
     std::vector<Memory> memory(static_cast<std::size_t>(config_.num_layers),
                                Memory{std::vector<double>(p * d, 0), std::vector<double>(p, 0)});
@@ -226,21 +233,34 @@ class ReferenceArmt {
     double loss = 0;
     int number = 0;
     for (const Segment& segment :
-         cut_segments(n, config_.has_armt ? config_.armt.segment_size : std::max<std::int64_t>(n, 1),
-                      config_.armt.segment_alignment)) {
+         cut_segments(n, config_.has_memory() ? config_.segment_size() : std::max<std::int64_t>(n, 1),
+                      config_.segment_alignment())) {
+      const bool cut = k2_ > 0 && number > 0 && number % k2_ == 0;
       Rows x;
+      if (cut) {
+        for (std::vector<double>& row : carried) {
+          for (double& v : row) v = stopped(v);
+        }
+      }
+      const auto append_carried = [&] {
+        for (const std::vector<double>& row : carried) {
+          x.push_back(row);
+          if (gpt2()) add(x.back(), weight(base() + "wpe.weight") + (x.size() - 1) * d);
+        }
+      };
+      append_carried();
       for (std::int64_t t = 0; t < segment.length; ++t) {
         const double* row = tokens + static_cast<std::size_t>(ids[static_cast<std::size_t>(segment.begin + t)]) * d;
         x.emplace_back(row, row + d);
-        if (gpt2()) add(x.back(), weight(base() + "wpe.weight") + static_cast<std::size_t>(t) * d);
+        if (gpt2()) add(x.back(), weight(base() + "wpe.weight") + (x.size() - 1) * d);
       }
-      for (std::int64_t j = 0; j < m; ++j) {
+      append_carried();
+      for (std::int64_t j = 0; j < m && !rmt; ++j) {
         const double* row = weight("memory_cell.memory") + static_cast<std::size_t>(j) * d;
         x.emplace_back(row, row + d);
         if (gpt2())
           add(x.back(), weight(base() + "wpe.weight") + static_cast<std::size_t>(config_.max_positions + j) * d);
       }
-      const bool cut = k2_ > 0 && number > 0 && number % k2_ == 0;
       for (int l = 0; l < config_.num_layers; ++l) {
         Memory& state = memory[static_cast<std::size_t>(l)];
         if (cut) {
@@ -252,14 +272,19 @@ class ReferenceArmt {
         x = block(name + (config_.has_armt ? "layer." : ""), x);
         if (config_.has_armt) write(name, number == 0, {x.end() - m, x.end()}, state);
       }
+      for (std::size_t j = 0; j < carried.size(); ++j) {
+        carried[j] = norm(base() + (gpt2() ? "ln_f" : "norm"), x[x.size() - carried.size() + j]);
+      }
       for (std::int64_t t = 0; t < segment.length; ++t) {
         const auto at = static_cast<std::size_t>(segment.begin + t);
         if (at + 1 >= ids.size() || mask[at] == 0) continue;
-        const std::vector<double> hidden = norm(base() + (gpt2() ? "ln_f" : "norm"), x[static_cast<std::size_t>(t)]);
-        const std::vector<double> logits = apply(
-            config_.tie_word_embeddings ? base() + (gpt2() ? "wte.weight" : "embed_tokens.weight")
-                                        : std::string(config_.has_armt ? "memory_cell.model." : "") + "lm_head.weight",
-            hidden);
+        const std::vector<double> hidden =
+            norm(base() + (gpt2() ? "ln_f" : "norm"), x[first_row + static_cast<std::size_t>(t)]);
+        const std::vector<double> logits =
+            apply(config_.tie_word_embeddings
+                      ? base() + (gpt2() ? "wte.weight" : "embed_tokens.weight")
+                      : std::string(config_.has_memory() ? "memory_cell.model." : "") + "lm_head.weight",
+                  hidden);
         double sum = 0;
         for (const double v : logits) sum += std::exp(v);
         loss += std::log(sum) - logits[static_cast<std::size_t>(ids[at + 1])];
