@@ -192,7 +192,9 @@ TEST(RmtModel, PublishedNames) {
   for (const PublishedTensor& tensor : model.parameters().published()) {
     names.push_back(tensor.name);
     // The table of positions is the backbone's own: memory rows take places of it.
-    if (tensor.name.ends_with("wpe.weight")) EXPECT_EQ(tensor.value.shape(), (Shape{12, 8}));
+    if (tensor.name.ends_with("wpe.weight")) {
+      EXPECT_EQ(tensor.value.shape(), (Shape{12, 8}));
+    }
   }
   const auto has = [&](const char* name) { return std::find(names.begin(), names.end(), name) != names.end(); };
   EXPECT_TRUE(has("memory_cell.memory"));
