@@ -142,7 +142,7 @@ TEST(Executor, SegmentsLongerThanThePositionTable) {
   Executor executor(*model);
   State state = model->new_state(1);
   EXPECT_ERROR(run_language_model(executor, *model, random_batch({7}, 1, 11), Schedule::kDiagonal, {}, 1, state), Error,
-               "a segment has 7 tokens, the model's position table 6");
+               "a segment has 7 tokens, the model reads at most 6");
   EXPECT_NO_THROW(run_language_model(executor, *model, random_batch({6}, 1, 11), Schedule::kDiagonal, {}, 1, state));
 }
 

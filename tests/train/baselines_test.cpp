@@ -129,7 +129,7 @@ TEST(Baselines, AWindowReadsTheLastTokens) {
   options.max_new_tokens = 5;
   const auto whole = generate(model, {prompt}, options);
   // Sixteen tokens with the five new ones.
-  EXPECT_EQ(whole, generate(model, {{prompt.end() - 11, prompt.end()}}, options));
+  EXPECT_EQ(whole, generate(model, {std::vector<std::int32_t>(prompt.end() - 11, prompt.end())}, options));
   std::vector<std::int32_t> other = prompt;
   std::fill(other.begin(), other.end() - 11, 1);
   EXPECT_EQ(whole, generate(model, {other}, options));

@@ -171,7 +171,7 @@ TEST(Config, ContradictionsNameKeyAndPlace) {
   expect_refused("model.num_kv_heads=3", "command line: model.num_kv_heads: is 3, expected a divisor of num_heads 4");
   expect_refused("model.head_dim=5", "model.head_dim: is 5, expected an even number");
   expect_refused("model.armt.nu=16", "model.armt.nu: is 16, expected below 2 d_mem = 16");
-  expect_refused("model.armt=null", "c.yaml:18: train.stages.1.segments: a model without model.armt reads one segment");
+  expect_refused("model.armt=null", "c.yaml:18: train.stages.1.segments: a model without model.armt, model.rmt");
   expect_refused("model.rope_scaling={type: llama3, low_freq_factor: 4}",
                  "model.rope_scaling.low_freq_factor: is 4, expected below high_freq_factor 4");
   expect_refused("data.task=qa21", "data.task: is 'qa21', expected qa1 to qa20");
@@ -189,7 +189,8 @@ TEST(Config, ContradictionsNameKeyAndPlace) {
   expect_refused("train.stages.0.warmup=101", "train.stages.0.warmup: is 101, more than the stage's 100 steps");
   expect_refused("train.stages.0.stop_at=1.1", "train.stages.0.stop_at: is 1.1, but an exact match is at most 1");
   expect_refused("eval.tasks=[qa1, qa]", "eval.tasks.1: is 'qa', expected qa1 to qa20");
-  expect_refused("eval.lengths=[4k, 4y]", "eval.lengths.1: is '4y', expected tokens (0k, 4k, 1M, 5000) or a multiple");
+  expect_refused("eval.lengths=[4k, 4y]",
+                 "eval.lengths.1: is '4y', expected tokens (0k, 4k, 1M, 5000), pairs (50p) or a multiple");
   for (const char* key : {"run.dir", "data.babi", "data.books", "data.tokenizer"}) {
     expect_refused(std::string(key) + "=", std::string("command line: ") + key + ": is empty");
   }
@@ -198,7 +199,7 @@ TEST(Config, ContradictionsNameKeyAndPlace) {
   EXPECT_ERROR(small({"data.books=none", "train.stages.0.background_ratio=0.5"}), UsageError,
                "train.stages.0.background_ratio: is 0.5, but data.books is none");
   EXPECT_ERROR(small({"model.armt=null", "train.stages.1.segments=1", "train.k2=2"}), UsageError,
-               "train.k2: cuts the gradient through memory, but model.armt is not there");
+               "train.k2: cuts the gradient through memory, but neither model.armt nor model.rmt is there");
 }
 
 TEST(Config, Gpt2HasItsOwnContradictions) {
@@ -223,7 +224,8 @@ TEST(Config, EvalLengths) {
   EXPECT_EQ(parse_eval_length("16x").amount, 16);
   EXPECT_TRUE(parse_eval_length("16x").is_multiple);
   for (const char* text : {"", "k", "0x", "x", "4kx", "4kk", "-1k", "4 k", "9999999999k"}) {
-    EXPECT_ERROR(parse_eval_length(text), UsageError, "expected tokens (0k, 4k, 1M, 5000) or a multiple (4x)");
+    EXPECT_ERROR(parse_eval_length(text), UsageError,
+                 "expected tokens (0k, 4k, 1M, 5000), pairs (50p) or a multiple (4x)");
   }
 }
 
