@@ -10,7 +10,7 @@
 #include "kernels/dpfp.h"
 #include "kernels/dropout.h"
 #include "kernels/embedding.h"
-#include "kernels/linear.h"
+#include "kernels/linear_fused.h"
 #include "kernels/profile.h"
 #include "kernels/rotary.h"
 #include "kernels/rows.h"
@@ -59,6 +59,7 @@ WT_BACKENDS(embedding_backward)
 WT_BACKENDS(layer_norm_forward)
 WT_BACKENDS(layer_norm_backward)
 WT_BACKENDS(linear_forward)
+WT_BACKENDS(linear_fused)
 WT_BACKENDS(linear_backward_input)
 WT_BACKENDS(linear_backward_weight)
 WT_BACKENDS(linear_backward_bias)
@@ -159,6 +160,10 @@ void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, Weig
                     const Tensor& residual, const Tensor& y) {
   check_linear_forward(x, y, w, layout, bias, residual);
   WT_RUN(linear_forward, stream, x, w, layout, bias, residual, y);
+}
+void linear_fused(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const FusedLinear& parts,
+                  const Tensor& y) {
+  WT_RUN(linear_fused, stream, x, w, layout, parts, y);
 }
 void linear_backward_input(const Stream& stream, const Tensor& dy, const Tensor& w, WeightLayout layout,
                            const Tensor& dx, GradMode mode) {

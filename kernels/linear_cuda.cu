@@ -1,7 +1,7 @@
 #include "kernels/checks.h"
 #include "kernels/cuda_common.cuh"
 #include "kernels/gemm_cuda.h"
-#include "kernels/linear_few_rows_cuda.h"
+#include "kernels/linear_fused.h"
 
 namespace wt::kernels::cuda {
 namespace {
@@ -53,7 +53,7 @@ void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, Weig
                     const Tensor& residual, const Tensor& y) {
   const LinearExtents e = linear_extents(x, y);
   if (y.numel() == 0) return;
-  if (layout == WeightLayout::kOutIn && linear_few_rows(stream, x, w, bias, residual, y)) {
+  if (layout == WeightLayout::kOutIn && linear_few_rows(stream, x, w, {.bias = bias, .residual = residual}, y)) {
     return;
   }
   Tensor added = residual;  // what the product is added to

@@ -9,6 +9,7 @@
 #include "autograd/ops/attention.h"
 #include "autograd/ops/linear.h"
 #include "autograd/ops/norm.h"
+#include "kernels/linear_fused.h"
 #include "kernels/rotary.h"
 #include "layers/blocks.h"
 #include "layers/rotary_table.h"
@@ -66,19 +67,29 @@ class LlamaBlocks final : public Blocks {
   }
 
   Tensor forward_cached(Context& ctx, const Tensor& x, const KeyValueCache& cache) const override {
-    const Var input(x);
-    const Tensor qkv =
-        ops::linear(ctx, ops::rms_norm(ctx, input, *norm1_, config_.rms_norm_eps), *qkv_, {.bias = qkv_bias_}).value;
+    const std::int64_t b = x.dim(1), t = x.dim(2);
+    const Tensor rows = x.reshape({1, b * t, x.dim(3)});
+    const auto fused = [&](const Tensor& in, const Affine& a, std::int64_t width, kernels::FusedLinear parts) {
+      const Tensor out = Tensor::empty(ctx.stream, {1, b * t, width}, x.dtype());
+      if (a.bias != nullptr) parts.bias = a.bias->value_slice(ctx.lo, ctx.hi);
+      parts.eps = config_.rms_norm_eps;
+      kernels::linear_fused(ctx.stream, in, a.weight->value_slice(ctx.lo, ctx.hi), kernels::WeightLayout::kOutIn, parts,
+                            out);
+      return out;
+    };
+    const auto norm = [&](const Parameter& p) { return p.value_slice(ctx.lo, ctx.hi); };
+    const std::int64_t d = config_.hidden_size;
+    const Tensor qkv = fused(rows, {qkv_, qkv_bias_}, heads_.row_width(), {.norm = norm(*norm1_)})
+                           .reshape({1, b, t, heads_.row_width()});
     kernels::rotary(ctx.stream, qkv, heads_.query + heads_.key_value, table(ctx, cache.keys.dim(2), wide(x.dtype())),
                     cache.length, false);
-    const Tensor mixed = Tensor::empty(ctx.stream, {x.dim(1), x.dim(2), heads_.query * heads_.width}, x.dtype());
+    const Tensor mixed = Tensor::empty(ctx.stream, {b, t, heads_.query * heads_.width}, x.dtype());
     kernels::attention_cached(ctx.stream, qkv.select(0), heads_, cache.length, cache.keys.select(ctx.lo),
                               cache.values.select(ctx.lo), mixed);
-    const WaveCells none;
-    const Var h = project(ctx, none, 1, mixed.reshape({1, x.dim(1), x.dim(2), mixed.dim(2)}), {o_, o_bias_}, input, {});
-    const Var gate_up =
-        ops::linear(ctx, ops::rms_norm(ctx, h, *norm2_, config_.rms_norm_eps), *gate_up_, {.bias = gate_up_bias_});
-    return project(ctx, none, 2, ops::swiglu(ctx, gate_up), {down_, down_bias_}, h, {}).value;
+    const Tensor h = fused(mixed.reshape({1, b * t, mixed.dim(2)}), {o_, o_bias_}, d, {.residual = rows});
+    const Tensor middle =
+        fused(h, {gate_up_, gate_up_bias_}, config_.mlp_width(), {.norm = norm(*norm2_), .swiglu = true});
+    return fused(middle, {down_, down_bias_}, d, {.residual = h}).reshape(x.shape());
   }
 
  private:

@@ -1,7 +1,6 @@
-#include "kernels/linear.h"
-
 #include <gtest/gtest.h>
 
+#include "kernels/linear_fused.h"
 #include "tests/support/gpu.h"
 #include "tests/support/tolerances.h"
 
@@ -44,6 +43,39 @@ TEST_P(GpuLinear, ForwardWithBiasAndResidual) {
         kernels::linear_forward(gpu(), device(x), device(w), layout, device_bias, in_place, in_place);
         EXPECT_LT(relative_error(in_place, want), tolerance);
       }
+    }
+  }
+}
+
+// RMSNorm in front, bias, SwiGLU or residual behind: one kernel for few rows, several for more.
+TEST_P(GpuLinear, Fused) {
+  const Size s = GetParam();
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    // The CPU has no roundings between the parts; of the GPU's, only the normalised input is rounded for few rows.
+    const double tolerance = dtype == DType::kF32 ? kGpuF32 : 3 * kGpuBF16;
+    const auto prepare = [&](const Tensor& t) { return dtype == DType::kF32 ? t : rounded(t); };
+    const Tensor x = prepare(normal({s.g, s.r, s.i}, 1)), norm = normal({s.g, s.i}, 2),
+                 bias = normal({s.g, 2 * s.o}, 3);
+    const Tensor w = prepare(normal({s.g, 2 * s.o, s.i}, 4)), residual = prepare(normal({s.g, s.r, 2 * s.o}, 5));
+    for (int extra = 0; extra < 8; ++extra) {
+      const bool swiglu = (extra & 4) != 0;
+      const auto run = [&](const Stream& stream, const auto& put, const auto& put_wide, const Tensor& y) {
+        kernels::FusedLinear parts{.eps = 1e-5, .swiglu = swiglu};
+        if ((extra & 1) != 0) parts.norm = put_wide(norm);
+        if ((extra & 2) != 0) parts.bias = put_wide(bias);
+        if ((extra & 2) == 0 && !swiglu) parts.residual = put(residual);
+        kernels::linear_fused(stream, put(x), put(w), WeightLayout::kOutIn, parts, y);
+      };
+      const auto same = [](const Tensor& t) { return t; };
+      const Tensor want = Tensor::empty(Stream{}, {s.g, s.r, swiglu ? s.o : 2 * s.o}, DType::kF32);
+      run(Stream{}, same, same, want);
+      const auto device = [&](const Tensor& t) { return upload(t, dtype); };
+      const auto device_wide = [&](const Tensor& t) { return upload(t); };
+      const Tensor y = poisoned(want.shape(), dtype), again = poisoned(want.shape(), dtype);
+      run(gpu(), device, device_wide, y);
+      run(gpu(), device, device_wide, again);
+      EXPECT_LT(relative_error(y, want), tolerance) << name_of(dtype) << " extra " << extra;
+      EXPECT_TRUE(same_bytes(y, again));
     }
   }
 }
