@@ -85,6 +85,39 @@ Tensor Parameter::slice(const Tensor& tensor, int lo, int hi) const {
   return spec_.layers == 0 ? tensor : tensor.slice(lo, hi);
 }
 
+Tensor Parameter::as_rows(const Tensor& tensor) {
+  Shape shape{tensor.dim(0) * tensor.dim(1)};
+  for (int i = 2; i < tensor.shape().rank(); ++i) shape.append(tensor.dim(i));
+  return tensor.reshape(shape);
+}
+
+void Parameter::freeze(std::size_t published) {
+  const auto count = spec_.parts.size() * static_cast<std::size_t>(std::max<std::int64_t>(1, spec_.layers));
+  WT_CHECK(published < count, "parameter ", spec_.key, " has ", count, " published tensors, none with number ",
+           published);
+  frozen_.resize(count, 0);
+  frozen_[published] = 1;
+  if (std::find(frozen_.begin(), frozen_.end(), 0) == frozen_.end()) trainable = false;
+}
+
+bool Parameter::is_trainable(std::size_t published) const {
+  return trainable && (frozen_.empty() || frozen_[published] == 0);
+}
+
+std::vector<std::pair<std::int64_t, std::int64_t>> Parameter::trainable_rows() const {
+  std::vector<std::pair<std::int64_t, std::int64_t>> ranges;
+  const std::size_t parts = spec_.parts.size();
+  for (std::int64_t layer = 0; layer < value_.dim(0); ++layer) {
+    for (std::size_t p = 0; p < parts; ++p) {
+      if (!is_trainable(static_cast<std::size_t>(layer) * parts + p)) continue;
+      const std::int64_t first = layer * value_.dim(1), begin = first + spec_.parts[p].begin;
+      if (ranges.empty() || ranges.back().second != begin) ranges.emplace_back(begin, begin);
+      ranges.back().second = first + spec_.parts[p].end;
+    }
+  }
+  return ranges;
+}
+
 NamedTensors Parameter::published_views(const Tensor& tensor) const {
   WT_CHECK(tensor.shape() == value_.shape(), "parameter ", spec_.key, " is ", value_, ", the tensor ", tensor);
   NamedTensors views;
@@ -131,6 +164,16 @@ std::int64_t ParameterStore::count() const {
   return total;
 }
 
+std::int64_t ParameterStore::trainable_count() const {
+  std::int64_t total = 0;
+  for (const auto& parameter : parameters_) {
+    const std::int64_t width =
+        parameter->value().numel() / (parameter->value().dim(0) * parameter->value().dim(1));
+    for (const auto& [begin, end] : parameter->trainable_rows()) total += (end - begin) * width;
+  }
+  return total;
+}
+
 std::vector<PublishedTensor> ParameterStore::published() const {
   std::vector<PublishedTensor> all;
   for (const auto& parameter : parameters_) {
@@ -143,7 +186,7 @@ std::vector<PublishedTensor> ParameterStore::published() const {
     const auto& parts = parameter->spec().parts;
     for (std::size_t i = 0; i < values.size(); ++i) {
       all.push_back({values[i].first, parameter.get(), parts[i % parts.size()].init, values[i].second, lows[i].second,
-                     grads[i].second});
+                     grads[i].second, parameter->is_trainable(i)});
     }
   }
   return all;
@@ -187,7 +230,7 @@ void PublishedTensor::write(const Stream& stream, const Tensor& source) const {
 
 PublishedTensor PublishedTensor::slice(std::int64_t begin, std::int64_t end) const {
   const auto rows = [&](const Tensor& t) { return t.defined() ? t.slice(begin, end) : t; };
-  return {name, parameter, init, rows(value), rows(low), rows(grad)};
+  return {name, parameter, init, rows(value), rows(low), rows(grad), trainable};
 }
 
 void ParameterStore::initialize(std::uint64_t seed) {

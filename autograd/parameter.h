@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/safetensors.h"
@@ -69,6 +70,16 @@ class Parameter {
   // layer.
   NamedTensors published_views(const Tensor& tensor) const;
 
+  // The value, or a tensor of its shape, as one list of rows: (L · rows, …).
+  static Tensor as_rows(const Tensor& tensor);
+  // Freezes one published tensor, counted as published_views() lists them. Its part of the gradient is computed with
+  // the others' and left unused; a parameter of which every part is frozen is not trainable.
+  void freeze(std::size_t published);
+  bool is_trainable(std::size_t published) const;
+  // The rows (of as_rows()) that train, as the fewest ranges [begin, end).
+  std::vector<std::pair<std::int64_t, std::int64_t>> trainable_rows() const;
+
+  // Takes gradients at all.
   bool trainable = true;
 
  private:
@@ -78,6 +89,7 @@ class Parameter {
   Stream stream_;
   Tensor value_;         // (L, …) or (1, …)
   Tensor low_;           // same shape
+  std::vector<std::uint8_t> frozen_;  // by published tensor; empty: none is
   mutable Tensor grad_;  // same shape, in the value's wide dtype
 };
 
@@ -89,6 +101,7 @@ struct PublishedTensor {
   Tensor value;
   Tensor low;   // undefined where the value is whole
   Tensor grad;  // undefined without gradients
+  bool trainable = true;
 
   // The numbers that are saved: the value, or the f32 number that it is half of (then on the CPU).
   Tensor read(const Stream& stream) const;
@@ -121,9 +134,11 @@ class ParameterStore {
   Parameter& add(ParameterSpec spec);
 
   DType dtype() const { return dtype_; }
+  const Stream& stream() const { return stream_; }
   const std::vector<std::unique_ptr<Parameter>>& all() const { return parameters_; }
-  // Number of scalars.
+  // Number of scalars, and of those that train.
   std::int64_t count() const;
+  std::int64_t trainable_count() const;
   // Every published tensor, layer by layer in the order of registration.
   std::vector<PublishedTensor> published() const;
   // Their names, shapes and fresh values' kinds, in the same order.

@@ -76,6 +76,7 @@ WT_BACKENDS(gather_rows)
 WT_BACKENDS(scatter_add_rows)
 WT_BACKENDS(put_rows)
 WT_BACKENDS(add)
+WT_BACKENDS(scale)
 
 void swiglu_forward(const Stream& stream, const Tensor& gate_up, const Tensor& out) {
   WT_RUN(swiglu_forward, stream, gate_up, out);
@@ -235,6 +236,9 @@ void put_rows(const Stream& stream, const Tensor& values, const Tensor& index, c
 }
 void add(const Stream& stream, const Tensor& x, const Tensor& y) {
   WT_RUN(add, stream, x, y);
+}
+void scale(const Stream& stream, double factor, const Tensor& y) {
+  WT_RUN(scale, stream, factor, y);
 }
 
 #undef WT_RUN

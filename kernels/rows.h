@@ -22,4 +22,7 @@ void put_rows(const Stream& stream, const Tensor& values, const Tensor& index, c
 // y += x, elementwise, equal shapes.
 void add(const Stream& stream, const Tensor& x, const Tensor& y);
 
+// y *= factor, elementwise; in bf16 multiplied in f32 and rounded once.
+void scale(const Stream& stream, double factor, const Tensor& y);
+
 }  // namespace wt::kernels

@@ -91,4 +91,12 @@ void add(const Stream&, const Tensor& x, const Tensor& y) {
   });
 }
 
+void scale(const Stream&, double factor, const Tensor& y) {
+  dispatch_real(y.dtype(), [&]<class T>() {
+    parallel_ranges(y.numel(), kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
+      array(y.data<T>() + begin, end - begin) *= static_cast<T>(factor);
+    });
+  });
+}
+
 }  // namespace wt::kernels::cpu

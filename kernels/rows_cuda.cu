@@ -122,6 +122,27 @@ __global__ void __launch_bounds__(kLoneThreads) add_kernel(const T* x, std::int6
   }
 }
 
+template <class T, int N>
+__global__ void __launch_bounds__(kLoneThreads) scale_kernel(float factor, std::int64_t count, T* y) {
+  Packed<T, N> value[kInFlight];
+#pragma unroll
+  for (int u = 0; u < kInFlight; ++u) {
+    const std::int64_t i = access_number(u);
+    if (i >= count) break;
+    value[u] = load_packed<N>(y + i * N);
+  }
+#pragma unroll
+  for (int u = 0; u < kInFlight; ++u) {
+    const std::int64_t i = access_number(u);
+    if (i >= count) break;
+    float a[N];
+    value[u].unpack(a);
+#pragma unroll
+    for (int e = 0; e < N; ++e) a[e] *= factor;
+    store_packed<N>(y + i * N, Packed<T, N>::pack(a));
+  }
+}
+
 template <class Row>
 void gather(const char* op, const Stream& stream, const Tensor& x, const Row& row, std::int64_t d, const Tensor& out) {
   if (out.numel() == 0) return;
@@ -214,6 +235,19 @@ void add(const Stream& stream, const Tensor& x, const Tensor& y) {
     });
   });
   check_launch("add");
+}
+
+void scale(const Stream& stream, double factor, const Tensor& y) {
+  if (y.numel() == 0) return;
+  dispatch_float("scale", y.dtype(), [&]<class T>() {
+    T* const values = data<T>(y);
+    dispatch_access<T>(y.numel() % kVec<T> == 0 && aligned(values, values), [&]<int N>() {
+      const std::int64_t count = y.numel() / N;
+      scale_kernel<T, N>
+          <<<blocks_for(count), kLoneThreads, 0, native(stream)>>>(static_cast<float>(factor), count, values);
+    });
+  });
+  check_launch("scale");
 }
 
 }  // namespace wt::kernels::cuda

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace wt {
 
@@ -55,6 +56,17 @@ struct RmtConfig {
   bool operator==(const RmtConfig&) const = default;
 };
 
+// Low-rank adapters on the blocks' matrices: W + alpha / rank · B A in place of W.
+struct LoraConfig {
+  std::int64_t rank = 8;
+  double alpha = 16;
+  double dropout = 0;                // rate on the adapters' input
+  std::vector<std::string> targets;  // modules: "q_proj", or with more of the path, "self_attn.q_proj"
+
+  double scale() const { return alpha / static_cast<double>(rank); }
+  bool operator==(const LoraConfig&) const = default;
+};
+
 struct ModelConfig {
   BackboneType type = BackboneType::kLlama;
   std::int64_t vocab_size = 0;         // V; 0 until the tokenizer is known
@@ -86,6 +98,9 @@ struct ModelConfig {
   RmtConfig rmt;
   // A plain backbone's most tokens: of longer texts it is given the last ones. 0: no limit.
   std::int64_t window = 0;
+
+  bool has_lora = false;  // the blocks have adapters, and only those and the memory train (train/freeze.h)
+  LoraConfig lora;
 
   std::int64_t kv_heads() const { return num_kv_heads > 0 ? num_kv_heads : num_heads; }
   std::int64_t head_width() const { return head_dim > 0 ? head_dim : hidden_size / num_heads; }

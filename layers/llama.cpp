@@ -11,6 +11,7 @@
 #include "autograd/ops/norm.h"
 #include "kernels/linear_fused.h"
 #include "kernels/rotary.h"
+#include "layers/adapter.h"
 #include "layers/blocks.h"
 #include "layers/rotary_table.h"
 
@@ -31,81 +32,99 @@ class LlamaBlocks final : public Blocks {
       return store.add({std::string("layers.") + key, config.num_layers, shape, std::move(parts), decay});
     };
     norm1_ = &add("input_layernorm", {d}, {{"input_layernorm.weight", 0, d, Init::ones()}}, false);
-    qkv_ = &add("self_attn.qkv", {q + 2 * kv, d},
+    qkv_.weight = &add("self_attn.qkv", {q + 2 * kv, d},
                 {{"self_attn.q_proj.weight", 0, q, init},
                  {"self_attn.k_proj.weight", q, q + kv, init},
                  {"self_attn.v_proj.weight", q + kv, q + 2 * kv, init}},
                 true);
-    o_ = &add("self_attn.o", {d, q}, {{"self_attn.o_proj.weight", 0, d, init}}, true);
+    o_.weight = &add("self_attn.o", {d, q}, {{"self_attn.o_proj.weight", 0, d, init}}, true);
     norm2_ = &add("post_attention_layernorm", {d}, {{"post_attention_layernorm.weight", 0, d, Init::ones()}}, false);
-    gate_up_ = &add("mlp.gate_up", {2 * f, d},
+    gate_up_.weight = &add("mlp.gate_up", {2 * f, d},
                     {{"mlp.gate_proj.weight", 0, f, init}, {"mlp.up_proj.weight", f, 2 * f, init}}, true);
-    down_ = &add("mlp.down", {d, f}, {{"mlp.down_proj.weight", 0, d, init}}, true);
+    down_.weight = &add("mlp.down", {d, f}, {{"mlp.down_proj.weight", 0, d, init}}, true);
     const Init zeros = Init::zeros();
     if (config.attention_bias) {
-      qkv_bias_ = &add("self_attn.qkv.bias", {q + 2 * kv},
+      qkv_.bias = &add("self_attn.qkv.bias", {q + 2 * kv},
                        {{"self_attn.q_proj.bias", 0, q, zeros},
                         {"self_attn.k_proj.bias", q, q + kv, zeros},
                         {"self_attn.v_proj.bias", q + kv, q + 2 * kv, zeros}},
                        false);
-      o_bias_ = &add("self_attn.o.bias", {d}, {{"self_attn.o_proj.bias", 0, d, zeros}}, false);
+      o_.bias = &add("self_attn.o.bias", {d}, {{"self_attn.o_proj.bias", 0, d, zeros}}, false);
     }
     if (config.mlp_bias) {
-      gate_up_bias_ = &add("mlp.gate_up.bias", {2 * f},
+      gate_up_.bias = &add("mlp.gate_up.bias", {2 * f},
                            {{"mlp.gate_proj.bias", 0, f, zeros}, {"mlp.up_proj.bias", f, 2 * f, zeros}}, false);
-      down_bias_ = &add("mlp.down.bias", {d}, {{"mlp.down_proj.bias", 0, d, zeros}}, false);
+      down_.bias = &add("mlp.down.bias", {d}, {{"mlp.down_proj.bias", 0, d, zeros}}, false);
+    }
+    // Sites 1 and 2 are project()'s.
+    int site = 3;
+    for (Affine* affine : {&qkv_, &o_, &gate_up_, &down_}) {
+      affine->adapter = Adapter::make(config, *affine->weight, kernels::WeightLayout::kOutIn, site++, store);
     }
   }
 
   Var forward(Context& ctx, const WaveCells& cells, const Var& x, const Tensor& out) const override {
-    const Var qkv = ops::linear(ctx, ops::rms_norm(ctx, x, *norm1_, config_.rms_norm_eps), *qkv_, {.bias = qkv_bias_});
+    const Var qkv = affine(ctx, cells, ops::rms_norm(ctx, x, *norm1_, config_.rms_norm_eps), qkv_);
     const Var turned = ops::rotary(ctx, qkv, heads_, table(ctx, x.value.dim(2), wide(x.value.dtype())));
-    const Var h = project(ctx, cells, 1, ops::attention(ctx, turned, heads_), {o_, o_bias_}, x, {});
-    const Var gate_up =
-        ops::linear(ctx, ops::rms_norm(ctx, h, *norm2_, config_.rms_norm_eps), *gate_up_, {.bias = gate_up_bias_});
-    return project(ctx, cells, 2, ops::swiglu(ctx, gate_up), {down_, down_bias_}, h, out);
+    const Var h = project(ctx, cells, 1, ops::attention(ctx, turned, heads_), o_, x, {});
+    const Var gate_up = affine(ctx, cells, ops::rms_norm(ctx, h, *norm2_, config_.rms_norm_eps), gate_up_);
+    return project(ctx, cells, 2, ops::swiglu(ctx, gate_up), down_, h, out);
   }
 
   Tensor forward_cached(Context& ctx, const Tensor& x, const KeyValueCache& cache) const override {
     const std::int64_t b = x.dim(1), t = x.dim(2);
     const Tensor rows = x.reshape({1, b * t, x.dim(3)});
-    const auto fused = [&](const Tensor& in, const Affine& a, std::int64_t width, kernels::FusedLinear parts) {
-      const Tensor out = Tensor::empty(ctx.stream, {1, b * t, width}, x.dtype());
-      if (a.bias != nullptr) parts.bias = a.bias->value_slice(ctx.lo, ctx.hi);
-      parts.eps = config_.rms_norm_eps;
-      kernels::linear_fused(ctx.stream, in, a.weight->value_slice(ctx.lo, ctx.hi), kernels::WeightLayout::kOutIn, parts,
-                            out);
-      return out;
-    };
-    const auto norm = [&](const Parameter& p) { return p.value_slice(ctx.lo, ctx.hi); };
-    const std::int64_t d = config_.hidden_size;
-    const Tensor qkv = fused(rows, {qkv_, qkv_bias_}, heads_.row_width(), {.norm = norm(*norm1_)})
-                           .reshape({1, b, t, heads_.row_width()});
+    const Tensor qkv = step(ctx, rows, norm1_, qkv_, Step::kPlain).reshape({1, b, t, heads_.row_width()});
     kernels::rotary(ctx.stream, qkv, heads_.query + heads_.key_value, table(ctx, cache.keys.dim(2), wide(x.dtype())),
                     cache.length, false);
-    const Tensor mixed = Tensor::empty(ctx.stream, {b, t, heads_.query * heads_.width}, x.dtype());
+    const Tensor mixed = Tensor::empty(ctx.stream, {1, b * t, heads_.query * heads_.width}, x.dtype());
     kernels::attention_cached(ctx.stream, qkv.select(0), heads_, cache.length, cache.keys.select(ctx.lo),
-                              cache.values.select(ctx.lo), mixed);
-    const Tensor h = fused(mixed.reshape({1, b * t, mixed.dim(2)}), {o_, o_bias_}, d, {.residual = rows});
-    const Tensor middle =
-        fused(h, {gate_up_, gate_up_bias_}, config_.mlp_width(), {.norm = norm(*norm2_), .swiglu = true});
-    return fused(middle, {down_, down_bias_}, d, {.residual = h}).reshape(x.shape());
+                              cache.values.select(ctx.lo), mixed.reshape({b, t, mixed.dim(2)}));
+    const Tensor h = step(ctx, mixed, nullptr, o_, Step::kPlain, rows);
+    const Tensor middle = step(ctx, h, norm2_, gate_up_, Step::kSwiglu);
+    return step(ctx, middle, nullptr, down_, Step::kPlain, h).reshape(x.shape());
   }
 
  private:
   struct Affine {
-    const Parameter *weight, *bias;  // the bias may be null
+    const Parameter* weight = nullptr;
+    const Parameter* bias = nullptr;   // may be null
+    std::unique_ptr<Adapter> adapter;  // may be null
   };
+
+  // w · x [+ bias] [+ residual] [+ the adapter's share]
+  static Var affine(Context& ctx, const WaveCells& cells, const Var& x, const Affine& a, const Var* residual = nullptr,
+                    const Tensor& out = {}) {
+    const Var y = ops::linear(ctx, x, *a.weight, {.bias = a.bias, .residual = residual, .out = out});
+    return a.adapter ? a.adapter->apply(ctx, cells, x, y) : y;
+  }
+
+  // A product of a decoding step with what stands around it: [residual +] swiglu?( w · norm?(x) [+ bias] ), x (1, R, I).
+  enum class Step : std::uint8_t { kPlain, kSwiglu };
+  Tensor step(Context& ctx, const Tensor& x, const Parameter* norm, const Affine& a, Step kind,
+              const Tensor& residual = {}) const {
+    const bool swiglu = kind == Step::kSwiglu;
+    if (a.adapter != nullptr) {
+      const Var in = norm != nullptr ? ops::rms_norm(ctx, x, *norm, config_.rms_norm_eps) : Var(x), rest(residual);
+      const Var y = affine(ctx, {}, in, a, residual.defined() ? &rest : nullptr);
+      return swiglu ? ops::swiglu(ctx, y).value : y.value;
+    }
+    const Tensor weight = a.weight->value_slice(ctx.lo, ctx.hi);
+    kernels::FusedLinear parts{.eps = config_.rms_norm_eps, .swiglu = swiglu, .residual = residual};
+    if (norm != nullptr) parts.norm = norm->value_slice(ctx.lo, ctx.hi);
+    if (a.bias != nullptr) parts.bias = a.bias->value_slice(ctx.lo, ctx.hi);
+    const Tensor y = Tensor::empty(ctx.stream, {1, x.dim(1), weight.dim(1) / (swiglu ? 2 : 1)}, x.dtype());
+    kernels::linear_fused(ctx.stream, x, weight, kernels::WeightLayout::kOutIn, parts, y);
+    return y;
+  }
 
   // residual + dropout(w · x [+ bias]). Without dropout the residual rides on the matrix product.
   Var project(Context& ctx, const WaveCells& cells, int site, const Var& x, const Affine& a, const Var& residual,
               const Tensor& out) const {
-    if (config_.dropout == 0 || !ctx.training) {
-      return ops::linear(ctx, x, *a.weight, {.bias = a.bias, .residual = &residual, .out = out});
-    }
+    if (config_.dropout == 0 || !ctx.training) return affine(ctx, cells, x, a, &residual, out);
     kernels::DropoutKey key = cells.dropout;
     key.site = site;
-    const Var projected = ops::linear(ctx, x, *a.weight, {.bias = a.bias});
+    const Var projected = affine(ctx, cells, x, a);
     return ops::add(ctx, ops::dropout(ctx, projected, cells.number, config_.dropout, key), residual, out);
   }
 
@@ -129,8 +148,8 @@ class LlamaBlocks final : public Blocks {
   ModelConfig config_;
   kernels::AttentionHeads heads_;
   std::vector<double> frequencies_;
-  Parameter *norm1_, *qkv_, *o_, *norm2_, *gate_up_, *down_;
-  Parameter *qkv_bias_ = nullptr, *o_bias_ = nullptr, *gate_up_bias_ = nullptr, *down_bias_ = nullptr;
+  Parameter *norm1_, *norm2_;
+  Affine qkv_, o_, gate_up_, down_;
   mutable std::mutex mutex_;
   mutable Tensor table_;
   mutable std::vector<Tensor> outgrown_;

@@ -7,6 +7,7 @@
 #include "autograd/ops/linear.h"
 #include "autograd/ops/norm.h"
 #include "autograd/ops/rows.h"
+#include "layers/adapter.h"
 
 namespace wt {
 namespace {
@@ -73,6 +74,11 @@ Model::Model(const ModelConfig& config, DType dtype, const Stream& stream, Weigh
   if (config.has_armt) memory_ = std::make_unique<AssociativeMemory>(config, layer, store_);
   const std::string block = layer + (config.has_armt ? "layer." : "");
   blocks_ = gpt2 ? make_gpt2_blocks(config, block, store_) : make_llama_blocks(config, block, store_);
+  if (config.has_lora) {
+    const auto unmatched = find_unmatched_target(config.lora, store_);
+    WT_CHECK(!unmatched, "lora: target ", unmatched->second);
+    WT_CHECK(!config.lora.targets.empty(), "lora: no targets");
+  }
   norm_ = add("norm", base + (gpt2 ? "ln_f.weight" : "norm.weight"), {d}, Init::ones(), false);
   if (gpt2) norm_bias_ = add("norm.bias", base + "ln_f.bias", {d}, Init::zeros(), false);
   if (!config.tie_word_embeddings) head_ = add("lm_head", outer + "lm_head.weight", {v, d}, init, true);

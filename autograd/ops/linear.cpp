@@ -1,15 +1,10 @@
 #include "autograd/ops/linear.h"
 
+#include "autograd/ops/flat.h"
 #include "kernels/cast.h"
 
 namespace wt::ops {
 namespace {
-
-// (G, rows, width) of a tensor over G layers whose last extent is the width.
-Tensor flat(const Tensor& t, std::int64_t g) {
-  const std::int64_t width = t.shape()[-1];
-  return t.reshape({g, g * width == 0 ? 0 : t.numel() / (g * width), width});
-}
 
 struct Saved {
   Tensor x;

@@ -104,6 +104,16 @@ TEST_P(GpuRows, RowsOutOfRangeDoNotExist) {
   EXPECT_TRUE(same_bytes(x, Tensor::zeros(kCpu, {5, 16}, dtype)));
 }
 
+TEST_P(GpuRows, Scale) {
+  const DType dtype = GetParam();
+  for (const Size& s : kSizes) {
+    const Tensor y = input({s.g, s.t, s.d}, 2), got = upload(y, dtype);
+    scale(kCpu, 0.7, y);
+    scale(gpu(), 0.7, got);
+    EXPECT_TRUE(equal(got, y)) << s.d;
+  }
+}
+
 TEST_P(GpuRows, Add) {
   const DType dtype = GetParam();
   for (const Size& s : kSizes) {
