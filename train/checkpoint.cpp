@@ -22,6 +22,8 @@ constexpr const char* kWeights = "weights.safetensors";
 constexpr const char* kOptimizer = "optimizer.safetensors";
 constexpr const char* kState = "state.json";
 constexpr const char* kManifest = "manifest.json";
+constexpr const char* kBase = "base.safetensors";
+constexpr const char* kBaseManifest = "base.json";
 constexpr const char* kTemporary = ".tmp_";  // beginning of the names of folders that are being written or removed
 
 std::string name_of_step(std::int64_t step) {
@@ -136,6 +138,30 @@ void CheckpointStore::save(std::int64_t step, const NamedTensors& weights, const
   write_file(path(kManifest), manifest.dump(2) + "\n");
   put_in_place(temporary.path, folder_of(step));
   sync_folder(folder_);
+}
+
+void CheckpointStore::save_base(const NamedTensors& weights) {
+  const std::string path = folder_ + "/" + kBase;
+  write_safetensors(path, weights);
+  const auto [bytes, checksum] = measure(path);
+  const nlohmann::ordered_json json = {{"bytes", bytes}, {"crc32c", checksum}};
+  write_file(folder_ + "/" + kBaseManifest, json.dump(2) + "\n");
+  sync_folder(folder_);
+}
+
+std::string CheckpointStore::base() const {
+  const std::string path = folder_ + "/" + kBase, manifest = folder_ + "/" + kBaseManifest;
+  if (!fs::exists(path) && !fs::exists(manifest)) return "";
+  try {
+    const auto json = nlohmann::json::parse(read_file(manifest));
+    const auto [bytes, checksum] = measure(path);
+    if (bytes != json.at("bytes").get<std::uint64_t>() || checksum != json.at("crc32c").get<std::uint32_t>()) {
+      throw Error(cat(path, ": its length or checksum does not match; all checkpoints need it"));
+    }
+  } catch (const nlohmann::json::exception&) {
+    throw Error(cat(manifest, ": is damaged"));
+  }
+  return path;
 }
 
 void CheckpointStore::mark_best(std::int64_t step) {

@@ -1,6 +1,7 @@
 // The checkpoints of a run: folders checkpoints/step_00001234/ with
 //   weights.safetensors  optimizer.safetensors  state.json  manifest.json (size and CRC-32C of the others)
-// and the file checkpoints/best with the name of the best one.
+// the file checkpoints/best with the name of the best one and, where a run trains part of its weights only, the others
+// in checkpoints/base.safetensors: written once, when the run begins.
 //
 // A checkpoint is written to a temporary folder, every file flushed to disk, the manifest last, and the folder then
 // renamed; so whatever moment the program is killed at, or the disk full, every folder under its final name is whole.
@@ -38,6 +39,11 @@ class CheckpointStore {
   // step is replaced. The tensors must not change meanwhile.
   void save(std::int64_t step, const NamedTensors& weights, const NamedTensors& optimizer,
             const std::string& state_json);
+  // Weights that no step changes, once for all checkpoints (base.safetensors, with its checksum in base.json).
+  void save_base(const NamedTensors& weights);
+  // Their file, verified; "" where there is none. Throws Error where it is damaged.
+  std::string base() const;
+
   // Names the best checkpoint; it must be there.
   void mark_best(std::int64_t step);
   // Removes all but the newest `count` and the best.

@@ -62,6 +62,13 @@ void describe(Fields& f, RmtConfig& c) {
       "Which segment is short: the last, the first, or all about equal");
 }
 
+void describe(Fields& f, LoraConfig& c) {
+  f.integer("rank", c.rank, positive(), "Rows of A, columns of B");
+  f.real("alpha", c.alpha, above(0), "The adapters' product is scaled by alpha / rank");
+  f.real("dropout", c.dropout, from_to_below(0, 1), "Rate on the adapters' input");
+  f.texts("targets", c.targets, "Modules to adapt, [q_proj, v_proj] or, for gpt2, c_attn; must be given");
+}
+
 void describe(Fields& f, RopeScaling& c) {
   f.choice<std::string>("type", c.type,
                         {{"default", "default"}, {"linear", "linear"}, {"dynamic", "dynamic"}, {"llama3", "llama3"}},
@@ -231,6 +238,7 @@ void describe_train(Fields& f, Config& config) {
             "Validations without a new best that end a stage, 0 for no such limit");
   f.integer("checkpoint_every", c.checkpoint_every, count(), "Steps between checkpoints, 0 for stage ends only");
   f.integer("keep_checkpoints", c.keep_checkpoints, positive(), "Newest checkpoints kept, the best one beside them");
+  f.texts("freeze", c.freeze, "Tensors to leave as they are, by published name; * stands for any text");
   f.groups<StageConfig>(
       "stages", c.stages, inherited_stage(config), "The curriculum",
       [retrieval = config.data.is_retrieval()](Fields& g, StageConfig& stage) { describe(g, stage, retrieval); });
@@ -287,6 +295,9 @@ void check_facts(const Places& places, const std::string& group, std::int64_t mi
 // What single keys cannot know: whether they fit together.
 void check(const Config& c) {
   const Places& places = c.places;
+  if (c.model.has_lora && c.model.lora.targets.empty()) {
+    places.fail("model.lora.targets", "is missing or empty, expected modules, such as [q_proj, v_proj]");
+  }
   if (c.model_from.empty()) {
     check_model(c.model, [&](const std::string& key, const std::string& what) { places.fail("model." + key, what); });
   }
@@ -482,6 +493,8 @@ void describe(Fields& f, ModelConfig& c, std::string& from) {
                    [&](Fields& g) { describe(g, c.rmt); });
   f.integer("window", c.window, count(),
             "Plain backbone: of longer texts only the last so many tokens are read, 0: all");
+  f.optional_group("lora", c.has_lora, "Low-rank adapters; with them only they and the memory train",
+                   [&](Fields& g) { describe(g, c.lora); });
 }
 
 void describe(Fields& f, Config& c) {

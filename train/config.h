@@ -114,6 +114,7 @@ struct TrainConfig {
   std::int64_t early_stopping_patience = 0;
   std::int64_t checkpoint_every = 100;
   std::int64_t keep_checkpoints = 2;
+  std::vector<std::string> freeze;  // patterns of published names (train/freeze.h)
   std::vector<StageConfig> stages;
 
   std::int64_t total_steps() const;
@@ -139,7 +140,8 @@ EvalLength parse_eval_length(const std::string& text);
 struct Config {
   SeedConfig seed;
   RunSettings run;
-  // A model folder or run folder to start from; `model` then holds dropout and, if has_memory(), the memory to add.
+  // A model folder or run folder to start from; `model` then holds dropout, adapters and, if has_memory(), the memory to
+  // add.
   std::string model_from;
   ModelConfig model;
   DataConfig data;

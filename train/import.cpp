@@ -66,6 +66,7 @@ std::string with_armt(const std::string& config_json, const std::string& name, c
 
 ImportReport import_model(const std::string& source, const ImportOptions& options, const std::string& target) {
   const ModelLocation location = find_model(source);
+  if (!location.base.empty()) throw UsageError(cat(source, ": a run with frozen weights; export it first"));
   const ModelConfig backbone = read_model_config(location.config);
   if (backbone.has_memory()) throw UsageError(cat(source, ": is wrapped in a memory already"));
   if (backbone.type == BackboneType::kGPT2 && options.armt.segment_size > backbone.max_positions) {

@@ -55,41 +55,53 @@ Adapters::Adapters(const ModelConfig& config, const std::vector<SafetensorsFile>
   }
 }
 
-StoredTensor Adapters::merged(const StoredTensor& weight, const std::string& published, const SafetensorsFile& file,
-                              const std::string& stored, const LoraScale& scale) {
+Tensor Adapters::merged(const Tensor& weight, const std::string& published, double factor) {
   const auto found = pairs_.find(published);
   if (found == pairs_.end()) return weight;
   Pair& pair = found->second;
   pair.used = true;
-  const Tensor a = pair.a.file->tensor(pair.a.name).to(Stream{}, DType::kF32);
-  const Tensor b = pair.b.file->tensor(pair.b.name).to(Stream{}, DType::kF32);
-  WT_CHECK(weight.shape.rank() == 2 && a.shape().rank() == 2 && b.shape().rank() == 2, pair.a.file->path(), ": ",
-           pair.a.name, " is ", a.shape(), ", its weight ", weight.shape, ", expected matrices");
-  const std::int64_t out = weight.shape[in_out_ ? 1 : 0], in = weight.shape[in_out_ ? 0 : 1], rank = a.dim(0);
+  const DType dtype = weight.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+  const Tensor a = pair.a.file->tensor(pair.a.name).to(Stream{}, dtype);
+  const Tensor b = pair.b.file->tensor(pair.b.name).to(Stream{}, dtype);
+  WT_CHECK(weight.shape().rank() == 2 && a.shape().rank() == 2 && b.shape().rank() == 2, pair.a.file->path(), ": ",
+           pair.a.name, " is ", a.shape(), ", its weight ", weight.shape(), ", expected matrices");
+  const std::int64_t out = weight.dim(in_out_ ? 1 : 0), in = weight.dim(in_out_ ? 0 : 1), rank = a.dim(0);
   WT_CHECK(rank > 0 && a.shape() == (Shape{rank, in}) && b.shape() == (Shape{out, rank}), pair.a.file->path(), ": ",
-           pair.a.name, " is ", a.shape(), " and its lora_B ", b.shape(), ", the weight ", weight.shape);
+           pair.a.name, " is ", a.shape(), " and its lora_B ", b.shape(), ", the weight ", weight.shape());
+  const Tensor sum = Tensor::empty(Stream{}, weight.shape(), dtype);
+  sum.copy_from(Stream{}, weight.to(Stream{}, dtype));
+  dispatch_real(dtype, [&]<class T>() {
+    T* w = sum.data<T>();
+    std::vector<T> row(static_cast<std::size_t>(in));
+    for (std::int64_t o = 0; o < out; ++o) {
+      std::fill(row.begin(), row.end(), T(0));
+      for (std::int64_t r = 0; r < rank; ++r) {
+        const T left = b.data<T>()[o * rank + r];
+        const T* right = a.data<T>() + r * in;
+        for (std::int64_t i = 0; i < in; ++i) row[static_cast<std::size_t>(i)] += left * right[i];
+      }
+      for (std::int64_t i = 0; i < in; ++i) {
+        w[in_out_ ? i * out + o : o * in + i] += static_cast<T>(factor) * row[static_cast<std::size_t>(i)];
+      }
+    }
+  });
+  return sum;
+}
+
+StoredTensor Adapters::merged(const StoredTensor& weight, const std::string& published, const SafetensorsFile& file,
+                              const std::string& stored, const LoraScale& scale) {
+  const auto found = pairs_.find(published);
+  if (found == pairs_.end()) return weight;
+  const Half& a = found->second.a;
+  const Shape& shape = a.file->shape(a.name);
+  WT_CHECK(shape.rank() == 2 && shape[0] > 0, a.file->path(), ": ", a.name, " is ", shape, ", expected (r, in)");
   if (!scale.alpha) {
-    throw UsageError(cat(file.path(), ": holds LoRA adapters of rank ", rank,
+    throw UsageError(cat(file.path(), ": holds LoRA adapters of rank ", shape[0],
                          "; give their scale with --lora-alpha (lora_alpha of the training)"));
   }
-  const double divisor = scale.rank_stabilized ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank);
-  const auto factor = static_cast<float>(*scale.alpha / divisor);
-  const Tensor sum = Tensor::empty(Stream{}, weight.shape, DType::kF32);
-  sum.copy_from(Stream{}, file.tensor(stored).to(Stream{}, DType::kF32));
-  float* w = sum.data<float>();
-  std::vector<float> row(static_cast<std::size_t>(in));
-  for (std::int64_t o = 0; o < out; ++o) {
-    std::fill(row.begin(), row.end(), 0.0f);
-    for (std::int64_t r = 0; r < rank; ++r) {
-      const float left = b.data<float>()[o * rank + r];
-      const float* right = a.data<float>() + r * in;
-      for (std::int64_t i = 0; i < in; ++i) row[static_cast<std::size_t>(i)] += left * right[i];
-    }
-    for (std::int64_t i = 0; i < in; ++i) {
-      w[in_out_ ? i * out + o : o * in + i] += factor * row[static_cast<std::size_t>(i)];
-    }
-  }
-  return stored_as(weight.name, weight.dtype, sum);
+  const auto rank = static_cast<double>(shape[0]);
+  const double factor = *scale.alpha / (scale.rank_stabilized ? std::sqrt(rank) : rank);
+  return stored_as(weight.name, weight.dtype, merged(file.tensor(stored), published, factor));
 }
 
 void Adapters::check_all_used() const {

@@ -29,6 +29,8 @@ class Adapters {
   Adapters(const ModelConfig& config, const std::vector<SafetensorsFile>& files);
 
   std::size_t size() const { return pairs_.size(); }
+  // The weight, on the CPU, with factor · B A added, in f32 or, where it is f64, in that; itself where no adapter is.
+  Tensor merged(const Tensor& weight, const std::string& published, double factor);
   // The weight with its adapter added, in the weight's dtype; unchanged where there is none.
   StoredTensor merged(const StoredTensor& weight, const std::string& published, const SafetensorsFile& file,
                       const std::string& stored, const LoraScale& scale);

@@ -57,6 +57,16 @@ class Object {
     if (!json_[key].is_string()) wrong(key, "text");
     return json_[key].get<std::string>();
   }
+  // A list of at least one.
+  std::vector<std::string> texts(const std::string& key) const {
+    if (!has(key) || !json_[key].is_array() || json_[key].empty()) wrong(key, "a list of texts");
+    std::vector<std::string> all;
+    for (const Json& value : json_[key]) {
+      if (!value.is_string()) wrong(key, "a list of texts");
+      all.push_back(value.get<std::string>());
+    }
+    return all;
+  }
   // A token id, or the first of a list of them; -1 where there is none.
   std::int64_t token(const std::string& key) const {
     if (!has(key)) return -1;
@@ -225,6 +235,15 @@ void read_rmt(const Object& object, RmtConfig& rmt) {
   rmt.segment_alignment = read_alignment(object);
 }
 
+void read_lora(const Object& object, LoraConfig& lora) {
+  object.refuse_other_keys({"rank", "alpha", "dropout", "targets"});
+  lora.rank = object.integer("rank", 1);
+  lora.alpha = object.positive("alpha");
+  lora.dropout = object.real("dropout", 0);
+  if (lora.dropout < 0 || lora.dropout >= 1) object.wrong("dropout", "0 to below 1");
+  lora.targets = object.texts("targets");
+}
+
 // The name a key of ours has in these files.
 std::string published_key(const std::string& key, BackboneType type) {
   struct Names {
@@ -281,6 +300,8 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
   if (config.has_armt && config.has_rmt) top.fail("rmt", "is there beside armt: a model has one memory");
   config.window = top.integer("window", 0, 0);
   if (config.has_memory() && config.window > 0) top.fail("window", "is for a plain backbone, without armt or rmt");
+  config.has_lora = top.has("lora");
+  if (config.has_lora) read_lora(top.object("lora"), config.lora);
   check_model(config, [&](const std::string& key, const std::string& what) {
     top.fail(published_key(key, config.type), what);
   });
@@ -354,6 +375,10 @@ std::string format_model_config(const ModelConfig& c, DType dtype) {
                    {"segment_alignment", name_of(c.rmt.segment_alignment)}};
   }
   if (c.window > 0) json["window"] = c.window;
+  if (c.has_lora) {
+    json["lora"] = {{"rank", c.lora.rank}, {"alpha", c.lora.alpha}, {"dropout", c.lora.dropout}};
+    json["lora"]["targets"] = c.lora.targets;
+  }
   return json.dump(2) + "\n";
 }
 

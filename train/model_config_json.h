@@ -1,5 +1,5 @@
 // A model folder's config.json, as the Hugging Face libraries write it for Llama and GPT-2, with an `armt` object
-// beside the backbone's keys where there is memory.
+// beside the backbone's keys where there is memory, and in a run folder a `lora` object where it trains adapters.
 #pragma once
 
 #include <string>

@@ -3,7 +3,9 @@
 #include <filesystem>
 
 #include "core/files.h"
+#include "layers/adapter.h"
 #include "train/checkpoint.h"
+#include "train/lora.h"
 #include "train/model_config_json.h"
 #include "train/model_folder.h"
 #include "train/weight_map.h"
@@ -21,14 +23,14 @@ ModelLocation find_model(const std::string& path, const std::function<void(const
     const CheckpointStore store(path, StoreMode::kRead);
     const auto best = store.load_best(report ? report : [](const std::string&) {});
     if (!best) throw UsageError(cat(path, ": the run has no checkpoint yet"));
-    return {(folder / "config.json").string(), best->weights.path(), tokenizer_in(folder)};
+    return {(folder / "config.json").string(), best->weights.path(), tokenizer_in(folder), store.base()};
   }
   if (!fs::exists(folder / "config.json")) {
     throw UsageError(cat(path, ": no config.json and no checkpoints; expected a model or run folder"));
   }
   for (const char* name : {"model.safetensors", "model.safetensors.index.json"}) {
     if (fs::exists(folder / name)) {
-      return {(folder / "config.json").string(), (folder / name).string(), tokenizer_in(folder)};
+      return {(folder / "config.json").string(), (folder / name).string(), tokenizer_in(folder), {}};
     }
   }
   throw UsageError(cat(path, ": no model.safetensors beside config.json",
@@ -50,8 +52,10 @@ std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, co
     throw UsageError("f64 runs on the CPU only: choose f32 or bf16, or --device cpu");
   }
   const DType computing = computing_dtype(stream.device(), dtype);
-  auto model = std::make_unique<Model>(read_model_config(location.config), computing, stream, use);
-  load_weights(*model, location.weights);
+  ModelConfig config = read_model_config(location.config);
+  config.has_lora = false;
+  auto model = std::make_unique<Model>(config, computing, stream, use);
+  load_weights(*model, location);
   if (computing != dtype) {  // the weights that bf16 would have
     for (const auto& parameter : model->parameters().all()) {
       parameter->value().copy_from(stream, parameter->value().to(stream, DType::kBF16).to(stream, DType::kF32));
@@ -60,9 +64,13 @@ std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, co
   return model;
 }
 
-void load_weights(Model& model, const std::string& weights, bool fresh_memory) {
-  WeightMap map(model.config(), weights);
+void load_weights(Model& model, const ModelLocation& location, bool fresh_memory) {
+  const ModelConfig source = read_model_config(location.config);
+  WeightMap map(model.config(), location.weights,
+                source.has_lora ? is_adapter_tensor : std::function<bool(const std::string&)>{}, location.base);
+  Adapters adapters(model.config(), map.files());
   for (const PublishedTensor& tensor : model.parameters().published()) {
+    if (is_adapter_name(tensor.name)) continue;
     const WeightMap::Place* place = map.find(tensor.name, fresh_memory);
     if (place == nullptr && fresh_memory && is_memory_parameter(tensor.name)) continue;
     const WeightMap::Place& found = place != nullptr ? *place : map.require(tensor.name, fresh_memory);
@@ -72,15 +80,41 @@ void load_weights(Model& model, const std::string& weights, bool fresh_memory) {
     const PublishedTensor target = grown ? tensor.slice(0, found.shape()[0]) : tensor;
     WT_CHECK(found.shape() == target.value.shape(), found.file->path(), ": tensor ", found.name, " is ", found.shape(),
              ", the model expects ", target.value.shape());
-    target.write(model.stream(), found.file->tensor(found.name));
+    // Adapters stand under the name that their weight has in the source.
+    const std::string name = published_name(source, found.name);
+    target.write(model.stream(), adapters.merged(found.file->tensor(found.name), name, source.lora.scale()));
   }
   map.check_all_used();
+  adapters.check_all_used();
+}
+
+void load_tensors(Model& model, const SafetensorsFile& file, bool trainable) {
+  const std::string hint = "; did train.freeze or model.lora change since the run began?";
+  std::size_t used = 0;
+  for (const PublishedTensor& tensor : model.parameters().published()) {
+    if (tensor.trainable != trainable) continue;
+    WT_CHECK(file.contains(tensor.name), file.path(), ": tensor ", tensor.name, " is missing", hint);
+    WT_CHECK(file.shape(tensor.name) == tensor.value.shape(), file.path(), ": tensor ", tensor.name, " is ",
+             file.shape(tensor.name), ", the model expects ", tensor.value.shape());
+    tensor.write(model.stream(), file.tensor(tensor.name));
+    ++used;
+  }
+  const std::size_t count = file.names().size();
+  WT_CHECK(count == used, file.path(), ": holds ", count, " tensors, expected ", used, hint);
 }
 
 NamedTensors published_weights(const Model& model) {
   NamedTensors tensors;
   for (const PublishedTensor& tensor : model.parameters().published()) {
     tensors.emplace_back(tensor.name, tensor.read(model.stream()));
+  }
+  return tensors;
+}
+
+NamedTensors published_weights(const Model& model, bool trainable) {
+  NamedTensors tensors;
+  for (const PublishedTensor& tensor : model.parameters().published()) {
+    if (tensor.trainable == trainable) tensors.emplace_back(tensor.name, tensor.read(model.stream()));
   }
   return tensors;
 }

@@ -14,15 +14,21 @@ AdamW::AdamW(ParameterStore& store, const OptimizerConfig& config, const Stream&
     if (!parameter->trainable) continue;
     const Shape& shape = parameter->value().shape();
     const DType dtype = wide(parameter->value().dtype());
-    moments_.push_back({parameter.get(), Tensor::zeros(stream_, shape, dtype), Tensor::zeros(stream_, shape, dtype)});
+    moments_.push_back({parameter.get(), Tensor::zeros(stream_, shape, dtype), Tensor::zeros(stream_, shape, dtype),
+                        parameter->trainable_rows()});
   }
 }
 
 double AdamW::grad_norm() const {
-  const Tensor sums = Tensor::empty(stream_, {static_cast<std::int64_t>(moments_.size())}, DType::kF64);
-  for (std::size_t i = 0; i < moments_.size(); ++i) {
-    const auto at = static_cast<std::int64_t>(i);
-    kernels::sum_of_squares(stream_, moments_[i].parameter->grad(), sums.slice(at, at + 1));
+  std::int64_t count = 0, at = 0;
+  for (const Moments& m : moments_) count += static_cast<std::int64_t>(m.rows.size());
+  const Tensor sums = Tensor::empty(stream_, {count}, DType::kF64);
+  for (const Moments& m : moments_) {
+    const Tensor grad = Parameter::as_rows(m.parameter->grad());
+    for (const auto& [begin, end] : m.rows) {
+      kernels::sum_of_squares(stream_, grad.slice(begin, end), sums.slice(at, at + 1));
+      ++at;
+    }
   }
   double sum = 0;
   for (const double part : sums.to_cpu(stream_).to_vector<double>()) sum += part;
@@ -35,7 +41,13 @@ void AdamW::step(double lr, double scale, double clip_value) {
     const kernels::AdamWStep options{
         lr,    config_.beta1, config_.beta2, config_.eps, m.parameter->spec().decay ? config_.weight_decay : 0,
         scale, clip_value,    num_steps_};
-    kernels::adamw(stream_, options, m.parameter->grad(), m.first, m.second, m.parameter->value(), m.parameter->low());
+    for (const auto& [begin, end] : m.rows) {
+      const auto rows = [&, first = begin, last = end](const Tensor& t) {
+        return t.defined() ? Parameter::as_rows(t).slice(first, last) : t;
+      };
+      kernels::adamw(stream_, options, rows(m.parameter->grad()), rows(m.first), rows(m.second),
+                     rows(m.parameter->value()), rows(m.parameter->low()));
+    }
   }
 }
 
@@ -50,12 +62,14 @@ void AdamW::reset() {
 NamedTensors AdamW::state() const {
   NamedTensors tensors;
   for (const Moments& m : moments_) {
-    for (const NamedTensors::value_type& view : m.parameter->published_views(m.first)) {
-      tensors.emplace_back("exp_avg." + view.first, view.second);
-    }
-    for (const NamedTensors::value_type& view : m.parameter->published_views(m.second)) {
-      tensors.emplace_back("exp_avg_sq." + view.first, view.second);
-    }
+    const auto add = [&](const char* prefix, const Tensor& moment) {
+      const NamedTensors views = m.parameter->published_views(moment);
+      for (std::size_t i = 0; i < views.size(); ++i) {
+        if (m.parameter->is_trainable(i)) tensors.emplace_back(prefix + views[i].first, views[i].second);
+      }
+    };
+    add("exp_avg.", m.first);
+    add("exp_avg_sq.", m.second);
   }
   return tensors;
 }

@@ -1,5 +1,5 @@
 // AdamW over a parameter store (kernels/adamw.h has the arithmetic): one pair of moments per stacked parameter, decay
-// where the parameter's registration says so.
+// where the parameter's registration says so. Frozen parameters, and frozen parts of others, are left alone.
 #pragma once
 
 #include "autograd/parameter.h"
@@ -23,6 +23,7 @@ class AdamW {
   void reset();
 
   // The moments as "exp_avg.<published name>" and "exp_avg_sq.<published name>".
+  // Of what trains.
   NamedTensors state() const;
   // Throws Error naming the tensor that is missing or of another shape.
   void load(const SafetensorsFile& file, std::int64_t num_steps);
@@ -31,6 +32,7 @@ class AdamW {
   struct Moments {
     Parameter* parameter;
     Tensor first, second;
+    std::vector<std::pair<std::int64_t, std::int64_t>> rows;  // those that train (Parameter::as_rows)
   };
   OptimizerConfig config_;
   Stream stream_;

@@ -7,10 +7,13 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "core/files.h"
 #include "core/memory.h"
+#include "layers/adapter.h"
 #include "train/costs.h"
+#include "train/freeze.h"
 #include "train/model_config_json.h"
 #include "train/model_io.h"
 #include "train/units.h"
@@ -43,6 +46,8 @@ ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {
   if (!config.model_from.empty()) {
     model = read_model_config(find_model(config.model_from).config);
     model.dropout = config.model.dropout;
+    model.has_lora = config.model.has_lora;  // the folder's own adapters are merged as they are read
+    model.lora = config.model.lora;
     if (config.model.has_memory()) {
       if ((model.has_armt && config.model.has_rmt) || (model.has_rmt && config.model.has_armt)) {
         config.places.fail(model.has_armt ? "model.rmt" : "model.armt",
@@ -68,6 +73,14 @@ ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {
                        cat("is ", model.vocab_size, ", the tokenizer has ids up to ", tokenizer.vocab_size() - 1));
   }
   if (model.eos_id < 0) model.eos_id = find_end_token(tokenizer);
+  if (model.has_lora) {
+    ModelConfig backbone = model;
+    backbone.has_lora = false;
+    const Model names(backbone, DType::kF32, {}, WeightUse::kNamesOnly);
+    if (const auto unmatched = find_unmatched_target(model.lora, names.parameters())) {
+      config.places.fail(cat("model.lora.targets.", unmatched->first), unmatched->second);
+    }
+  }
   return model;
 }
 
@@ -126,20 +139,32 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
   fit_schedule(config_, model_config);
   model_ = std::make_unique<Model>(model_config, config_.run.dtype, Stream(device));
   model_->parameters().initialize(static_cast<std::uint64_t>(config_.seed.weights));
-  if (!config_.model_from.empty() && !resume) {
-    load_weights(*model_, find_model(config_.model_from).weights, true);
+  checkpoints_ = std::make_unique<CheckpointStore>(folder_.path(), StoreMode::kWrite);
+  std::optional<Checkpoint> newest;
+  if (resume) {
+    newest = checkpoints_->load_newest(
+        [&](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); });
   }
+  if (!config_.model_from.empty() && !newest) load_weights(*model_, find_model(config_.model_from), true);
+  freeze_parameters(*model_, config_.train.freeze, [&](std::size_t pattern, const std::string& what) {
+    config_.places.fail(cat("train.freeze.", pattern), what);
+  });
   std::shared_ptr<const BookText> books;
   if (config_.data.has_books()) books = load_books(config_.data.books, tokenizer);
   curriculum_ = std::make_unique<Curriculum>(config_, model_config, tokenizer, std::move(books));
+  trained_share_ = static_cast<double>(model_->parameters().trainable_count()) /
+                   static_cast<double>(model_->parameters().count());
   optimizer_ = std::make_unique<AdamW>(model_->parameters(), config_.train.optimizer, model_->stream());
-  checkpoints_ = std::make_unique<CheckpointStore>(folder_.path(), StoreMode::kWrite);
+  const NamedTensors frozen = newest ? NamedTensors{} : published_weights(*model_, false);
+  if (!frozen.empty()) checkpoints_->save_base(frozen);
 
   if (resume) {
-    if (const auto newest = checkpoints_->load_newest(
-            [&](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); })) {
+    if (newest) {
       state_ = TrainState::from_json(newest->state_json, newest->folder + "/state.json");
-      load_weights(*model_, newest->weights.path());
+      load_tensors(*model_, newest->weights, true);
+      if (const std::string base = checkpoints_->base(); !base.empty()) {
+        load_tensors(*model_, SafetensorsFile::open(base), false);
+      }
       optimizer_->load(newest->optimizer, state_.optimizer_steps);
       saved_step_ = state_.step;
       // A kill between saving the best checkpoint and marking it, or a damaged newest one, leaves the mark elsewhere.
@@ -177,7 +202,7 @@ Trainer::StepResult Trainer::train_step(const StageConfig& stage, Loader<TokenBa
     batches.push_back(loader.next());
     targets += batches.back().num_targets();
     result.tokens += batches.back().num_tokens();
-    result.flops += 3 * batch_flops(*model_, batches.back());
+    result.flops += (2 + trained_share_) * batch_flops(*model_, batches.back());
   }
   // Streaming runs the accumulated batches back to back through full waves.
   if (config_.train.wave_schedule == Schedule::kStreaming) {
@@ -289,7 +314,7 @@ bool Trainer::validate_and_judge(std::size_t stage) {
 
 void Trainer::save() {
   metrics_->sync();
-  checkpoints_->save(state_.step, published_weights(*model_), optimizer_->state(), state_.json());
+  checkpoints_->save(state_.step, published_weights(*model_, true), optimizer_->state(), state_.json());
   checkpoints_->keep_newest(config_.train.keep_checkpoints);
   saved_step_ = state_.step;
 }
@@ -299,7 +324,7 @@ void Trainer::begin_next_stage() {
   const StageConfig& next = config_.train.stages[static_cast<std::size_t>(state_.stage + 1)];
   if (next.start_from == StartFrom::kBest && state_.best_step >= 0 && state_.best_step != state_.step) {
     const Checkpoint best = checkpoints_->load(state_.best_step);
-    load_weights(*model_, best.weights.path());
+    load_tensors(*model_, best.weights, true);
     optimizer_->load(best.optimizer, TrainState::from_json(best.state_json, best.folder).optimizer_steps);
     say(fmt::format("stage {} goes on from step {}, the best of stage {}", state_.stage + 2, state_.best_step,
                     state_.stage + 1));
@@ -401,6 +426,9 @@ int Trainer::run() {
                          : std::string(name_of(model.type)),
       human_count(static_cast<double>(model_->parameters().count())), model.num_layers, model.hidden_size,
       name_of(config_.train.wave_schedule), omp_get_max_threads(), peak_gflops_));
+  if (const std::int64_t trained = model_->parameters().trainable_count(); trained < model_->parameters().count()) {
+    say(fmt::format("{} of them train, the others are frozen", human_count(static_cast<double>(trained))));
+  }
   if (resumed_) say(fmt::format("resumed at step {}", state_.step));
   while (true) {
     run_stage(static_cast<std::size_t>(state_.stage), signals);

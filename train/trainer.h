@@ -16,7 +16,7 @@
 
 namespace wt {
 
-// Where a run stands. With weights and optimizer it is all that a checkpoint holds: data and dropout are functions of
+// Where a run stands. With the weights that train, those that do not (once for the run) and optimizer it is all that a checkpoint holds: data and dropout are functions of
 // seeds and these counters.
 struct TrainState {
   std::int64_t stage = 0;            // index
@@ -91,6 +91,7 @@ class Trainer {
   TrainState state_;
   std::int64_t saved_step_ = -1;
   double peak_gflops_ = 0;
+  double trained_share_ = 1;  // of the parameters: only they have the third product of a step
 };
 
 }  // namespace wt

@@ -81,8 +81,11 @@ bool is_memory_parameter(const std::string& published) {
 }
 
 WeightMap::WeightMap(const ModelConfig& config, const std::string& path,
-                     const std::function<bool(const std::string&)>& skip)
+                     const std::function<bool(const std::string&)>& skip, const std::string& more)
     : config_(config), path_(path), files_(open_weights(path)) {
+  if (!more.empty()) {
+    for (SafetensorsFile& file : open_weights(more)) files_.push_back(std::move(file));
+  }
   for (const SafetensorsFile& file : files_) {
     for (const std::string& name : file.names()) {
       if (is_buffer(name) || (skip && skip(name))) continue;
