@@ -63,7 +63,7 @@ double measure_gemm_rate(const Stream& stream, DType dtype) {
 }
 
 MemoryEstimate estimate_memory(const ModelConfig& c, std::int64_t parameters, std::int64_t batch, std::int64_t segments,
-                               Activations activations, std::size_t element) {
+                               Activations activations, std::size_t element, std::int64_t trained) {
   const std::int64_t d = c.hidden_size, f = c.mlp_width(), q = c.num_heads * c.head_width();
   const std::int64_t kv = c.kv_heads() * c.head_width();
   const std::int64_t m = c.has_armt ? c.armt.num_mem_tokens : 0, p = c.has_armt ? c.armt.num_features() : 0;
@@ -83,7 +83,7 @@ MemoryEstimate estimate_memory(const ModelConfig& c, std::int64_t parameters, st
   const std::uint64_t whole = std::max<std::uint64_t>(size, 4);
   MemoryEstimate estimate;
   estimate.weights = static_cast<std::uint64_t>(parameters) * whole;
-  estimate.training = 3 * estimate.weights;
+  estimate.training = 3 * static_cast<std::uint64_t>(trained < 0 ? parameters : trained) * whole;
   estimate.state = 2 * static_cast<std::uint64_t>(c.num_layers * batch * (p * d + p)) * whole;
   std::int64_t cells = c.num_layers * segments * kept;
   // One wave is run again at a time.

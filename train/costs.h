@@ -29,8 +29,9 @@ struct MemoryEstimate {
   std::uint64_t state = 0;        // recurrent state, its gradient
   std::uint64_t total() const { return weights + training + activations + state; }
 };
-// For batches of `batch` samples of `segments` segments in dtype of `element` bytes.
+// For batches of `batch` samples of `segments` segments in dtype of `element` bytes. `trained` of the parameters have
+// gradients and moments, -1: all.
 MemoryEstimate estimate_memory(const ModelConfig& config, std::int64_t parameters, std::int64_t batch,
-                               std::int64_t segments, Activations activations, std::size_t element);
+                               std::int64_t segments, Activations activations, std::size_t element, std::int64_t trained = -1);
 
 }  // namespace wt

@@ -1,8 +1,11 @@
-// wavetape export: a run's best weights as a model folder that the published code loads.
+// wavetape export: a run's best weights as a model folder that the published code loads, or its adapters alone.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 
 #include "train/commands/commands.h"
+#include "train/config.h"
+#include "train/export_adapters.h"
 #include "train/model_io.h"
 #include "train/units.h"
 
@@ -10,12 +13,22 @@ namespace wt {
 namespace {
 
 struct Options {
-  std::string run, output;
+  std::string run, output, base;
+  bool adapters = false;
 };
 
 void run(const Options& o) {
   const ModelLocation location =
       find_model(o.run, [](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); });
+  if (o.adapters) {
+    std::string base = o.base;
+    const std::string config = o.run + "/config.yaml";
+    if (base.empty() && std::filesystem::exists(config)) base = load_config(config).model_from;
+    const std::int64_t count = export_adapters(location, base, o.output);
+    std::printf("%s: %lld adapters from %s\n", o.output.c_str(), static_cast<long long>(count),
+                location.weights.c_str());
+    return;
+  }
   const auto model = load_model(location, DType::kF32);
   export_model(*model, location.tokenizer, o.output);
   std::printf("%s: %s parameters from %s\n", o.output.c_str(),
@@ -30,6 +43,12 @@ void add_export(CLI::App& app) {
       "export", "Write a run's best checkpoint as config.json, model.safetensors (published names) and tokenizer");
   command->add_option("run", o->run, "Run folder (or model folder)")->required();
   command->add_option("output", o->output, "Folder to make")->required();
+  CLI::Option* adapters =
+      command->add_flag("--adapters", o->adapters,
+                        "Of a run with model.lora: adapter_model.safetensors and adapter_config.json as PEFT writes "
+                        "them, not the merged weights");
+  command->add_option("--base", o->base, "Base model that adapter_config.json names; default: the run's model.from")
+      ->needs(adapters);
   command->footer("Example: wavetape export runs/quickstart exported/quickstart");
   command->callback([o] { run(*o); });
 }

@@ -49,6 +49,10 @@ void show_tensors(const SafetensorsFile& file) {
 }
 
 void show_model(const ModelConfig& c) {
+  if (c.has_lora) {
+    fmt::print("  adapters: rank {}, alpha {}, dropout {}, on {}\n", c.lora.rank, c.lora.alpha, c.lora.dropout,
+               fmt::join(c.lora.targets, ", "));
+  }
   fmt::print("  {}: {} layers, width {}, {} heads ({} key/value) of {}, feed-forward {}, vocabulary {}\n",
              name_of(c.type), c.num_layers, c.hidden_size, c.num_heads, c.kv_heads(), c.head_width(), c.mlp_width(),
              c.vocab_size == 0 ? "of the tokenizer" : std::to_string(c.vocab_size));

@@ -9,6 +9,7 @@
 #include "train/commands/commands.h"
 #include "train/costs.h"
 #include "train/evaluate.h"
+#include "train/freeze.h"
 #include "train/model_io.h"
 #include "train/trainer.h"
 #include "train/units.h"
@@ -25,12 +26,20 @@ struct Options {
 // What the run would be: sizes, memory, waves. Nothing is written.
 void dry_run(Config config) {
   const Tokenizer tokenizer = load_tokenizer(config);
-  const Model model(resolve_model(config, tokenizer), DType::kF32);
+  Model model(resolve_model(config, tokenizer), DType::kF32);
   fit_schedule(config, model.config());
+  freeze_parameters(model, config.train.freeze, [&](std::size_t pattern, const std::string& what) {
+    config.places.fail(cat("train.freeze.", pattern), what);
+  });
+  const std::int64_t trained = model.parameters().trainable_count();
   const ModelConfig& m = model.config();
   const DType dtype = computing_dtype(device_for(config.run.device, config.run.dtype), config.run.dtype);
   std::printf("%s", config_yaml(config).c_str());
-  std::printf("\n# %s parameters\n", human_count(static_cast<double>(model.parameters().count())).c_str());
+  std::printf("\n# %s parameters", human_count(static_cast<double>(model.parameters().count())).c_str());
+  if (trained < model.parameters().count()) {
+    std::printf(", %s of them train", human_count(static_cast<double>(trained)).c_str());
+  }
+  std::printf("\n");
   std::printf("# %-5s %8s %6s %9s %10s %6s %9s %12s %12s\n", "stage", "segments", "batch", "steps", "lr", "waves",
               "fill", "activations", "memory");
   std::int64_t number = 0;
@@ -38,7 +47,7 @@ void dry_run(Config config) {
     const std::int64_t segments = stage.max_segments();
     const Plan plan = make_plan(config.train.wave_schedule, model.num_layers(), {static_cast<int>(segments)});
     const MemoryEstimate memory = estimate_memory(m, model.parameters().count(), stage.batch_size, segments,
-                                                  config.train.activations, size_of(dtype));
+                                                  config.train.activations, size_of(dtype), trained);
     std::printf("# %-5lld %8lld %6lld %9lld %10.2e %6zu %7.0f %% %12s %12s\n", static_cast<long long>(++number),
                 static_cast<long long>(segments), static_cast<long long>(stage.batch_size),
                 static_cast<long long>(stage.steps), stage.lr, plan.waves.size(), 100 * plan.fill(),
