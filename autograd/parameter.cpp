@@ -167,8 +167,7 @@ std::int64_t ParameterStore::count() const {
 std::int64_t ParameterStore::trainable_count() const {
   std::int64_t total = 0;
   for (const auto& parameter : parameters_) {
-    const std::int64_t width =
-        parameter->value().numel() / (parameter->value().dim(0) * parameter->value().dim(1));
+    const std::int64_t width = parameter->value().numel() / (parameter->value().dim(0) * parameter->value().dim(1));
     for (const auto& [begin, end] : parameter->trainable_rows()) total += (end - begin) * width;
   }
   return total;

@@ -87,10 +87,10 @@ class Parameter {
 
   ParameterSpec spec_;
   Stream stream_;
-  Tensor value_;         // (L, …) or (1, …)
-  Tensor low_;           // same shape
+  Tensor value_;                      // (L, …) or (1, …)
+  Tensor low_;                        // same shape
   std::vector<std::uint8_t> frozen_;  // by published tensor; empty: none is
-  mutable Tensor grad_;  // same shape, in the value's wide dtype
+  mutable Tensor grad_;               // same shape, in the value's wide dtype
 };
 
 // A published tensor: a view into a parameter's value and, where there is one, its gradient.

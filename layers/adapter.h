@@ -28,8 +28,8 @@ class Adapter {
   // Registers A and B for those published parts of the weight that are targets (a target is a module's name, or the end
   // of it behind a dot). Null where none is, or where the model has no adapters. `site` tells its dropout from others
   // of the block; the parts of one weight share their dropped input.
-  static std::unique_ptr<Adapter> make(const ModelConfig& config, const Parameter& weight,
-                                       kernels::WeightLayout layout, int site, ParameterStore& store);
+  static std::unique_ptr<Adapter> make(const ModelConfig& config, const Parameter& weight, kernels::WeightLayout layout,
+                                       int site, ParameterStore& store);
 
   // y + the adapter's share of x, in y's memory.
   Var apply(Context& ctx, const WaveCells& cells, const Var& x, const Var& y) const;

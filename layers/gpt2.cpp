@@ -85,8 +85,7 @@ class Gpt2Blocks final : public Blocks {
   static Var affine(Context& ctx, const WaveCells& cells, const Var& x, const Affine& a, const Var* residual = nullptr,
                     const Tensor& out = {}) {
     const Var y = ops::linear(
-        ctx, x, *a.weight,
-        {.bias = a.bias, .residual = residual, .layout = kernels::WeightLayout::kInOut, .out = out});
+        ctx, x, *a.weight, {.bias = a.bias, .residual = residual, .layout = kernels::WeightLayout::kInOut, .out = out});
     return a.adapter ? a.adapter->apply(ctx, cells, x, y) : y;
   }
   // residual + dropout(w · x + b). Without dropout the residual rides on the matrix product.
@@ -95,7 +94,8 @@ class Gpt2Blocks final : public Blocks {
     if (config_.dropout == 0 || !ctx.training) return affine(ctx, cells, x, a, &residual, out);
     kernels::DropoutKey key = cells.dropout;
     key.site = site;
-    return ops::add(ctx, ops::dropout(ctx, affine(ctx, cells, x, a), cells.number, config_.dropout, key), residual, out);
+    return ops::add(ctx, ops::dropout(ctx, affine(ctx, cells, x, a), cells.number, config_.dropout, key), residual,
+                    out);
   }
 
   ModelConfig config_;

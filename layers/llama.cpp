@@ -33,14 +33,14 @@ class LlamaBlocks final : public Blocks {
     };
     norm1_ = &add("input_layernorm", {d}, {{"input_layernorm.weight", 0, d, Init::ones()}}, false);
     qkv_.weight = &add("self_attn.qkv", {q + 2 * kv, d},
-                {{"self_attn.q_proj.weight", 0, q, init},
-                 {"self_attn.k_proj.weight", q, q + kv, init},
-                 {"self_attn.v_proj.weight", q + kv, q + 2 * kv, init}},
-                true);
+                       {{"self_attn.q_proj.weight", 0, q, init},
+                        {"self_attn.k_proj.weight", q, q + kv, init},
+                        {"self_attn.v_proj.weight", q + kv, q + 2 * kv, init}},
+                       true);
     o_.weight = &add("self_attn.o", {d, q}, {{"self_attn.o_proj.weight", 0, d, init}}, true);
     norm2_ = &add("post_attention_layernorm", {d}, {{"post_attention_layernorm.weight", 0, d, Init::ones()}}, false);
     gate_up_.weight = &add("mlp.gate_up", {2 * f, d},
-                    {{"mlp.gate_proj.weight", 0, f, init}, {"mlp.up_proj.weight", f, 2 * f, init}}, true);
+                           {{"mlp.gate_proj.weight", 0, f, init}, {"mlp.up_proj.weight", f, 2 * f, init}}, true);
     down_.weight = &add("mlp.down", {d, f}, {{"mlp.down_proj.weight", 0, d, init}}, true);
     const Init zeros = Init::zeros();
     if (config.attention_bias) {

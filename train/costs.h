@@ -32,6 +32,7 @@ struct MemoryEstimate {
 // For batches of `batch` samples of `segments` segments in dtype of `element` bytes. `trained` of the parameters have
 // gradients and moments, -1: all.
 MemoryEstimate estimate_memory(const ModelConfig& config, std::int64_t parameters, std::int64_t batch,
-                               std::int64_t segments, Activations activations, std::size_t element, std::int64_t trained = -1);
+                               std::int64_t segments, Activations activations, std::size_t element,
+                               std::int64_t trained = -1);
 
 }  // namespace wt

@@ -152,8 +152,8 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
   std::shared_ptr<const BookText> books;
   if (config_.data.has_books()) books = load_books(config_.data.books, tokenizer);
   curriculum_ = std::make_unique<Curriculum>(config_, model_config, tokenizer, std::move(books));
-  trained_share_ = static_cast<double>(model_->parameters().trainable_count()) /
-                   static_cast<double>(model_->parameters().count());
+  trained_share_ =
+      static_cast<double>(model_->parameters().trainable_count()) / static_cast<double>(model_->parameters().count());
   optimizer_ = std::make_unique<AdamW>(model_->parameters(), config_.train.optimizer, model_->stream());
   const NamedTensors frozen = newest ? NamedTensors{} : published_weights(*model_, false);
   if (!frozen.empty()) checkpoints_->save_base(frozen);

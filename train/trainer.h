@@ -16,8 +16,8 @@
 
 namespace wt {
 
-// Where a run stands. With the weights that train, those that do not (once for the run) and optimizer it is all that a checkpoint holds: data and dropout are functions of
-// seeds and these counters.
+// Where a run stands. With the weights that train, those that do not (once for the run) and optimizer it is all that a
+// checkpoint holds: data and dropout are functions of seeds and these counters.
 struct TrainState {
   std::int64_t stage = 0;            // index
   std::int64_t stage_step = 0;       // steps done in the stage

@@ -33,8 +33,9 @@ class WeightMap {
     const Shape& shape() const { return file->shape(name); }
   };
 
-  // Opens the files; `path` is a .safetensors or an index, `more`, where given, another. Tensors for which `skip` is true are left out, as are buffers that are no parameters. Throws Error
-  // where two tensors of one file are the same parameter with different bytes.
+  // Opens the files; `path` is a .safetensors or an index, `more`, where given, another. Tensors for which `skip` is
+  // true are left out, as are buffers that are no parameters. Throws Error where two tensors of one file are the same
+  // parameter with different bytes.
   WeightMap(const ModelConfig& config, const std::string& path,
             const std::function<bool(const std::string&)>& skip = {}, const std::string& more = "");
 

@@ -84,8 +84,8 @@ Var low_rank(Context& ctx, const Var& x, const Var& y, const LowRank& adapter) {
   const Tensor u = Tensor::empty(ctx.stream, {g, in.dim(1), width}, in.dtype());
   kernels::linear_forward(ctx.stream, in, a, WeightLayout::kOutIn, {}, {}, u);
   kernels::scale(ctx.stream, adapter.scale, u);
-  kernels::linear_forward(ctx.stream, u, spread(ctx.stream, adapter, ctx.lo, ctx.hi, out.dim(2)),
-                          WeightLayout::kOutIn, {}, out, out);
+  kernels::linear_forward(ctx.stream, u, spread(ctx.stream, adapter, ctx.lo, ctx.hi, out.dim(2)), WeightLayout::kOutIn,
+                          {}, out, out);
   if (!ctx.recording()) return y.value;
   const Var result = ctx.record->output(y.value, true);
   ctx.record->record("low_rank", Saved{x.value, u, adapter, ctx.lo, ctx.hi, x.id, y.id, result.id}, backward);

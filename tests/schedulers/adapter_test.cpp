@@ -49,7 +49,8 @@ TEST_P(Adapters, HaveTheLibrarysNamesShapesAndFirstValues) {
   Model model(with_lora(GetParam()), DType::kF64);
   model.parameters().initialize(5);
   const bool llama = GetParam() == BackboneType::kLlama;
-  const std::string layer = llama ? "memory_cell.model.model.layers.1.layer." : "memory_cell.model.transformer.h.1.layer.";
+  const std::string layer =
+      llama ? "memory_cell.model.model.layers.1.layer." : "memory_cell.model.transformer.h.1.layer.";
   std::map<std::string, Tensor> found;
   for (const PublishedTensor& tensor : model.parameters().published()) {
     if (is_adapter_name(tensor.name)) found[tensor.name] = tensor.value;
