@@ -21,6 +21,26 @@ std::string name_of_layer(const std::string& published, int layer) {
   return name.replace(name.find("{l}"), 3, std::to_string(layer));
 }
 
+// A tensor of the state as the file names it, and its place in Reading::memory for one sample.
+struct Entry {
+  std::string name;
+  std::size_t tensor;
+  std::int64_t index;
+  Shape shape;
+};
+
+std::vector<Entry> entries_of(const Model& model) {
+  if (model.carries_rows()) return {{"memory", 0, 0, {model.num_mem_tokens(), model.config().hidden_size}}};
+  std::vector<Entry> entries;
+  const std::vector<StateSpec> specs = model.state_specs();
+  for (int layer = 0; layer < model.num_layers(); ++layer) {
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      entries.push_back({name_of_layer(specs[i].name, layer), i, layer, specs[i].shape});
+    }
+  }
+  return entries;
+}
+
 using Metadata = std::map<std::string, std::string>;
 
 const std::string& text_of(const SafetensorsFile& file, const std::string& key) {
@@ -51,9 +71,9 @@ void check_header(const SafetensorsFile& file, const Model& model, const std::st
                     ": use the newer program that wrote it, or read the text again"));
   }
   const ModelFingerprint mine = fingerprint_of(model);
-  if (const std::int64_t size = number_of(file, "segment_size"); size != model.config().armt.segment_size) {
+  if (const std::int64_t size = number_of(file, "segment_size"); size != model.config().segment_size()) {
     throw Error(cat(path, ": the state of a model with segments of ", size, " tokens, this one's have ",
-                    model.config().armt.segment_size, ": read the text again with this model"));
+                    model.config().segment_size(), ": read the text again with this model"));
   }
   for (const auto& [key, wanted] : {std::pair("config", &mine.config), std::pair("weights", &mine.weights)}) {
     if (text_of(file, key) != *wanted) {
@@ -108,11 +128,10 @@ void save_reading(const std::string& path, const Model& model, const std::string
   if (reading.open[0].empty()) throw UsageError("nothing was read, there is no state to save");
   const ModelFingerprint mine = fingerprint_of(model);
   NamedTensors tensors;
-  const std::vector<StateSpec> specs = model.state_specs();
-  for (int layer = 0; layer < model.num_layers(); ++layer) {
-    for (std::size_t i = 0; i < specs.size(); ++i) {
-      tensors.emplace_back(name_of_layer(specs[i].name, layer), reading.memory[i].select(layer).select(0));
-    }
+  for (const Entry& entry : entries_of(model)) {
+    const Tensor memory = reading.memory[entry.tensor].select(entry.index).select(0);
+    // Memory rows of a bf16 model; the file's are wide.
+    tensors.emplace_back(entry.name, memory.to_cpu(model.stream()).to(Stream{}, wide(memory.dtype())));
   }
   const auto open = static_cast<std::int64_t>(reading.open[0].size());
   tensors.emplace_back(kOpenIds, Tensor::from<std::int32_t>({open}, reading.open[0]));
@@ -122,7 +141,7 @@ void save_reading(const std::string& path, const Model& model, const std::string
                      {"config", mine.config},
                      {"weights", mine.weights},
                      {"tokenizer", tokenizer},
-                     {"segment_size", std::to_string(model.config().armt.segment_size)},
+                     {"segment_size", std::to_string(model.config().segment_size())},
                      {"tokens_read", std::to_string(reading.tokens(0))}});
 }
 
@@ -130,18 +149,15 @@ Reading load_reading(const std::string& path, const Model& model, const std::str
   if (!model.recurrent()) throw UsageError(cat(path, ": this model has no memory, no state can be of it"));
   const SafetensorsFile file = SafetensorsFile::open(path);
   check_header(file, model, tokenizer);
-  const std::vector<StateSpec> specs = model.state_specs();
-  const auto wanted = static_cast<std::size_t>(model.num_layers()) * specs.size() + 1;
+  const std::vector<Entry> entries = entries_of(model);
+  const std::size_t wanted = entries.size() + 1;
   Reading reading = new_reading(model, 1);
-  for (int layer = 0; layer < model.num_layers(); ++layer) {
-    for (std::size_t i = 0; i < specs.size(); ++i) {
-      const std::string name = name_of_layer(specs[i].name, layer);
-      const Tensor& memory = reading.memory[i];
-      memory.select(layer).select(0).copy_from(model.stream(),
-                                               checked_memory(file, name, specs[i].shape, memory.dtype()));
-    }
+  for (const Entry& entry : entries) {
+    const Tensor& memory = reading.memory[entry.tensor];
+    memory.select(entry.index).select(0).copy_from(
+        model.stream(), checked_memory(file, entry.name, entry.shape, memory.dtype()));
   }
-  const std::int64_t size = model.config().armt.segment_size, read = number_of(file, "tokens_read");
+  const std::int64_t size = model.config().segment_size(), read = number_of(file, "tokens_read");
   const Shape& shape = file.shape(kOpenIds);
   if (file.stored_dtype(kOpenIds) != "I32" || shape.rank() != 1 || shape[0] < 1 || shape[0] > size) {
     throw Error(cat(path, ": tensor ", kOpenIds, " is ", file.stored_dtype(kOpenIds), shape, ", expected 1 to ", size,
