@@ -99,7 +99,8 @@ class LlamaBlocks final : public Blocks {
     return a.adapter ? a.adapter->apply(ctx, cells, x, y) : y;
   }
 
-  // A product of a decoding step with what stands around it: [residual +] swiglu?( w · norm?(x) [+ bias] ), x (1, R, I).
+  // A product of a decoding step with what stands around it: [residual +] swiglu?( w · norm?(x) [+ bias] ), x (1, R,
+  // I).
   enum class Step : std::uint8_t { kPlain, kSwiglu };
   Tensor step(Context& ctx, const Tensor& x, const Parameter* norm, const Affine& a, Step kind,
               const Tensor& residual = {}) const {

@@ -53,7 +53,7 @@ class Decoder {
   // (cells_.cells.rows), and single_rows_: token id, position.
   Tensor inputs_;
   EmbeddingRows single_rows_;
-  Tensor single_out_;         // what the recorded step writes
+  Tensor single_out_;        // what the recorded step writes
   bool single_ran_ = false;  // unrecorded, so that every library has its plans
   Graph single_;
 };

@@ -154,8 +154,9 @@ Reading load_reading(const std::string& path, const Model& model, const std::str
   Reading reading = new_reading(model, 1);
   for (const Entry& entry : entries) {
     const Tensor& memory = reading.memory[entry.tensor];
-    memory.select(entry.index).select(0).copy_from(
-        model.stream(), checked_memory(file, entry.name, entry.shape, memory.dtype()));
+    memory.select(entry.index)
+        .select(0)
+        .copy_from(model.stream(), checked_memory(file, entry.name, entry.shape, memory.dtype()));
   }
   const std::int64_t size = model.config().segment_size(), read = number_of(file, "tokens_read");
   const Shape& shape = file.shape(kOpenIds);

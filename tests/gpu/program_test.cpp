@@ -151,5 +151,37 @@ TEST(GpuProgram, LongReadingRepeatsWavesExactly) {
   }
 }
 
+TEST(GpuProgram, OutOfMemoryNamesTheOpAndTheWaveAndPasses) {
+  const GoldenModel golden("armt_llama_tiny", DType::kF32, gpu());
+  const Model& model = *golden.model;
+  const std::int64_t samples = 1024, length = 8 * model.config().armt.segment_size;
+  TokenBatch batch;
+  batch.batch = static_cast<int>(samples);
+  batch.sequences.assign(samples, std::vector<std::int32_t>(static_cast<std::size_t>(length), 1));
+  batch.mask.assign(samples, std::vector<std::uint8_t>(static_cast<std::size_t>(length), 0));
+  for (auto& mask : batch.mask) mask[0] = 1;
+  const auto step = [&] {
+    Executor executor(model);
+    ExecutorOptions options;
+    options.gradients = true;
+    State state = model.new_state(samples);
+    return run_language_model(executor, model, batch, Schedule::kDiagonal, options, 1.0, state).mean();
+  };
+  std::vector<Tensor> hog;  // all memory but less than 64 MiB
+  for (int shift = 33; shift >= 26;) {
+    try {
+      hog.push_back(Tensor::empty(gpu(), {std::int64_t{1} << shift}, DType::kU8));
+    } catch (const Error&) {
+      --shift;
+    }
+  }
+  for (const char* text : {"out of memory on cuda:0: asked for ", " bytes of tensors in use and ",
+                           "; use activations: recompute, a smaller batch or shorter segments; ", "; wave "}) {
+    EXPECT_ERROR(step(), Error, text);
+  }
+  hog.clear();
+  EXPECT_TRUE(std::isfinite(step()));
+}
+
 }  // namespace
 }  // namespace wt

@@ -6,6 +6,7 @@
 #include "train/evaluate.h"
 #include "train/generate.h"
 #include "train/model_config_json.h"
+#include "train/trainer.h"
 
 namespace wt {
 namespace {
@@ -76,7 +77,7 @@ TEST(Baselines, ModelFoldersSayWhatTheyAre) {
 
 TEST(Baselines, CurriculumOfPairs) {
   const Config config = retrieval(kRmt), windowed = retrieval(kWindow);
-  const Tokenizer tokenizer = load_tokenizer(config.data);
+  const Tokenizer tokenizer = load_tokenizer(config);
   const Curriculum curriculum(config, config.model, tokenizer, nullptr);
   const Curriculum last(windowed, windowed.model, tokenizer, nullptr);
   bool short_seen = false, long_seen = false;
@@ -103,7 +104,7 @@ TEST(Baselines, CurriculumOfPairs) {
 
 TEST(Baselines, EvaluationByNumberOfPairs) {
   Config config = retrieval(kRmt);
-  config.model.vocab_size = load_tokenizer(config.data).vocab_size();
+  config.model.vocab_size = load_tokenizer(config).vocab_size();
   Model model(config.model, DType::kF32);
   model.parameters().initialize(1);
   const RetrievalSampler sampler = make_test_retrieval(config.data, 1, config.model, "7p", 1);

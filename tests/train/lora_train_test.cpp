@@ -67,7 +67,9 @@ TEST(LoraTraining, ChangesAdaptersAndMemoryOnly) {
     EXPECT_TRUE(adapter != of_memory) << name;
     (adapter ? adapters : memory) += 1;
     EXPECT_EQ(frozen.count(name), 0u) << name;
-    if (of_memory) EXPECT_NE(bytes, before.at(name)) << name;
+    if (of_memory) {
+      EXPECT_NE(bytes, before.at(name)) << name;
+    }
   }
   EXPECT_EQ(adapters, 2 * 2 * 3);
   EXPECT_EQ(memory, 1 + 2 * 5);

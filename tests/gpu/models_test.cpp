@@ -1,0 +1,127 @@
+// Whole models on a GPU against the CPU in f32: both recurrent memories, adapters, and decoding past a segment's end.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "schedulers/decoder.h"
+#include "schedulers/reading.h"
+#include "tests/schedulers/support.h"
+#include "tests/support/gpu.h"
+
+namespace wt {
+namespace {
+
+enum class Kind { kArmt, kRmt, kAdapters, kPlain };
+
+struct Case {
+  BackboneType type;
+  Kind kind;
+};
+
+ModelConfig config_of(const Case& c) {
+  ModelConfig config = tiny_config(c.type, 3);
+  config.hidden_size = 32;
+  config.intermediate_size = 40;
+  config.max_positions = 64;
+  if (c.kind == Kind::kRmt) {
+    config.has_armt = false;
+    config.has_rmt = true;
+    config.rmt = {.segment_size = 5, .num_mem_tokens = 3};
+  }
+  if (c.kind == Kind::kPlain) config.has_armt = false;
+  if (c.kind == Kind::kAdapters) {
+    config.has_lora = true;
+    config.lora = {.rank = 4, .alpha = 6, .dropout = 0, .targets = {"c_attn", "mlp.c_proj"}};
+    if (c.type == BackboneType::kLlama) config.lora.targets = {"q_proj", "v_proj", "o_proj", "up_proj", "down_proj"};
+  }
+  return config;
+}
+
+double error_of(const std::vector<double>& got, const std::vector<double>& want) {
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    difference += (got[i] - want[i]) * (got[i] - want[i]);
+    norm += want[i] * want[i];
+  }
+  return std::sqrt(difference) / std::max(std::sqrt(norm), 1e-3);
+}
+
+class GpuModels : public testing::TestWithParam<Case> {
+ protected:
+  std::unique_ptr<Model> cpu_ = tiny_model(config_of(GetParam()), DType::kF32);
+  std::unique_ptr<Model> gpu_ = tiny_model(config_of(GetParam()), DType::kF32, 1, gpu());
+};
+
+TEST_P(GpuModels, LossAndGradientsAgree) {
+  const TokenBatch batch = random_batch({13, 7, 19, 4}, 2, 11);
+  ExecutorOptions options;
+  options.gradients = true;
+  std::vector<Schedule> schedules{Schedule::kSequential};
+  if (GetParam().kind != Kind::kRmt) schedules.push_back(Schedule::kDiagonal);
+  for (const Schedule schedule : schedules) {
+    for (const Activations activations : {Activations::kKeep, Activations::kRecompute}) {
+      options.activations = activations;
+      const StepResult want = run_step(*cpu_, batch, schedule, options),
+                       got = run_step(*gpu_, batch, schedule, options);
+      EXPECT_NEAR(got.loss, want.loss, 1e-5 * want.loss);
+      ASSERT_EQ(got.grads.size(), want.grads.size());
+      for (std::size_t i = 0; i < want.grads.size(); ++i) {
+        EXPECT_EQ(got.grads[i].first, want.grads[i].first);
+        ASSERT_EQ(got.grads[i].second.size(), want.grads[i].second.size()) << want.grads[i].first;
+        EXPECT_LT(error_of(got.grads[i].second, want.grads[i].second), 1e-4) << want.grads[i].first;
+      }
+      for (std::size_t i = 0; i < want.state.size(); ++i) EXPECT_LT(relative_error(got.state[i], want.state[i]), 1e-5);
+    }
+  }
+}
+
+TEST_P(GpuModels, DecodingAgreesAcrossSegmentEnds) {
+  // Samples end their segments at different times; steps in between are one recording, made anew when there is first a
+  // memory to read.
+  const bool closes = GetParam().kind != Kind::kPlain;
+  Decoder want(*cpu_, cpu_->new_state(2), {false, false}, 40), got(*gpu_, gpu_->new_state(2), {false, false}, 40);
+  RandomStream random(3, random_stream(RandomPurpose::kTest, 9));
+  const auto token = [&] { return static_cast<std::int32_t>(random.below(11)); };
+  int closed = 0;
+  for (int step = 0; step < 24; ++step) {
+    std::vector<std::vector<std::int32_t>> tokens{{token()}, {token()}};
+    if (step == 0) tokens[1].push_back(token());
+    if (step % 7 == 6) tokens[0].clear();
+    if (closes) {
+      const std::vector<bool> full{want.length(0) == 5, want.length(1) == 5};
+      closed += (full[0] ? 1 : 0) + (full[1] ? 1 : 0);
+      want.close(full);
+      got.close(full);
+    }
+    const Tensor a = want.append(tokens), b = got.append(tokens);
+    ASSERT_LT(relative_error(b, a), 2e-5) << "step " << step;
+  }
+  EXPECT_EQ(closed, closes ? 8 : 0);
+}
+
+TEST_P(GpuModels, ReadingOnAgrees) {
+  const Schedule schedule = GetParam().kind == Kind::kRmt ? Schedule::kSequential : Schedule::kDiagonal;
+  const TokenBatch batch = random_batch({57, 31}, 2, 11), more = random_batch({3, 26}, 2, 11, 7);
+  Reading want = new_reading(*cpu_, 2), got = new_reading(*gpu_, 2);
+  for (const TokenBatch* part : {&batch, &more}) {
+    read_on(*cpu_, part->sequences, schedule, want);
+    read_on(*gpu_, part->sequences, schedule, got);
+    EXPECT_EQ(got.open, want.open);
+    EXPECT_EQ(got.closed, want.closed);
+    ASSERT_EQ(got.memory.size(), want.memory.size());
+    for (std::size_t i = 0; i < want.memory.size(); ++i) {
+      EXPECT_LT(relative_error(got.memory[i], want.memory[i]), 2e-5);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, GpuModels,
+                         testing::Values(Case{BackboneType::kLlama, Kind::kArmt},
+                                         Case{BackboneType::kLlama, Kind::kRmt},
+                                         Case{BackboneType::kLlama, Kind::kAdapters},
+                                         Case{BackboneType::kLlama, Kind::kPlain},
+                                         Case{BackboneType::kGPT2, Kind::kArmt}, Case{BackboneType::kGPT2, Kind::kRmt},
+                                         Case{BackboneType::kGPT2, Kind::kAdapters}));
+
+}  // namespace
+}  // namespace wt
