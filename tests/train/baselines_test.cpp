@@ -51,7 +51,8 @@ TEST(Baselines, WhatDoesNotFitIsRefused) {
   refused(kRmt, "model.window=8", "model.window: is for a plain backbone");
   refused(kRmt, "data.books=none", "data.books: is for bAbI's tasks");
   refused(kRmt, "train.stages.0.max_facts=3", "max_facts: is for bAbI's tasks");
-  refused(kRmt, "data.task=[qa1, associative_retrieval]", "data.task: mixes associative_retrieval with others");
+  EXPECT_ERROR(retrieval(kRmt, {"data.task=[qa1, associative_retrieval]", "data.books=none", "data.tokenizer=t.json"}),
+               UsageError, "data.task: mixes associative_retrieval with others");
   refused(kRmt, "data.retrieval.key_alphabet=aa", "data.retrieval.key_alphabet: 'aa' has a twice");
   refused(kRmt, "eval.lengths=4k", "is '4k', expected pairs (50p) or a multiple (4x)");
   refused(kRmt, "eval.max_new_tokens=1", "an answer with its end has 2 tokens");
