@@ -5,6 +5,7 @@
 #include "kernels/attention.h"
 #include "kernels/eigen_cpu.h"
 #include "kernels/parallel_cpu.h"
+#include "kernels/rotary.h"
 
 namespace wt::kernels::cpu {
 namespace {
@@ -114,8 +115,8 @@ void attention_backward(const Stream&, const Tensor& dout, const Tensor& qkv, co
   });
 }
 
-void attention_cached(const Stream&, const Tensor& qkv, const AttentionHeads& heads, const Tensor& length,
-                      const Tensor& keys, const Tensor& values, const Tensor& out) {
+void attention_cached(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& length,
+                      const Tensor& keys, const Tensor& values, const Tensor& out, const Tensor& cos_sin) {
   check("cached attention", qkv, heads);
   const std::int64_t b = qkv.dim(0), t = qkv.dim(1), w = qkv.dim(2);
   const std::int64_t h = heads.query, j = heads.key_value, k = heads.width, group = h / j;
@@ -128,6 +129,7 @@ void attention_cached(const Stream&, const Tensor& qkv, const AttentionHeads& he
     const std::int64_t end = length.data<std::int32_t>()[i] + t;
     WT_CHECK(end <= capacity, "cached attention: ", end, " rows in a key/value cache of ", capacity);
   }
+  if (cos_sin.defined()) rotary(stream, qkv.reshape({1, b, t, w}), h + j, cos_sin, length, false);
   dispatch_real(qkv.dtype(), [&]<class T>() {
     const T scale = T(1) / std::sqrt(T(k));
     parallel_for(b * j, [&](std::int64_t task) {

@@ -5,6 +5,7 @@
 #include "kernels/attention_cudnn.h"
 #include "kernels/attention_decode_cuda.h"
 #include "kernels/cuda_common.cuh"
+#include "kernels/rotary.h"
 
 // cuDNN takes most bf16 shapes (attention_cudnn.h) and attention_decode_cuda.cu few rows over a long cache. The kernels
 // here do the rest, f32 above all, in float32 throughout: a block of 16 x 16 threads owns a square tile of scores,
@@ -516,7 +517,7 @@ void attention_backward(const Stream& stream, const Tensor& dout, const Tensor& 
 }
 
 void attention_cached(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& length,
-                      const Tensor& keys, const Tensor& values, const Tensor& out) {
+                      const Tensor& keys, const Tensor& values, const Tensor& out, const Tensor& cos_sin) {
   check("cached attention", qkv, heads);
   const std::int64_t b = qkv.dim(0), t = qkv.dim(1), capacity = keys.dim(1);
   const std::int64_t h = heads.query, j = heads.key_value, k = heads.width;
@@ -525,7 +526,8 @@ void attention_cached(const Stream& stream, const Tensor& qkv, const AttentionHe
   WT_CHECK_SHAPE("cached attention", values, b, capacity, j, k);
   WT_CHECK_SHAPE("cached attention", out, b, t, h * k);
   if (qkv.numel() == 0) return;
-  if (decode_attends(heads, t)) return decode_attention(stream, qkv, heads, length, keys, values, out);
+  if (decode_attends(heads, t)) return decode_attention(stream, qkv, heads, length, keys, values, out, cos_sin);
+  if (cos_sin.defined()) rotary(stream, qkv.reshape({1, b, t, qkv.dim(2)}), h + j, cos_sin, length, false);
   Problem p = problem_of(heads, b, t);
   p.before = length.data<std::int32_t>();
   WT_CHECK(capacity < std::int64_t{1} << 30, "cached attention: a key/value cache of ", capacity, " rows");

@@ -30,11 +30,13 @@ struct Decode {
   T* keys;
   T* values;
   T* out;
-  float* partial;  // (sample, key head, query, split, width), with several splits
-  float2* sums;    // largest score and sum of weights of each
+  const float* cos_sin;  // null: nothing is turned
+  float* partial;        // (sample, key head, query, split, width), with several splits
+  float2* sums;          // largest score and sum of weights of each
   int rows, capacity, chunk, splits;
   int query_blocks, queries;  // queries: rows times group, of a key/value head
   int heads, key_heads, group, width;
+  int positions;  // of cos_sin
   float scale;
 
   __device__ std::int64_t row_width() const { return static_cast<std::int64_t>(heads + 2 * key_heads) * width; }
@@ -46,6 +48,27 @@ struct Decode {
     return out + ((sample * rows + n / group) * heads + key_head * group + n % group) * width;
   }
 };
+
+// Columns [col, col + V) of a head turned by its position, where heads are turned; `x` holds them as they are.
+template <int V, class T>
+__device__ void turn(const Decode<T>& p, const T* head, int col, int position, float (&x)[V]) {
+  if (p.cos_sin == nullptr || position >= p.positions) return;
+  const int half = p.width / 2;
+  const float* const angles = p.cos_sin + static_cast<std::int64_t>(position) * p.width;
+  float partner[V];
+  if (half % V == 0) {
+    load<V>(head + (col < half ? col + half : col - half), partner);
+  } else {
+    for (int e = 0; e < V; ++e) partner[e] = to_float(head[col + e < half ? col + e + half : col + e - half]);
+  }
+#pragma unroll
+  for (int e = 0; e < V; ++e) {
+    const bool low = col + e < half;
+    const int i = low ? col + e : col + e - half;
+    const float sine = angles[half + i];
+    x[e] = x[e] * angles[i] + (low ? -partner[e] : partner[e]) * sine;
+  }
+}
 
 // As many blocks per multiprocessor as their registers allow without spilling, by the queries' elements in a lane.
 constexpr int blocks_per_sm(int elements) {
@@ -90,7 +113,10 @@ __global__ void __launch_bounds__(kThreads, blocks_per_sm(N*(V > D / 32 ? V : D 
     for (int c = 0; c < C; ++c) {
       const int col = (c * L + owner) * V;
       float v[V] = {};
-      if (there && col < p.width) load<V>(from + col, v);
+      if (there && col < p.width) {
+        load<V>(from + col, v);
+        turn<V>(p, from, col, before + row, v);
+      }
 #pragma unroll
       for (int e = 0; e < V; ++e) q[n][c * V + e] = v[e] * p.scale;
     }
@@ -116,6 +142,14 @@ __global__ void __launch_bounds__(kThreads, blocks_per_sm(N*(V > D / 32 ? V : D 
         if (col >= p.width) continue;
         k[u][c] = *reinterpret_cast<const Vec<T, V>*>(key_row + col);
         v[u][c] = *reinterpret_cast<const Vec<T, V>*>(value_row + col);
+        if (fresh && p.cos_sin != nullptr) {
+          float turned[V];
+#pragma unroll
+          for (int e = 0; e < V; ++e) turned[e] = to_float(k[u][c].v[e]);
+          turn<V>(p, key_row, col, key, turned);
+#pragma unroll
+          for (int e = 0; e < V; ++e) k[u][c].v[e] = from_float<T>(turned[e]);
+        }
         if (fresh && writes) {
           *reinterpret_cast<Vec<T, V>*>(p.keys + place + col) = k[u][c];
           *reinterpret_cast<Vec<T, V>*>(p.values + place + col) = v[u][c];
@@ -267,11 +301,15 @@ bool decode_attends(const AttentionHeads& heads, std::int64_t rows) {
 }
 
 void decode_attention(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& length,
-                      const Tensor& keys, const Tensor& values, const Tensor& out) {
+                      const Tensor& keys, const Tensor& values, const Tensor& out, const Tensor& cos_sin) {
   const std::int64_t b = qkv.dim(0), t = qkv.dim(1), capacity = keys.dim(1);
   const std::int64_t h = heads.query, j = heads.key_value, k = heads.width;
   WT_CHECK(k <= 256, "cached attention: heads are ", k, " wide, at most 256 on CUDA");
   WT_CHECK(capacity < std::int64_t{1} << 30, "cached attention: a key/value cache of ", capacity, " rows");
+  if (cos_sin.defined()) {
+    WT_CHECK(k % 2 == 0 && cos_sin.shape().rank() == 2 && cos_sin.dim(1) == k, "cached attention: a table of angles ",
+             cos_sin.shape(), " for heads of width ", k);
+  }
   if (capacity == 0) return;  // too short, which is the caller's to check
   dispatch_float("cached attention", qkv.dtype(), [&]<class T>() {
     bool vectors = k % kVec<T> == 0;
@@ -296,6 +334,8 @@ void decode_attention(const Stream& stream, const Tensor& qkv, const AttentionHe
     p.keys = data<T>(keys);
     p.values = data<T>(values);
     p.out = data<T>(out);
+    p.cos_sin = cos_sin.defined() ? data<float>(cos_sin) : nullptr;
+    p.positions = cos_sin.defined() ? static_cast<int>(std::min<std::int64_t>(cos_sin.dim(0), 1 << 30)) : 0;
     p.rows = static_cast<int>(t);
     p.capacity = static_cast<int>(capacity);
     p.chunk = static_cast<int>(chunk);

@@ -10,6 +10,6 @@ namespace wt::kernels::cuda {
 bool decode_attends(const AttentionHeads& heads, std::int64_t rows);
 
 void decode_attention(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& length,
-                      const Tensor& keys, const Tensor& values, const Tensor& out);
+                      const Tensor& keys, const Tensor& values, const Tensor& out, const Tensor& cos_sin);
 
 }  // namespace wt::kernels::cuda

@@ -109,8 +109,8 @@ void attention_backward(const Stream& stream, const Tensor& dout, const Tensor& 
   WT_RUN(attention_backward, stream, dout, qkv, out, lse, heads, dqkv);
 }
 void attention_cached(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& length,
-                      const Tensor& keys, const Tensor& values, const Tensor& out) {
-  WT_RUN(attention_cached, stream, qkv, heads, length, keys, values, out);
+                      const Tensor& keys, const Tensor& values, const Tensor& out, const Tensor& cos_sin) {
+  WT_RUN(attention_cached, stream, qkv, heads, length, keys, values, out, cos_sin);
 }
 void cast(const Stream& stream, const Tensor& x, const Tensor& y) {
   WT_RUN(cast, stream, x, y);

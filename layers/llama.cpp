@@ -9,8 +9,8 @@
 #include "autograd/ops/attention.h"
 #include "autograd/ops/linear.h"
 #include "autograd/ops/norm.h"
+#include "kernels/attention.h"
 #include "kernels/linear_fused.h"
-#include "kernels/rotary.h"
 #include "layers/adapter.h"
 #include "layers/blocks.h"
 #include "layers/rotary_table.h"
@@ -75,11 +75,10 @@ class LlamaBlocks final : public Blocks {
     const std::int64_t b = x.dim(1), t = x.dim(2);
     const Tensor rows = x.reshape({1, b * t, x.dim(3)});
     const Tensor qkv = step(ctx, rows, norm1_, qkv_, Step::kPlain).reshape({1, b, t, heads_.row_width()});
-    kernels::rotary(ctx.stream, qkv, heads_.query + heads_.key_value, table(ctx, cache.keys.dim(2), wide(x.dtype())),
-                    cache.length, false);
     const Tensor mixed = Tensor::empty(ctx.stream, {1, b * t, heads_.query * heads_.width}, x.dtype());
     kernels::attention_cached(ctx.stream, qkv.select(0), heads_, cache.length, cache.keys.select(ctx.lo),
-                              cache.values.select(ctx.lo), mixed.reshape({b, t, mixed.dim(2)}));
+                              cache.values.select(ctx.lo), mixed.reshape({b, t, mixed.dim(2)}),
+                              table(ctx, cache.keys.dim(2), wide(x.dtype())));
     const Tensor h = step(ctx, mixed, nullptr, o_, Step::kPlain, rows);
     const Tensor middle = step(ctx, h, norm2_, gate_up_, Step::kSwiglu);
     return step(ctx, middle, nullptr, down_, Step::kPlain, h).reshape(x.shape());

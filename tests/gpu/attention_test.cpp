@@ -160,8 +160,8 @@ const std::vector<CachedCase> kCachedCases{
     {70, 2, 2, 128, 70, {0}},
 };
 
-void compare_cached(const CachedCase& c, DType dtype) {
-  SCOPED_TRACE(c.str() + " " + std::string(name_of(dtype)));
+void compare_cached(const CachedCase& c, DType dtype, bool turned = false) {
+  SCOPED_TRACE(c.str() + " " + std::string(name_of(dtype)) + (turned ? " turned" : ""));
   const auto b = static_cast<std::int64_t>(c.length.size());
   // Rows behind the length are large: reading one would show.
   Tensor qkv = normal({b, c.t, c.heads().row_width()}, 1), keys = normal({b, c.capacity, c.key_value, c.width}, 2),
@@ -181,19 +181,25 @@ void compare_cached(const CachedCase& c, DType dtype) {
     values = rounded(values);
   }
   const Tensor length = Tensor::from<std::int32_t>({b}, c.length);
-  const Tensor gpu_qkv = upload(qkv, dtype), gpu_length = upload(length);
+  const Tensor angles = turned ? normal({c.capacity, c.width}, 4) : Tensor{};
+  const Tensor gpu_qkv = upload(qkv, dtype), gpu_length = upload(length),
+               gpu_angles = turned ? upload(angles) : Tensor{};
   const auto run = [&](const Tensor& k, const Tensor& v) {
     const Tensor out = poisoned({b, c.t, c.query * c.width}, dtype);
-    attention_cached(gpu(), gpu_qkv, c.heads(), gpu_length, k, v, out);
+    attention_cached(gpu(), gpu_qkv.clone(gpu()), c.heads(), gpu_length, k, v, out, gpu_angles);
     return out;
   };
   const Tensor gpu_keys = upload(keys, dtype), gpu_values = upload(values, dtype);
   const Tensor got = run(gpu_keys, gpu_values);
   EXPECT_TRUE(same_bytes(got, run(upload(keys, dtype), upload(values, dtype))));
   const Tensor want = Tensor::empty(kCpu, {b, c.t, c.query * c.width}, DType::kF32);
-  attention_cached(kCpu, qkv, c.heads(), length, keys, values, want);
+  attention_cached(kCpu, qkv, c.heads(), length, keys, values, want, angles);
   EXPECT_LT(relative_error(got, want), dtype == DType::kF32 ? kGpuF32 : kGpuBF16);
-  EXPECT_TRUE(same_bytes(gpu_keys, keys.to(kCpu, dtype)));
+  if (turned) {
+    EXPECT_LT(relative_error(gpu_keys, keys), dtype == DType::kF32 ? kGpuF32 : kGpuBF16);
+  } else {
+    EXPECT_TRUE(same_bytes(gpu_keys, keys.to(kCpu, dtype)));
+  }
   EXPECT_TRUE(same_bytes(gpu_values, values.to(kCpu, dtype)));
 }
 
@@ -203,6 +209,14 @@ TEST(GpuAttention, CachedFloat32) {
 
 TEST(GpuAttention, CachedBFloat16) {
   for (const CachedCase& c : kCachedCases) compare_cached(c, DType::kBF16);
+}
+
+TEST(GpuAttention, CachedTurnsQueriesAndNewKeys) {
+  for (const CachedCase& c : kCachedCases) {
+    if (c.width % 2 != 0) continue;
+    compare_cached(c, DType::kF32, true);
+    compare_cached(c, DType::kBF16, true);
+  }
 }
 
 TEST(GpuAttention, CachedLarge) {

@@ -189,6 +189,22 @@ TEST(Composite, Attention) {
   }
 }
 
+TEST(Composite, CachedAttentionTurnsByPosition) {
+  const AttentionHeads heads{4, 2, 6};
+  const std::int64_t w = heads.row_width(), t = 5;
+  const Tensor angles = normal_tensor({20, 6}, 4, kF64), length = integers({2}, {3, 9});
+  const Tensor qkv = normal_tensor({1, 2, t, w}, 1, kF64), turned = qkv.clone(kStream);
+  const auto run = [&](const Tensor& rows, const Tensor& table) {
+    const Tensor keys = normal_tensor({2, 20, 2, 6}, 2, kF64), values = normal_tensor({2, 20, 2, 6}, 3, kF64);
+    const Tensor out = poisoned({2, t, 24}, kF64);
+    attention_cached(kStream, rows.select(0), heads, length, keys, values, out, table);
+    return std::pair(values_of(out), values_of(keys));
+  };
+  rotary(kStream, turned, 6, angles, length, false);
+  EXPECT_EQ(run(qkv.clone(kStream), angles), run(turned, {}));
+  EXPECT_NE(run(qkv.clone(kStream), {}), run(turned, {}));
+}
+
 TEST(Composite, CachedAttentionIsAttentionPieceByPiece) {
   const std::int64_t b = 2, t = 70, capacity = 90;
   const AttentionHeads heads{4, 2, 3};

@@ -35,13 +35,13 @@ inline ModelConfig tiny_config(BackboneType type, int layers = 2) {
 // Weights of size one over the root of their width, so that nothing is nearly linear or nearly nothing, and a memory
 // that is written with something (fresh ones start with zero values).
 inline std::unique_ptr<Model> tiny_model(const ModelConfig& config, DType dtype = DType::kF64, std::uint64_t seed = 1,
-                                         const Stream& stream = {}) {
+                                         const Stream& stream = {}, double scale = 0.4) {
   auto model = std::make_unique<Model>(config, dtype, stream);
   RandomStream random(seed, random_stream(RandomPurpose::kTest, 3));
   for (const PublishedTensor& tensor : model->parameters().published()) {
     const bool gain = tensor.init.kind == Init::Kind::kOnes;
     std::vector<double> values(static_cast<std::size_t>(tensor.value.numel()));
-    for (double& value : values) value = (gain ? 1 : 0) + 0.4 * random.normal();
+    for (double& value : values) value = (gain ? 1 : 0) + scale * random.normal();
     tensor.write(stream, Tensor::from<double>(tensor.value.shape(), values));
   }
   return model;
@@ -81,7 +81,8 @@ inline StepResult run_step(Model& model, const TokenBatch& batch, Schedule sched
   model.parameters().zero_grad();
   result.loss = run_language_model(executor, model, batch, schedule, options, scale, result.state).sum;
   for (const PublishedTensor& tensor : model.parameters().published()) {
-    result.grads.emplace_back(tensor.name, tensor.grad.to_cpu(model.stream()).to(Stream{}, DType::kF64).to_vector<double>());
+    result.grads.emplace_back(tensor.name,
+                              tensor.grad.to_cpu(model.stream()).to(Stream{}, DType::kF64).to_vector<double>());
   }
   for (const std::uint64_t bytes : executor.saved_bytes()) result.saved_bytes += bytes;
   result.min_denominator = executor.min_denominator();
