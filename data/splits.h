@@ -18,7 +18,8 @@ constexpr std::string_view name_of(Split split) {
 // What a data stream decides. New purposes go at the end: their numbers are part of every seed's meaning.
 enum class DataPurpose : std::uint8_t { kStory = 0, kSample = 1, kOrder = 2 };
 
-// The stream of the index-th item (index < 2^46): 2 bits of split, 3 of purpose, 5 of task (bAbI 0 ... 20, associative retrieval 21), 46 of index.
+// The stream of the index-th item (index < 2^46): 2 bits of split, 3 of purpose, 5 of task (bAbI 0 ... 20, associative
+// retrieval 21), 46 of index.
 RandomStream data_stream(std::uint64_t seed, DataPurpose purpose, Split split, int task, std::uint64_t index);
 
 }  // namespace wt

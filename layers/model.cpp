@@ -36,8 +36,9 @@ EmbeddingRows rmt_rows(const Model& model, const Tensor& rows, const Tensor& fir
   const auto list = [](const std::vector<std::int32_t>& values) {
     return values.empty() ? Tensor{} : Tensor::from<std::int32_t>({static_cast<std::int64_t>(values.size())}, values);
   };
-  return {Tensor::from<std::int32_t>({b, t}, ids), has_positions ? Tensor::from<std::int32_t>({b, t}, position) : Tensor{},
-          list(from), list(to_read), list(to_write)};
+  return {Tensor::from<std::int32_t>({b, t}, ids),
+          has_positions ? Tensor::from<std::int32_t>({b, t}, position) : Tensor{}, list(from), list(to_read),
+          list(to_write)};
 }
 
 }  // namespace

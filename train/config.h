@@ -140,8 +140,8 @@ EvalLength parse_eval_length(const std::string& text);
 struct Config {
   SeedConfig seed;
   RunSettings run;
-  // A model folder or run folder to start from; `model` then holds dropout, adapters and, if has_memory(), the memory to
-  // add.
+  // A model folder or run folder to start from; `model` then holds dropout, adapters and, if has_memory(), the memory
+  // to add.
   std::string model_from;
   ModelConfig model;
   DataConfig data;

@@ -29,8 +29,7 @@ double forward_flops(const ModelConfig& c, std::int64_t segments, std::int64_t r
 
 double sequence_flops(const Model& model, std::int64_t tokens) {
   double flops = 0;
-  for (const Segment& segment :
-       cut_segments(tokens, model.segment_size(tokens), model.config().segment_alignment())) {
+  for (const Segment& segment : cut_segments(tokens, model.segment_size(tokens), model.config().segment_alignment())) {
     flops += forward_flops(model.config(), 1, segment.length + model.memory_rows(), 0);
   }
   return flops;

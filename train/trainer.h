@@ -36,8 +36,8 @@ struct TrainState {
   static TrainState from_json(const std::string& text, const std::string& name);
 };
 
-// The tokenizer of a run's data: data.tokenizer, or the one that associative retrieval's options make. Throws UsageError
-// with the key's place where the model to start from is not there: the tokenizer is mostly that model's.
+// The tokenizer of a run's data: data.tokenizer, or the one that associative retrieval's options make. Throws
+// UsageError with the key's place where the model to start from is not there: the tokenizer is mostly that model's.
 Tokenizer load_tokenizer(const Config& config);
 
 // The configured model with what only the tokenizer knows (vocabulary, end of text), or that of the folder to start

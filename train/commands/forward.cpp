@@ -60,8 +60,7 @@ void run(const Options& o) {
     lengths.push_back(n);
     for (std::int64_t t = 0; t < n; ++t) places.push_back({b, t});
   }
-  const SegmentGrid grid =
-      make_grid(lengths, batch.batch, model->segment_size(n), model->config().segment_alignment());
+  const SegmentGrid grid = make_grid(lengths, batch.batch, model->segment_size(n), model->config().segment_alignment());
   State state = model->new_state(batch.batch);
   const Tensor hidden = executor.forward(
       batch.sequences, grid, make_plan(schedule, model->num_layers(), grid.segments_by_round), places, state, {});
