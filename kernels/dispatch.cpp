@@ -14,6 +14,7 @@
 #include "kernels/profile.h"
 #include "kernels/rotary.h"
 #include "kernels/rows.h"
+#include "kernels/sample.h"
 
 namespace wt::kernels {
 
@@ -43,6 +44,7 @@ WT_BACKENDS(gelu_backward)
 WT_BACKENDS(sum_of_squares)
 WT_BACKENDS(adamw)
 WT_BACKENDS(argmax_rows)
+WT_BACKENDS(sample_rows)
 WT_BACKENDS(attention_forward)
 WT_BACKENDS(attention_backward)
 WT_BACKENDS(attention_cached)
@@ -99,6 +101,17 @@ void adamw(const Stream& stream, const AdamWStep& options, const Tensor& dw, con
 }
 void argmax_rows(const Stream& stream, const Tensor& x, const Tensor& index) {
   WT_RUN(argmax_rows, stream, x, index);
+}
+void sample_rows(const Stream& stream, const Tensor& x, double temperature, double top_p, const Tensor& uniform,
+                 const Tensor& index) {
+  const std::int64_t r = x.dim(0), v = x.dim(1);
+  WT_CHECK_SHAPE("sample", x, r, v);
+  WT_CHECK_SHAPE("sample", uniform, r);
+  WT_CHECK_SHAPE("sample", index, r);
+  WT_CHECK(v > 0, "sample: x is ", x, ", its rows are empty");
+  WT_CHECK(temperature > 0 && top_p > 0 && top_p <= 1, "sample: temperature ", temperature, " and top_p ", top_p,
+           ", expected above 0, and the latter at most 1");
+  WT_RUN(sample_rows, stream, x, temperature, top_p, uniform, index);
 }
 void attention_forward(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& out,
                        const Tensor& lse) {

@@ -1,42 +1,14 @@
 #include "train/generate.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "core/random.h"
 #include "kernels/argmax.h"
+#include "kernels/sample.h"
 #include "schedulers/decoder.h"
 
 namespace wt {
-
-std::int32_t sample_token(const std::vector<double>& logits, double temperature, double top_p, double uniform) {
-  const auto best = std::max_element(logits.begin(), logits.end());
-  if (temperature <= 0) return static_cast<std::int32_t>(best - logits.begin());
-  std::vector<std::int32_t> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-    const double la = logits[static_cast<std::size_t>(a)], lb = logits[static_cast<std::size_t>(b)];
-    return la != lb ? la > lb : a < b;
-  });
-  std::vector<double> weight;
-  double total = 0;
-  for (const std::int32_t id : order) {
-    weight.push_back(std::exp((logits[static_cast<std::size_t>(id)] - *best) / temperature));
-    total += weight.back();
-  }
-  double kept = 0;
-  std::size_t count = 0;
-  while (count < order.size() && (count == 0 || kept < top_p * total)) kept += weight[count++];
-  double left = uniform * kept;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (left < weight[i]) return order[i];
-    left -= weight[i];
-  }
-  return order[count - 1];
-}
-
 namespace {
 
 // Rows that the key/value cache must hold.
@@ -101,24 +73,23 @@ std::vector<std::vector<std::int32_t>> generate_after(const Model& model, Readin
       }
       if (std::find(full.begin(), full.end(), true) != full.end()) decoder.close(full);
     }
-    Tensor logits = model.head(ctx, decoder.append(next)).value;
-    std::vector<std::int32_t> best;
-    if (options.temperature <= 0) {
-      const Tensor index = Tensor::empty(model.stream(), {batch}, DType::kI32);
-      kernels::argmax_rows(model.stream(), logits, index);
-      best = index.to_cpu(model.stream()).to_vector<std::int32_t>();
+    const Tensor logits = model.head(ctx, decoder.append(next)).value;
+    const Tensor index = Tensor::empty(model.stream(), {batch}, DType::kI32);
+    if (options.temperature > 0) {
+      std::vector<double> uniform;  // drawn for finished samples too: the others' draws stay the same
+      for (int i = 0; i < batch; ++i) uniform.push_back(random.uniform());
+      kernels::sample_rows(model.stream(), logits, options.temperature, options.top_p,
+                           Tensor::from<double>(model.stream(), {batch}, uniform), index);
     } else {
-      logits = logits.to_cpu(model.stream()).to(Stream{}, DType::kF64);
+      kernels::argmax_rows(model.stream(), logits, index);
     }
+    const std::vector<std::int32_t> ids = index.to_cpu(model.stream()).to_vector<std::int32_t>();
     bool any = false;
     for (int i = 0; i < batch; ++i) {
       const auto at = static_cast<std::size_t>(i);
       next[at].clear();
-      const double uniform = random.uniform();  // drawn for finished samples too: the others' draws stay the same
       if (done[at]) continue;
-      const std::int32_t id = !best.empty() ? best[at]
-                                            : sample_token(logits.select(i).to_vector<double>(), options.temperature,
-                                                           options.top_p, uniform);
+      const std::int32_t id = ids[at];
       results[at].push_back(id);
       done[at] = std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end();
       if (each && !each(i, id)) done[at] = true;

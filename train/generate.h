@@ -13,7 +13,7 @@ namespace wt {
 
 struct GenerateOptions {
   std::int64_t max_new_tokens = 32;
-  double temperature = 0;  // 0: greedy
+  double temperature = 0;  // 0: greedy; else kernels/sample.h
   double top_p = 1;        // draw from the most likely tokens that together have this probability
   std::uint64_t seed = 1;
   std::vector<std::int32_t> stop_ids;  // generation of a sample ends behind one of these; it is part of the result
@@ -35,8 +35,5 @@ std::vector<std::vector<std::int32_t>> generate(const Model& model, const TokenS
 // any more.
 std::vector<std::vector<std::int32_t>> generate_after(const Model& model, Reading& reading,
                                                       const GenerateOptions& options, const EachToken& each = {});
-
-// One draw from softmax(logits / temperature) restricted to the top_p nucleus; temperature 0: the first largest logit.
-std::int32_t sample_token(const std::vector<double>& logits, double temperature, double top_p, double uniform);
 
 }  // namespace wt

@@ -365,18 +365,6 @@ TEST(Generate, GoldenContinuationsAndStories) {
   EXPECT_EQ(story.out, told + "\n");
 }
 
-TEST(Generate, SamplingFollowsTheDistribution) {
-  const std::vector<double> logits{std::log(0.5), std::log(0.3), std::log(0.15), std::log(0.05)};
-  EXPECT_EQ(sample_token(logits, 0, 1, 0.99), 0);
-  EXPECT_EQ(sample_token(logits, 1, 1, 0.49), 0);
-  EXPECT_EQ(sample_token(logits, 1, 1, 0.51), 1);
-  EXPECT_EQ(sample_token(logits, 1, 1, 0.96), 3);
-  // The nucleus of 0.7 holds the first two, rescaled to 5/8 and 3/8.
-  EXPECT_EQ(sample_token(logits, 1, 0.7, 0.62), 0);
-  EXPECT_EQ(sample_token(logits, 1, 0.7, 0.63), 1);
-  EXPECT_EQ(sample_token(logits, 1, 0.7, 0.999), 1);
-}
-
 TEST(LearningRate, WarmsUpAndFalls) {
   StageConfig stage;
   stage.steps = 110;
