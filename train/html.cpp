@@ -8,7 +8,8 @@
 namespace wt {
 namespace {
 
-// Neither this nor the script holds <, > or &: they would have to be written differently in HTML and in XML.
+// The page's own parts have no class that Svg::sheet() strokes (grid, axis): the words of pictures inside would inherit
+// it. Neither this nor the script holds <, > or &: they would have to be written differently in HTML and in XML.
 constexpr const char* kStyle = R"(
 :root { color-scheme: light dark; --ground: #ffffff; --ink: #1f2328; --soft: #656d76; --edge: #d8dee4;
   --panel: #f6f8fa; --good: #1a7f37; --bad: #cf222e; --note: #fff8c5; --note-edge: #d4a72c; }
@@ -27,12 +28,13 @@ td, th, pre, li, .run, h1, summary { unicode-bidi: isolate; overflow-wrap: anywh
 .key { width: 24px; height: 8px; margin-right: 7px; vertical-align: middle; }
 .notes { background: var(--note); border-left: 4px solid var(--note-edge); margin: 14px 0; padding: 8px 14px; }
 .notes ul { margin: 0; padding-left: 20px; }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 8px 24px; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 8px 24px; }
 figure { margin: 0; overflow-x: auto; break-inside: avoid; }
-figure svg { display: block; height: auto; max-width: 100%; min-width: 430px; }
+figure svg { display: block; height: auto; max-width: 100%; min-width: 340px; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: 8px 0; font-variant-numeric: tabular-nums; font-size: 14px; }
 th, td { border-bottom: 1px solid var(--edge); padding: 5px 10px; text-align: left; vertical-align: top; }
+td.named { min-width: 9em; }
 th { background: var(--panel); white-space: nowrap; } th.n, td.n { text-align: right; white-space: nowrap; }
 th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid currentColor; }
 th[aria-sort="ascending"] button::after { content: " \2191"; } th[aria-sort="descending"] button::after { content: " \2193"; }
@@ -50,7 +52,7 @@ constexpr const char* kPrintStyle = R"(
   svg .bg { fill: #ffffff; } svg .ink { fill: #000000; } svg .soft { fill: #444444; } svg .hole { fill: #eeeeee; }
   svg .grid { stroke: #dddddd; } svg .axis { stroke: #999999; }
   body { max-width: none; padding: 0; font-size: 11pt; } .legend { position: static; }
-  .grid { grid-template-columns: 1fr 1fr; } figure svg { min-width: 0; }
+  .charts { grid-template-columns: 1fr 1fr; } figure svg { min-width: 0; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   h2, h3 { break-after: avoid; } tr { break-inside: avoid; } pre { white-space: pre-wrap; }
 }
@@ -119,7 +121,11 @@ std::string HtmlTable::str() const {
     for (std::size_t i = 0; i < row.size(); ++i) {
       const HtmlCell& cell = row[i];
       out += "<td";
-      if (i >= first_number_) out += " class=\"n\"";
+      if (i >= first_number_) {
+        out += " class=\"n\"";
+      } else if (!cell.before.empty()) {
+        out += " class=\"named\"";
+      }
       if (!cell.sort_key.empty()) out += fmt::format(" data-key=\"{}\"", html_escaped(cell.sort_key));
       if (!cell.style.empty()) out += fmt::format(" style=\"{}\"", html_escaped(cell.style));
       if (!cell.tooltip.empty()) out += fmt::format(" title=\"{}\"", html_escaped(cell.tooltip));

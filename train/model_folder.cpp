@@ -1,6 +1,7 @@
 #include "train/model_folder.h"
 
 #include <filesystem>
+#include <initializer_list>
 #include <system_error>
 
 #include "core/error.h"
@@ -28,13 +29,25 @@ void make_folder(const std::string& folder, const std::function<void(const std::
   }
 }
 
-void copy_side_files(const std::string& from, const std::string& to) {
-  for (const char* name :
-       {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model", "tokenizer_config.json",
-        "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "generation_config.json"}) {
+namespace {
+
+void copy_files(const std::string& from, const std::string& to, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
     const fs::path source = fs::path(from) / name;
     if (fs::is_regular_file(source)) write_file((fs::path(to) / name).string(), read_file(source.string()));
   }
+}
+
+}  // namespace
+
+void copy_side_files(const std::string& from, const std::string& to) {
+  copy_files(from, to, {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model", "generation_config.json"});
+  copy_tokenizer_settings(from, to);
+}
+
+void copy_tokenizer_settings(const std::string& from, const std::string& to) {
+  copy_files(from, to,
+             {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"});
 }
 
 }  // namespace wt

@@ -13,5 +13,7 @@ void make_folder(const std::string& folder, const std::function<void(const std::
 // Copies the files that belong to a model beside its config and weights (tokenizer, chat template, generation defaults)
 // as far as they are there.
 void copy_side_files(const std::string& from, const std::string& to);
+// Of these, what says how a tokenizer is used: its settings, special tokens and chat template.
+void copy_tokenizer_settings(const std::string& from, const std::string& to);
 
 }  // namespace wt

@@ -117,7 +117,7 @@ std::string curve_figure(const Figure& figure, const std::vector<RunRecord>& run
     curve.dashes = line_dashes(r);
     curve.x = series.steps;
     for (const double value : series.values) curve.y.push_back(value * figure.factor);
-    curve.has_dots = series.steps.size() <= 120;
+    curve.has_dots = series.steps.size() <= 60;  // more of them would touch
     if (figure.is_smoothed && series.steps.size() >= 80) {
       Curve faint = curve;
       faint.opacity = 0.3;
@@ -141,7 +141,7 @@ std::string curves_section(const std::vector<RunRecord>& runs) {
   if (charts.empty()) return "";
   return "<section><h2>Training</h2>\n<p class=\"soft\">Upright lines begin a stage of the curriculum; point at one "
          "for its name. Loss, gradient norm and denominator have logarithmic axes; pale lines are what was measured, "
-         "full ones its running mean.</p>\n<div class=\"grid\">\n" +
+         "full ones its running mean.</p>\n<div class=\"charts\">\n" +
          charts + "</div></section>\n";
 }
 

@@ -190,13 +190,14 @@ std::string accuracy_charts(const std::vector<RunRecord>& runs, const Evaluation
         },
         percent);
   }
-  if (all.tasks.size() == 1) return "<div class=\"grid\">\n" + charts + "</div>\n";
+  if (all.tasks.size() == 1) return "<div class=\"charts\">\n" + charts + "</div>\n";
   const std::string mean = length_chart(
       "Mean over the tasks", runs, all,
       [&](std::size_t r, const std::string& length) { return per_cent(mean_over_tasks(all, r, length, metric)); },
       percent);
-  return (mean.empty() ? "" : "<div class=\"grid\">\n" + mean + "</div>\n") +
-         "<details open=\"open\"><summary>Each task</summary>\n<div class=\"grid\">\n" + charts + "</div></details>\n";
+  return (mean.empty() ? "" : "<div class=\"charts\">\n" + mean + "</div>\n") +
+         "<details open=\"open\"><summary>Each task</summary>\n<div class=\"charts\">\n" + charts +
+         "</div></details>\n";
 }
 
 std::string speed_part(const std::vector<RunRecord>& runs, const Evaluations& all) {
@@ -220,7 +221,7 @@ std::string speed_part(const std::vector<RunRecord>& runs, const Evaluations& al
     const std::uint64_t bytes = sum(r, length).peak_bytes;
     return bytes > 0 ? std::optional(static_cast<double>(bytes) / (1 << 20)) : std::nullopt;
   };
-  std::string out = "<h3>Speed and memory</h3>\n<div class=\"grid\">\n";
+  std::string out = "<h3>Speed and memory</h3>\n<div class=\"charts\">\n";
   out += length_chart("Reading speed", runs, all, speed,
                       {.title = "thousand tokens/s", .unit = "k tokens/s", .top = 0, .step = 0});
   out += length_chart("Peak tensor memory", runs, all, memory, {.title = "MiB", .unit = " MiB", .top = 0, .step = 0});

@@ -15,6 +15,7 @@
 #include "train/costs.h"
 #include "train/freeze.h"
 #include "train/model_config_json.h"
+#include "train/model_folder.h"
 #include "train/model_io.h"
 #include "train/units.h"
 
@@ -182,6 +183,10 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
     }
     for (const std::string& file : tokenizer.files()) {
       write_file((fs::path(folder_.path()) / fs::path(file).filename()).string(), read_file(file));
+    }
+    // The chat template among them: a fine-tuned model is to be talked to as the one it came from.
+    if (!tokenizer.files().empty()) {
+      copy_tokenizer_settings(fs::path(tokenizer.files().front()).parent_path().string(), folder_.path());
     }
   }
   metrics_ = std::make_unique<LineFile>(folder_.metrics_path());

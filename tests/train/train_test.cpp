@@ -213,20 +213,26 @@ TEST(Train, DryRunWritesNothing) {
 TEST(Train, EveryShippedConfigurationRuns) {
   const std::string source = WAVETAPE_SOURCE_DIR;
   const TempFolder folder;
-  // Stands for the pretrained models that some of them start from.
-  ModelConfig gpt2;
-  gpt2.type = BackboneType::kGPT2;
-  gpt2.hidden_size = 16;
-  gpt2.num_layers = 2;
-  gpt2.num_heads = 2;
-  gpt2.max_positions = 1024;
-  gpt2.vocab_size = Tokenizer::load(source + "/data/tokenizer/tokenizer.json").vocab_size();
-  export_model(Model(gpt2, DType::kF32), source + "/data/tokenizer/tokenizer.json", folder / "gpt2");
+  // Stand for the pretrained models that some of them start from.
+  ModelConfig small;
+  small.hidden_size = 16;
+  small.num_layers = 2;
+  small.num_heads = 2;
+  small.max_positions = 1024;
+  small.vocab_size = Tokenizer::load(source + "/data/tokenizer/tokenizer.json").vocab_size();
+  for (const BackboneType type : {BackboneType::kGPT2, BackboneType::kLlama}) {
+    small.type = type;
+    small.intermediate_size = type == BackboneType::kLlama ? 24 : 0;
+    export_model(Model(small, DType::kF32), source + "/data/tokenizer/tokenizer.json",
+                 folder / std::string(name_of(type)));
+  }
   int count = 0;
   for (const auto& entry : fs::directory_iterator(source + "/configs")) {
     std::string arguments = "train '" + entry.path().string() + "' --dry-run run.dir='" + folder / "run" + "'";
-    if (!load_config(entry.path().string()).model_from.empty()) {
-      arguments += " model.from='" + folder / "gpt2" + "' data.tokenizer='" + folder / "gpt2" + "'";
+    const Config config = load_config(entry.path().string());
+    if (!config.model_from.empty()) {
+      const std::string model = folder / (config.model_from.ends_with("gpt2") ? "gpt2" : "llama");
+      arguments += " model.from='" + model + "' data.tokenizer='" + model + "'";
     }
     const ProgramResult result = run_program(arguments, "cd '" + source + "';");
     EXPECT_EQ(result.code, 0) << entry.path() << "\n" << result.err;
@@ -234,7 +240,36 @@ TEST(Train, EveryShippedConfigurationRuns) {
     EXPECT_FALSE(fs::exists(folder / "run"));
     ++count;
   }
-  EXPECT_GE(count, 4);
+  EXPECT_GE(count, 7);
+}
+
+TEST(Train, TheChatTemplateStaysWithTheModel) {
+  const std::string source = WAVETAPE_SOURCE_DIR;
+  const TempFolder folder;
+  ModelConfig small;
+  small.hidden_size = 16;
+  small.intermediate_size = 24;
+  small.num_layers = 1;
+  small.num_heads = 2;
+  small.vocab_size = Tokenizer::load(source + "/data/tokenizer/tokenizer.json").vocab_size();
+  export_model(Model(small, DType::kF32), source + "/data/tokenizer/tokenizer.json", folder / "base");
+  const std::string settings = R"({"chat_template": "<|im_start|>system\nBe kind<|im_end|>"})";
+  write_file(folder / "base/tokenizer_config.json", settings);
+  write_file(folder / "config.yaml",
+             cat("run: {dir: ", folder / "run", ", device: cpu, threads: 1}\n", "model:\n  from: ", folder / "base",
+                 "\n  armt: {segment_size: 32, num_mem_tokens: 2, d_mem: 4, nu: 3}\n",
+                 "  lora: {rank: 1, alpha: 1, targets: [q_proj]}\n", "data: {books: none, tokenizer: ", folder / "base",
+                 ", max_facts: 4}\ntrain:\n  batch_size: 1\n  validation_samples: 1\n",
+                 "  stages:\n    - {segments: 1, steps: 1}\n"));
+  const ProgramResult trained = run_program("train " + folder / "config.yaml" + " --no-eval");
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_EQ(read_file(folder / "run/tokenizer_config.json"), settings);
+  for (const std::string option : {"", " --adapters"}) {
+    const std::string made = folder / (option.empty() ? "merged" : "adapters");
+    const ProgramResult exported = run_program("export " + folder / "run" + " " + made + option);
+    ASSERT_EQ(exported.code, 0) << exported.err;
+    EXPECT_EQ(read_file(made + "/tokenizer_config.json"), settings) << made;
+  }
 }
 
 TEST(Train, AModelToStartFromThatIsNotThereIsSaidAtItsKey) {
