@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -44,7 +45,12 @@ void read_pieces(const std::string& path, const std::function<void(std::string_v
 
 std::string read_file(const std::string& path) {
   std::string text;
-  read_pieces(path, [&](std::string_view piece) { text += piece; });
+  try {
+    read_pieces(path, [&](std::string_view piece) { text += piece; });
+  } catch (const std::bad_alloc&) {
+    throw Error(
+        cat(path, ": too large for this machine's memory, of which the first ", text.size(), " bytes took all"));
+  }
   return text;
 }
 

@@ -9,7 +9,7 @@
 
 namespace wt {
 
-// Everything in the file. Throws where it is missing, not readable or a folder.
+// Everything in the file. Throws where it is missing, not readable, a folder or larger than the memory there is.
 std::string read_file(const std::string& path);
 // The same in order and in pieces, for a file that need not fit in memory.
 void read_pieces(const std::string& path, const std::function<void(std::string_view)>& piece);

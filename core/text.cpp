@@ -5,6 +5,78 @@
 
 namespace wt {
 
+namespace {
+
+// Bytes of the UTF-8 character at the beginning of `text`; 0 where none begins there.
+std::size_t character_length(std::string_view text) {
+  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(i < text.size() ? text[i] : 0); };
+  const unsigned lead = at(0);
+  const std::size_t length = lead < 0x80                    ? 1
+                             : lead >= 0xc2 && lead <= 0xdf ? 2
+                             : lead >= 0xe0 && lead <= 0xef ? 3
+                             : lead >= 0xf0 && lead <= 0xf4 ? 4
+                                                            : 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if (at(i) < 0x80 || at(i) > 0xbf) return 0;
+  }
+  // Overlong forms, surrogates, and what is above U+10FFFF.
+  if ((lead == 0xe0 && at(1) < 0xa0) || (lead == 0xed && at(1) > 0x9f) || (lead == 0xf0 && at(1) < 0x90) ||
+      (lead == 0xf4 && at(1) > 0x8f)) {
+    return 0;
+  }
+  return length;
+}
+
+}  // namespace
+
+std::string printable_line(std::string_view message) {
+  constexpr std::size_t kLongest = 1200, kBeginning = 800, kEnd = 300;
+  while (!message.empty() && message.back() == '\n') message.remove_suffix(1);
+  std::string line;
+  while (!message.empty()) {
+    const std::size_t length = character_length(message);
+    const auto first = static_cast<unsigned char>(message[0]);
+    const bool control =
+        length == 1 ? first < ' ' || first == 0x7f : length == 2 && first == 0xc2 && message[1] < '\xa0';
+    if (length == 0) {
+      line += '?';
+    } else if (control) {
+      line += ' ';
+    } else {
+      line += message.substr(0, length);
+    }
+    message.remove_prefix(std::max<std::size_t>(length, 1));
+  }
+  if (line.size() <= kLongest) return line;
+  const auto inside = [&](std::size_t at) { return (static_cast<unsigned char>(line[at]) & 0xc0u) == 0x80u; };
+  std::size_t begin = kBeginning, end = line.size() - kEnd;
+  while (inside(begin)) --begin;
+  while (inside(end)) ++end;
+  return line.substr(0, begin) + " ... " + line.substr(end);
+}
+
+bool nests_deeper(std::string_view json, int depth) {
+  int open = 0;
+  bool in_text = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_text) {
+      if (c == '\\') {
+        ++i;
+      } else if (c == '"') {
+        in_text = false;
+      }
+    } else if (c == '"') {
+      in_text = true;
+    } else if (c == '[' || c == '{') {
+      if (++open > depth) return true;
+    } else if (c == ']' || c == '}') {
+      --open;
+    }
+  }
+  return false;
+}
+
 std::string_view trimmed(std::string_view text) {
   constexpr const char* kBlanks = " \t\n\v\f\r";
   const std::size_t first = text.find_first_not_of(kBlanks);
@@ -34,6 +106,9 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
   std::string best;
   int best_distance = static_cast<int>(std::max<std::size_t>(1, word.size() / 3)) + 1;
   for (const std::string& candidate : candidates) {
+    // The distance is at least the difference in length; a damaged file may have a word of a million letters.
+    const std::size_t gap = std::max(word.size(), candidate.size()) - std::min(word.size(), candidate.size());
+    if (gap >= static_cast<std::size_t>(best_distance)) continue;
     const int distance = edit_distance(word, candidate);
     if (distance < best_distance) {
       best_distance = distance;

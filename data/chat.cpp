@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/text.h"
 #include "data/utf8.h"
 
 namespace wt {
@@ -127,15 +128,21 @@ ChatTemplate find_chat_template(const std::string& folder, const Tokenizer& toke
   }
   if (fs::exists(at / "tokenizer_config.json")) {
     const std::string path = (at / "tokenizer_config.json").string();
-    const auto json = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+    const std::string text = read_file(path);
+    WT_CHECK(!nests_deeper(text), path, ": lists or objects stand too deep in each other");
+    const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
     WT_CHECK(json.is_object(), path, ": not a JSON object");
+    const auto text_of = [](const nlohmann::json& entry, const char* key) {
+      const auto value = entry.find(key);
+      return value != entry.end() && value->is_string() ? value->get<std::string>() : std::string();
+    };
     const auto found = json.find("chat_template");
     if (found != json.end() && found->is_string()) return recognize_chat_template(found->get<std::string>(), path);
     // Several templates by name, of which the one called default is meant.
     if (found != json.end() && found->is_array()) {
       for (const auto& entry : *found) {
-        if (entry.is_object() && entry.value("name", "") == "default") {
-          return recognize_chat_template(entry.value("template", ""), path);
+        if (entry.is_object() && text_of(entry, "name") == "default") {
+          return recognize_chat_template(text_of(entry, "template"), path);
         }
       }
       throw Error(cat(path, ": chat_template has none called default"));

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/text.h"
 #include "data/split_pattern.h"
 #include "data/tokenizer_parts.h"
 
@@ -19,6 +20,7 @@ using Json = nlohmann::json;
 }
 
 Json parse_json(std::string_view text, const std::string& name) {
+  if (nests_deeper(text)) throw Error(cat(name, ": lists or objects stand too deep in each other"));
   try {
     return Json::parse(text);
   } catch (const Json::parse_error& error) {

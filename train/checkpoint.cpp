@@ -217,26 +217,38 @@ Checkpoint CheckpointStore::load(std::int64_t step) const {
 
 std::optional<Checkpoint> CheckpointStore::load_newest(const Report& report) const {
   const std::vector<std::int64_t> all = steps();
+  std::vector<std::string> damages;
   for (auto step = all.rbegin(); step != all.rend(); ++step) {
     try {
-      return load(*step);
+      Checkpoint whole = load(*step);
+      for (const std::string& damage : damages) {
+        if (report) report(cat("damaged checkpoint left out: ", damage));
+      }
+      return whole;
     } catch (const Error& error) {
-      if (report) report(cat("damaged checkpoint left out: ", error.what()));
+      damages.emplace_back(error.what());
     }
   }
-  if (!all.empty()) throw Error(cat("none of the ", all.size(), " checkpoints in ", folder_, " is whole"));
+  if (all.size() == 1) throw Error(cat("the only checkpoint is damaged: ", damages.front()));
+  if (!all.empty()) {
+    throw Error(
+        cat("none of the ", all.size(), " checkpoints in ", folder_, " is whole; the newest: ", damages.front()));
+  }
   return std::nullopt;
 }
 
 std::optional<Checkpoint> CheckpointStore::load_best(const Report& report) const {
-  if (const std::optional<std::int64_t> best = best_step()) {
-    try {
-      return load(*best);
-    } catch (const Error& error) {
-      if (report) report(cat("damaged best checkpoint left out, the newest is used: ", error.what()));
-    }
+  const std::optional<std::int64_t> best = best_step();
+  if (!best) return load_newest(report);
+  std::string damage;
+  try {
+    return load(*best);
+  } catch (const Error& error) {
+    damage = error.what();
   }
-  return load_newest(report);
+  std::optional<Checkpoint> newest = load_newest(report);
+  if (newest && report) report(cat("damaged best checkpoint left out, the newest is used: ", damage));
+  return newest;
 }
 
 }  // namespace wt

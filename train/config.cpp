@@ -436,6 +436,28 @@ void check_model(const ModelConfig& m, const std::function<void(const std::strin
   if (m.hidden_size < 1) fail("hidden_size", "is missing");
   if (m.num_layers < 1) fail("num_layers", "is missing");
   if (m.num_heads < 1) fail("num_heads", "is missing");
+  // Beyond every model there is, and small enough that no product of them overflows.
+  const struct {
+    const char* key;
+    std::int64_t value, most;
+  } sizes[] = {{"hidden_size", m.hidden_size, 1 << 20},
+               {"intermediate_size", m.intermediate_size, 1 << 24},
+               {"num_layers", m.num_layers, 10'000},
+               {"num_heads", m.num_heads, 1 << 16},
+               {"num_kv_heads", m.num_kv_heads, 1 << 16},
+               {"head_dim", m.head_dim, 1 << 16},
+               {"vocab_size", m.vocab_size, 1 << 26},
+               {"max_positions", m.max_positions, std::int64_t{1} << 40},
+               {"window", m.window, std::int64_t{1} << 40},
+               {"armt.segment_size", m.has_armt ? m.armt.segment_size : 0, 1 << 26},
+               {"armt.num_mem_tokens", m.has_armt ? m.armt.num_mem_tokens : 0, 1 << 20},
+               {"armt.d_mem", m.has_armt ? m.armt.d_mem : 0, 1 << 16},
+               {"rmt.segment_size", m.has_rmt ? m.rmt.segment_size : 0, 1 << 26},
+               {"rmt.num_mem_tokens", m.has_rmt ? m.rmt.num_mem_tokens : 0, 1 << 20},
+               {"lora.rank", m.has_lora ? m.lora.rank : 0, 1 << 16}};
+  for (const auto& size : sizes) {
+    if (size.value > size.most) fail(size.key, cat("is ", size.value, ", expected at most ", size.most));
+  }
   const bool llama = m.type == BackboneType::kLlama;
   if ((m.head_dim == 0 || !llama) && m.hidden_size % m.num_heads != 0) {
     fail("hidden_size", cat("is ", m.hidden_size, ", not a multiple of num_heads ", m.num_heads));

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
+#include "core/text.h"
 #include "layers/model.h"
 #include "train/model_config_json.h"
 #include "train/model_folder.h"
@@ -46,6 +47,7 @@ StoredTensor grown(const StoredTensor& table, const PublishedSpec& spec, std::ui
 }  // namespace
 
 std::string with_armt(const std::string& config_json, const std::string& name, const ArmtConfig& armt) {
+  if (nests_deeper(config_json)) throw Error(cat(name, ": lists or objects stand too deep in each other"));
   nlohmann::ordered_json json;
   try {
     json = nlohmann::ordered_json::parse(config_json);

@@ -6,22 +6,25 @@
 #include <vector>
 
 #include "core/files.h"
+#include "core/text.h"
 #include "train/weight_map.h"
 
 namespace wt {
 
 LoraScale read_adapter_config(const std::string& path) {
   LoraScale scale;
+  const std::string text = read_file(path);
+  if (nests_deeper(text)) throw Error(cat(path, ": lists or objects stand too deep in each other"));
   try {
-    const auto json = nlohmann::json::parse(read_file(path));
+    const auto json = nlohmann::json::parse(text);
     for (const char* key : {"alpha_pattern", "rank_pattern"}) {
       WT_CHECK(!json.contains(key) || json[key].empty(), path, ": ", key, " is not supported, expected one for all");
     }
     WT_CHECK(!json.value("use_dora", false), path, ": use_dora is not supported, expected plain LoRA");
     scale.alpha = json.at("lora_alpha").get<double>();
     scale.rank_stabilized = json.value("use_rslora", false);
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(cat(path, ": expected an object with lora_alpha: ", error.what()));
+  } catch (const nlohmann::json::exception&) {
+    throw Error(cat(path, ": expected a JSON object with the number lora_alpha"));
   }
   return scale;
 }

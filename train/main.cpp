@@ -16,11 +16,8 @@ namespace {
 
 constexpr const char* kVersion = "wavetape 0.1.0";
 
-int complain(std::string line, int code) {
-  // One line, whatever a library put into its message.
-  while (!line.empty() && line.back() == '\n') line.pop_back();
-  for (char& c : line) c = c == '\n' ? ' ' : c;
-  std::fprintf(stderr, "wavetape: %s\n", line.c_str());
+int complain(const std::string& message, int code) {
+  std::fprintf(stderr, "wavetape: %s\n", wt::printable_line(message).c_str());
   return code;
 }
 

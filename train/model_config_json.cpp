@@ -249,9 +249,10 @@ std::string published_key(const std::string& key, BackboneType type) {
   struct Names {
     const char *ours, *llama, *gpt2;
   };
-  constexpr Names kNames[] = {{"hidden_size", "hidden_size", "n_embd"},
-                              {"num_heads", "num_attention_heads", "n_head"},
-                              {"num_kv_heads", "num_key_value_heads", "num_key_value_heads"}};
+  constexpr Names kNames[] = {
+      {"hidden_size", "hidden_size", "n_embd"},       {"intermediate_size", "intermediate_size", "n_inner"},
+      {"num_layers", "num_hidden_layers", "n_layer"}, {"max_positions", "max_position_embeddings", "n_positions"},
+      {"num_heads", "num_attention_heads", "n_head"}, {"num_kv_heads", "num_key_value_heads", "num_key_value_heads"}};
   for (const Names& names : kNames) {
     if (key == names.ours) return type == BackboneType::kLlama ? names.llama : names.gpt2;
   }
@@ -265,6 +266,7 @@ std::string_view torch_name(DType dtype) {
 }  // namespace
 
 ModelConfig parse_model_config(const std::string& text, const std::string& name) {
+  if (nests_deeper(text)) throw Error(cat(name, ": lists or objects stand too deep in each other"));
   Json json;
   try {
     json = Json::parse(text);

@@ -12,6 +12,31 @@
 
 namespace wt {
 namespace fs = std::filesystem;
+namespace {
+
+WeightMap open_map(const ModelConfig& config, const ModelConfig& source, const ModelLocation& location) {
+  return {config, location.weights, source.has_lora ? is_adapter_tensor : std::function<bool(const std::string&)>{},
+          location.base};
+}
+
+// Where a parameter of this name and shape stands; null for one that keeps its value. Throws Error for one that is
+// missing or of another shape.
+const WeightMap::Place* find_weight(WeightMap& map, const std::string& name, const Shape& shape, bool fresh_memory) {
+  if (is_adapter_name(name)) return nullptr;
+  const WeightMap::Place* place = map.find(name, fresh_memory);
+  if (place == nullptr && fresh_memory && is_memory_parameter(name)) return nullptr;
+  if (place == nullptr) place = &map.require(name, fresh_memory);
+  const Shape& found = place->shape();
+  // GPT-2's position table grows by the memory's rows when a plain one is wrapped.
+  const bool grown = fresh_memory && found.rank() == 2 && shape.rank() == 2 && found[1] == shape[1] &&
+                     place->name.find("wpe") != std::string::npos && found[0] < shape[0];
+  WT_CHECK(grown || found == shape, place->file->path(), ": tensor ", place->name, " is ", found,
+           ", the model expects ", shape);
+  return place;
+}
+
+}  // namespace
+
 ModelLocation find_model(const std::string& path, const std::function<void(const std::string&)>& report) {
   const fs::path folder(path);
   if (!fs::is_directory(folder)) throw UsageError(cat(path, ": no such folder; expected a model or run folder"));
@@ -54,6 +79,7 @@ std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, co
   const DType computing = computing_dtype(stream.device(), dtype);
   ModelConfig config = read_model_config(location.config);
   config.has_lora = false;
+  check_weights(config, location);
   auto model = std::make_unique<Model>(config, computing, stream, use);
   load_weights(*model, location);
   if (computing != dtype) {  // the weights that bf16 would have
@@ -64,22 +90,24 @@ std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, co
   return model;
 }
 
+void check_weights(const ModelConfig& config, const ModelLocation& location, bool fresh_memory) {
+  WeightMap map = open_map(config, read_model_config(location.config), location);
+  const Model names(config, DType::kF32, {}, WeightUse::kNamesOnly);
+  for (const PublishedSpec& spec : names.parameters().published_specs()) {
+    find_weight(map, spec.name, spec.shape, fresh_memory);
+  }
+}
+
 void load_weights(Model& model, const ModelLocation& location, bool fresh_memory) {
   const ModelConfig source = read_model_config(location.config);
-  WeightMap map(model.config(), location.weights,
-                source.has_lora ? is_adapter_tensor : std::function<bool(const std::string&)>{}, location.base);
+  WeightMap map = open_map(model.config(), source, location);
   Adapters adapters(model.config(), map.files());
   for (const PublishedTensor& tensor : model.parameters().published()) {
-    if (is_adapter_name(tensor.name)) continue;
-    const WeightMap::Place* place = map.find(tensor.name, fresh_memory);
-    if (place == nullptr && fresh_memory && is_memory_parameter(tensor.name)) continue;
-    const WeightMap::Place& found = place != nullptr ? *place : map.require(tensor.name, fresh_memory);
-    // GPT-2's position table grows by the memory's rows when a plain one is wrapped.
-    const bool grown = fresh_memory && found.shape().rank() == 2 && tensor.value.shape().rank() == 2 &&
-                       found.name.find("wpe") != std::string::npos && found.shape()[0] < tensor.value.dim(0);
+    const WeightMap::Place* place = find_weight(map, tensor.name, tensor.value.shape(), fresh_memory);
+    if (place == nullptr) continue;
+    const WeightMap::Place& found = *place;
+    const bool grown = found.shape() != tensor.value.shape();
     const PublishedTensor target = grown ? tensor.slice(0, found.shape()[0]) : tensor;
-    WT_CHECK(found.shape() == target.value.shape(), found.file->path(), ": tensor ", found.name, " is ", found.shape(),
-             ", the model expects ", target.value.shape());
     // Adapters stand under the name that their weight has in the source.
     const std::string name = published_name(source, found.name);
     target.write(model.stream(), adapters.merged(found.file->tensor(found.name), name, source.lora.scale()));

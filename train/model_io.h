@@ -34,6 +34,10 @@ DType computing_dtype(const Device& device, DType dtype);
 std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, const Stream& stream = {},
                                   WeightUse use = WeightUse::kInference);
 
+// Whether load_weights() will find every parameter in its shape, without making the model: a damaged config.json may
+// ask for more than fits in memory. Throws Error as load_weights() does.
+void check_weights(const ModelConfig& config, const ModelLocation& location, bool fresh_memory = false);
+
 // Copies every parameter from a file, or from the parts of an index, under any name of weight_map.h; a head that is
 // tied may be there or not. `fresh_memory`: parameters of the memory that are not in the file keep the values they have
 // (wrapping a plain backbone). A run's adapters are merged; those of the model itself keep the values they have.

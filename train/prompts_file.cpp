@@ -14,8 +14,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 PromptLine parse_line(std::string_view text, const std::string& place) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   const auto wrong = [&](const auto&... what) { return Error(cat(place, ": ", what...)); };
+  if (nests_deeper(text)) throw wrong("lists or objects stand too deep in each other");
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) throw wrong("not JSON, expected a string or {\"prompt\": \"…\"} on each line");
   PromptLine line{{}, "{}"};
   if (json.is_string()) {

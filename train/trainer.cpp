@@ -11,6 +11,7 @@
 
 #include "core/files.h"
 #include "core/memory.h"
+#include "core/text.h"
 #include "layers/adapter.h"
 #include "train/costs.h"
 #include "train/freeze.h"
@@ -101,23 +102,33 @@ std::string TrainState::json() const {
 }
 
 TrainState TrainState::from_json(const std::string& text, const std::string& name) {
+  if (nests_deeper(text)) throw Error(cat(name, ": lists or objects stand too deep in each other"));
   try {
     const auto j = nlohmann::json::parse(text);
     TrainState s;
-    j.at("stage").get_to(s.stage);
-    j.at("stage_step").get_to(s.stage_step);
-    j.at("step").get_to(s.step);
-    j.at("skipped").get_to(s.skipped);
-    j.at("optimizer_steps").get_to(s.optimizer_steps);
+    const auto integer = [&](const char* key, std::int64_t& value, std::int64_t least) {
+      const auto& number = j.at(key);
+      // Far above every run, and products of them stay below 2^63.
+      if (!number.is_number_integer() || number < least || number > (std::int64_t{1} << 48)) {
+        throw Error(
+            cat(name, ": ", key, " is ", number.dump().substr(0, 60), ", expected a whole number, at least ", least));
+      }
+      value = number.get<std::int64_t>();
+    };
+    integer("stage", s.stage, 0);
+    integer("stage_step", s.stage_step, 0);
+    integer("step", s.step, 0);
+    integer("skipped", s.skipped, 0);
+    integer("optimizer_steps", s.optimizer_steps, 0);
     j.at("stage_done").get_to(s.stage_done);
-    j.at("best_step").get_to(s.best_step);
+    integer("best_step", s.best_step, -1);
     j.at("best_exact_match").get_to(s.best_exact_match);
     j.at("best_loss").get_to(s.best_loss);
-    j.at("validations_since_best").get_to(s.validations_since_best);
-    j.at("tokens").get_to(s.tokens);
+    integer("validations_since_best", s.validations_since_best, 0);
+    integer("tokens", s.tokens, 0);
     return s;
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(cat(name, ": ", error.what()));
+  } catch (const nlohmann::json::exception&) {
+    throw Error(cat(name, ": is damaged, expected an object with the numbers of a run's state"));
   }
 }
 
@@ -138,13 +149,14 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
   const Tokenizer tokenizer = load_tokenizer(config_);
   const ModelConfig model_config = resolve_model(config_, tokenizer);
   fit_schedule(config_, model_config);
+  if (!config_.model_from.empty()) check_weights(model_config, find_model(config_.model_from), true);
   model_ = std::make_unique<Model>(model_config, config_.run.dtype, Stream(device));
   model_->parameters().initialize(static_cast<std::uint64_t>(config_.seed.weights));
   checkpoints_ = std::make_unique<CheckpointStore>(folder_.path(), StoreMode::kWrite);
   std::optional<Checkpoint> newest;
   if (resume) {
     newest = checkpoints_->load_newest(
-        [&](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); });
+        [&](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", printable_line(line).c_str()); });
   }
   if (!config_.model_from.empty() && !newest) load_weights(*model_, find_model(config_.model_from), true);
   freeze_parameters(*model_, config_.train.freeze, [&](std::size_t pattern, const std::string& what) {
@@ -161,7 +173,11 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
 
   if (resume) {
     if (newest) {
-      state_ = TrainState::from_json(newest->state_json, newest->folder + "/state.json");
+      const std::string state_path = newest->folder + "/state.json";
+      state_ = TrainState::from_json(newest->state_json, state_path);
+      const auto stages = static_cast<std::int64_t>(config_.train.stages.size());
+      WT_CHECK(state_.stage < stages, state_path, ": is of stage ", state_.stage + 1, ", the configuration has ",
+               stages);
       load_tensors(*model_, newest->weights, true);
       if (const std::string base = checkpoints_->base(); !base.empty()) {
         load_tensors(*model_, SafetensorsFile::open(base), false);
@@ -176,7 +192,6 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
     }
     truncate_metrics(folder_.metrics_path(), state_.step);
   } else {
-    write_file(folder_.config_path(), config_yaml(config_));
     write_file(folder_.path() + "/config.json", format_model_config(model_config, wide(config_.run.dtype)));
     if (config_.data.is_retrieval()) {
       write_file(folder_.path() + "/tokenizer.json", retrieval_tokenizer_json(config_.data.retrieval));
@@ -188,6 +203,8 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
     if (!tokenizer.files().empty()) {
       copy_tokenizer_settings(fs::path(tokenizer.files().front()).parent_path().string(), folder_.path());
     }
+    // Last: with it the folder holds a run, which --resume must find whole.
+    write_file(folder_.config_path(), config_yaml(config_));
   }
   metrics_ = std::make_unique<LineFile>(folder_.metrics_path());
   log_ = std::make_unique<LineFile>(folder_.log_path());

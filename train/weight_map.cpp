@@ -33,11 +33,13 @@ bool is_tied_head(const ModelConfig& config, const std::string& published) {
 std::vector<SafetensorsFile> open_weights(const std::string& path) {
   if (!path.ends_with(".json")) return {SafetensorsFile::open(path)};
   std::set<std::string> parts;
+  const std::string text = read_file(path);
+  if (nests_deeper(text)) throw Error(cat(path, ": lists or objects stand too deep in each other"));
   try {
-    const auto index = nlohmann::json::parse(read_file(path));
+    const auto index = nlohmann::json::parse(text);
     for (const auto& [name, file] : index.at("weight_map").items()) parts.insert(file.get<std::string>());
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(cat(path, ": expected {\"weight_map\": {name: file}}: ", error.what()));
+  } catch (const nlohmann::json::exception&) {
+    throw Error(cat(path, ": expected a JSON object {\"weight_map\": {name: file}}"));
   }
   std::vector<SafetensorsFile> files;
   for (const std::string& part : parts) {

@@ -320,6 +320,10 @@ TEST(Tokenizer, DamagedFilesAreOneLineErrors) {
   expect([](Json& r) { r["added_tokens"] = {added(7, "ab", true)}; }, "in the vocabulary 256");
   expect([](Json& r) { r["added_tokens"] = {added(262, "", true)}; }, "without content");
 
+  const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
+  EXPECT_ERROR(Tokenizer::from_json("{\"model\": {\"vocab\": {\"a\": " + deep + "}}}", "deep.json"), Error,
+               "deep.json: lists or objects stand too deep in each other");
+
   const TempFolder folder;
   EXPECT_ERROR(Tokenizer::load(folder / "nothing.json"), Error, "nothing.json");
   EXPECT_ERROR(Tokenizer::load(folder.path()), Error, "no tokenizer.json");

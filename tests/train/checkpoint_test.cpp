@@ -160,7 +160,12 @@ TEST_F(CheckpointTest, ADamagedBestOneFallsBackToTheNewest) {
   write_file(s.folder() + "/best", "nonsense");
   EXPECT_FALSE(s.best_step().has_value());
   fs::remove(checkpoint(2) + "/state.json");
+  reports_.clear();
   EXPECT_ERROR(s.load_newest(report()), Error, "none of the 2 checkpoints in ");
+  EXPECT_ERROR(s.load_best(report()), Error, "is whole; the newest: cannot open ");
+  EXPECT_TRUE(reports_.empty()) << "the error says it all in one line";
+  fs::remove_all(checkpoint(1));
+  EXPECT_ERROR(s.load_best(report()), Error, "the only checkpoint is damaged: cannot open ");
 }
 
 TEST_F(CheckpointTest, AFullDiskLeavesEarlierCheckpoints) {

@@ -237,6 +237,16 @@ TEST(ModelConfigJson, WrongValuesNameKeyAndExpectation) {
                  "armt.nu: is 16, expected below 2 d_mem = 16");
 }
 
+TEST(ModelConfigJson, SizesBeyondAllModels) {
+  expect_refused(llama(), R"({"hidden_size":9223372036854775806})",
+                 "hidden_size: is 9223372036854775806, expected at most");
+  expect_refused(llama(), R"({"num_hidden_layers":2000000000})",
+                 "num_hidden_layers: is 2000000000, expected at most 10000");
+  expect_refused(llama(), R"({"vocab_size":4294967296})", "vocab_size: is 4294967296, expected at most");
+  expect_refused(llama(), R"({"armt":{"segment_size":16,"num_mem_tokens":1073741824,"d_mem":8,"nu":3}})",
+                 "armt.num_mem_tokens: is 1073741824, expected at most");
+}
+
 TEST(ModelConfigJson, DamagedAndMissingFiles) {
   const TempFolder folder;
   EXPECT_ERROR(read_model_config(folder.path()), Error, "config.json: No such file or directory");
@@ -244,6 +254,8 @@ TEST(ModelConfigJson, DamagedAndMissingFiles) {
   EXPECT_ERROR(parse_model_config("{\"a\": 1e400}", "c.json"), Error, "c.json: a number in it is out of range");
   EXPECT_ERROR(parse_model_config("[]", "c.json"), Error, "c.json: is a list, expected an object");
   EXPECT_ERROR(parse_model_config("\"\xff\"", "c.json"), Error, "c.json: not JSON");
+  EXPECT_ERROR(parse_model_config("{\"a\":" + std::string(100'000, '[') + "1", "c.json"), Error,
+               "c.json: lists or objects stand too deep in each other");
 }
 
 }  // namespace

@@ -31,7 +31,14 @@ struct Options {
 };
 
 ModelConfig model_of(const Options& o) {
-  if (!o.config.empty()) return load_config(o.config).model;
+  if (!o.config.empty()) {
+    const Config config = load_config(o.config);
+    if (!config.model_from.empty() || config.model.vocab_size == 0) {
+      throw UsageError(
+          cat(o.config, ": a benchmark reads no other file: give model.vocab_size and the other sizes there"));
+    }
+    return config.model;
+  }
   ModelConfig c = preset_model(o.preset);
   if (o.layers > 0) c.num_layers = o.layers;
   c.has_armt = true;

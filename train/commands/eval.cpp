@@ -7,6 +7,7 @@
 #include <span>
 
 #include "core/files.h"
+#include "core/text.h"
 #include "data/babi.h"
 #include "data/eval_set.h"
 #include "train/commands/commands.h"
@@ -285,7 +286,9 @@ class Evaluation {
 
 void run(const Options& o) {
   const Stream stream(device_for(o.device, dtype_from_name(o.dtype)));
-  const auto report = [](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); };
+  const auto report = [](const std::string& line) {
+    std::fprintf(stderr, "wavetape: %s\n", printable_line(line).c_str());
+  };
   Evaluation evaluation(o, find_model(o.model, report), stream);
   const std::vector<EvalRow> rows = evaluation.run();
   std::printf("%s", eval_table(rows).c_str());

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/safetensors.h"
+#include "core/text.h"
 #include "data/babi.h"
 #include "data/hdf5_file.h"
 #include "data/tokenizer.h"
@@ -195,7 +196,9 @@ void show_hdf5(const std::string& path) {
 }
 
 void show_json(const std::string& path) {
-  const nlohmann::json json = nlohmann::json::parse(read_file(path), nullptr, false);
+  const std::string text = read_file(path);
+  if (nests_deeper(text)) throw Error(cat(path, ": lists or objects stand too deep in each other"));
+  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   if (json.is_array() && !json.empty() && json[0].is_object() && json[0].contains("target")) {
     std::vector<std::string> targets;
     std::size_t characters = 0;

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/text.h"
 #include "train/commands/commands.h"
 
 namespace wt {
@@ -23,7 +24,7 @@ void run(const Options& o) {
   if (title.empty()) title = runs.size() == 1 ? runs.front().name : cat(runs.size(), " runs");
   for (const RunRecord& record : runs) {
     for (const std::string& note : record.notes) {
-      std::fprintf(stderr, "wavetape: %s: %s\n", record.name.c_str(), note.c_str());
+      std::fprintf(stderr, "wavetape: %s\n", printable_line(cat(record.name, ": ", note)).c_str());
     }
   }
   write_file(o.output, report_html(title, runs));

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "core/files.h"
+#include "core/text.h"
 #include "train/commands/commands.h"
 
 namespace wt {
@@ -16,8 +17,8 @@ struct Options {
 };
 
 void run(const Options& o) {
-  const std::vector<ScoreCell> cells =
-      score_folder(o.folder, [](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); });
+  const std::vector<ScoreCell> cells = score_folder(
+      o.folder, [](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", printable_line(line).c_str()); });
   std::printf("%s", score_table(cells).c_str());
   if (!o.output.empty()) write_file(o.output, score_csv(cells));
   if (!o.plot.empty()) write_file(o.plot, heatmap_svg(o.title, score_panels(cells)));

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "core/files.h"
+#include "core/text.h"
 #include "train/commands/commands.h"
 #include "train/costs.h"
 #include "train/evaluate.h"
@@ -64,7 +65,9 @@ void dry_run(Config config) {
 void evaluate_run(const Trainer& trainer) {
   const Config& config = trainer.config();
   if (config.eval.lengths.empty()) return;
-  const auto report = [](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", line.c_str()); };
+  const auto report = [](const std::string& line) {
+    std::fprintf(stderr, "wavetape: %s\n", printable_line(line).c_str());
+  };
   const Stream stream(device_for(config.run.device, config.run.dtype));
   const auto model = load_model(find_model(config.run.dir, report), config.run.dtype, stream);
   std::vector<std::string> tasks = config.eval.tasks;

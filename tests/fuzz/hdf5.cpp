@@ -1,0 +1,14 @@
+#include "data/books_file.h"
+#include "data/eval_set.h"
+#include "tests/fuzz/target.h"
+
+// Tokenised books, and an evaluation set, in HDF5. Every block of such a file has a checksum, so most inputs end there.
+int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace wt;
+  static const Tokenizer tokenizer =
+      Tokenizer::load(std::string(WAVETAPE_SOURCE_DIR) + "/tests/fixtures/tokenizers/gpt2.json");
+  const std::string& path = fuzz::file_with(data, size, ".h5");
+  fuzz::only_errors([&] { read_books(path, tokenizer); });
+  return fuzz::only_errors(
+      [&] { read_eval_set(path, tokenizer, [](std::int64_t index, EvalSample&&) { return index < 1000; }); });
+}
