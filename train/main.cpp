@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <new>
 #include <system_error>
 
@@ -89,6 +90,9 @@ int main(int argc, char** argv) {
     return complain(error.what(), 2);
   } catch (const std::bad_alloc&) {
     return complain("out of memory", 1);
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::fflush(stdout);
+    return complain(wt::cat(error.path1().string(), ": ", error.code().message()), 1);
   } catch (const std::system_error& error) {
     // fmt::print throws where standard output cannot be written.
     if (std::ferror(stdout) != 0 && error.code().value() == EPIPE) return 0;

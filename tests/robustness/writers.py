@@ -139,7 +139,7 @@ def writers():
         # Three files, each whole or as it was.
         Writer("eval --output", [*evaluate, "--output", "results"], ["results"],
                grows=(r"results", r"results/(eval\.csv|eval\.json|answers\.csv)")),
-        Writer("eval --layout official", [*evaluate, "--layout", "official", "--output", "results"], ["results"],
+        Writer("eval --layout official", [*evaluate, "--layout", "official", "--output", "results"], ["results"], earlier=False,
                grows=(r"results", r"results/qa1_300_[a-z_]+\.(csv|json)")),
         # What is there of a run is gone on with.
         Writer("train", ["train", "{good}/config.yaml", "run.dir=run", "data.babi={good}/babi", "data.books={good}/books.h5",
