@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/text.h"
 #include "train/crc32c.h"
 
 namespace wt {
@@ -54,9 +55,11 @@ std::pair<std::uint64_t, std::uint32_t> measure(const std::string& path) {
 // Throws Error where a file differs from what the manifest says about it.
 void verify(const std::string& folder, std::int64_t step) {
   const std::string path = folder + "/" + kManifest;
+  const std::string text = read_file(path);
+  if (nests_deeper(text)) throw Error(cat(path, ": is damaged"));
   nlohmann::json manifest;
   try {
-    manifest = nlohmann::json::parse(read_file(path));
+    manifest = nlohmann::json::parse(text);
     if (manifest.at("version") != 1)
       throw Error(cat(path, ": version is ", manifest["version"].dump(), ", expected 1"));
     if (manifest.at("step") != step) throw Error(cat(path, ": is of step ", manifest["step"].dump()));

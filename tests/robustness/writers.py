@@ -300,7 +300,7 @@ def main():
     parser.add_argument("--no-mounts", action="store_true", help="as where no tmpfs can be mounted")
     parser.add_argument("--no-limit", action="store_true", help="for a slow program that maps terabytes (sanitizers)")
     o = parser.parse_args()
-    limits = harness.Limits(seconds=120, address_space=None, resident=3 << 30) if o.no_limit else harness.Limits()
+    limits = harness.Limits(seconds=60, patience=600, address_space=None, resident=3 << 30) if o.no_limit else harness.Limits()
     harness.limit_this_process(limits)
     program = harness.Program(os.path.abspath(o.program), limits)
     report = harness.Report("writers")
