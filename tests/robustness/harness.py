@@ -31,6 +31,11 @@ class Limits:
     resident: int = 600 << 20
 
 
+def limits(no_limit):
+    """Of a run; without a limit: for sanitizers, which map terabytes and take their time."""
+    return Limits(seconds=60, patience=600, address_space=None, resident=3 << 30) if no_limit else Limits()
+
+
 @dataclass
 class Outcome:
     code: int

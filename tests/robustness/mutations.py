@@ -1,6 +1,7 @@
 """Damaged files, from a seed: each mutation has a name, the file's new bytes, and whether the program must refuse it.
 
-A mutation that need not be refused (a bit inside data, a word of a text) may still be; it must never be worse than that.
+A mutation that need not be refused (a bit inside data, a word of a text) may still be; it must never be worse than
+that.
 """
 import json
 import random
@@ -214,8 +215,8 @@ def safetensors_parts(data, rng, count):
         if kind == 7:
             changed["x." + name] = changed.pop(name)
             must_fail = False
-        out.append(Mutation(f"{name}: {['dtype', 'shape', 'extent', 'offsets', 'field less', 'field more', 'gone', 'renamed'][kind]}",
-                            write_safetensors(changed, body), must_fail))
+        what = ["dtype", "shape", "extent", "offsets", "field less", "field more", "gone", "renamed"][kind]
+        out.append(Mutation(f"{name}: {what}", write_safetensors(changed, body), must_fail))
     twice = dump_json(header)
     out.append(Mutation("every name twice", write_safetensors(twice[:-1] + "," + twice[1:], body), True))
     out.append(Mutation("no tensors", write_safetensors("{}", b""), True))
@@ -224,9 +225,8 @@ def safetensors_parts(data, rng, count):
         if not floats:
             break
         begin, end = header[rng.choice(floats)]["data_offsets"]
-        count_of = (end - begin) // 4
-        out.append(Mutation(f"a tensor of {name}",
-                            write_safetensors(header, body[:begin] + struct.pack("<f", value) * count_of + body[end:]), False))
+        filled = body[:begin] + struct.pack("<f", value) * ((end - begin) // 4) + body[end:]
+        out.append(Mutation(f"a tensor of {name}", write_safetensors(header, filled), False))
     return out
 
 
@@ -240,7 +240,8 @@ def metadata_values(data, rng, count):
         if rng.randrange(4) == 0:
             del metadata[key]
         else:
-            metadata[key] = rng.choice(["", "0", "-1", "99999999999999999999", "9223372036854775807", "x" * 70000, Raw("3"), "1\n2"])
+            metadata[key] = rng.choice(["", "0", "-1", "99999999999999999999", "9223372036854775807", "x" * 70000,
+                                        Raw("3"), "1\n2"])
         out.append(Mutation(f"metadata {key}", write_safetensors({**header, "__metadata__": metadata}, body), False))
     return out
 

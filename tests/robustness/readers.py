@@ -58,8 +58,9 @@ class Bench:
         data = path.read_bytes()
         n = self.count(number)
         few = max(2, n // 4)
+        free_cuts = m.cuts(data, rng, few, must_fail=False)[1:]
         if kind == "text":  # nearly any text will do
-            return m.absent() + m.cuts(data, rng, few, must_fail=False)[1:] + m.splices(data, rng, few) + m.flips(data, rng, few)
+            return m.absent() + m.splices(data, rng, few) + m.flips(data, rng, few) + free_cuts
         if kind == "signed":  # checked against a manifest: nothing passes
             return m.absent() + m.cuts(data, rng, few) + m.flips(data, rng, n, must_fail=True)
         common = m.absent() + m.other_files(rng) + m.splices(data, rng, few // 2 + 1)
@@ -68,13 +69,14 @@ class Bench:
                     m.json_values(data.decode(), rng, n))
         if kind == "lines":  # of JSON; each stands for itself
             first = data.split(b"\n")[0] + b"\n"
-            values = [m.Mutation(d.name, first + d.data + b"\n", d.must_fail) for d in m.json_values(data.decode().split("\n")[1], rng, n)]
-            return common + m.nested() + m.cuts(data, rng, few, must_fail=False)[1:] + values
+            second = m.json_values(data.decode().split("\n")[1], rng, n)
+            values = [m.Mutation(d.name, first + d.data + b"\n", d.must_fail) for d in second]
+            return common + m.nested() + free_cuts + values
         if kind == "yaml":
-            return (common + m.nested()[1:2] + m.cuts(data, rng, few, must_fail=False)[1:] + m.flips(data, rng, few) +
+            return (common + m.nested()[1:2] + free_cuts + m.flips(data, rng, few) +
                     m.yaml_values(data.decode(), rng, n))
         if kind == "csv":
-            return common + m.csv_parts(data.decode(), rng) + m.cuts(data, rng, few, must_fail=False)[1:] + m.flips(data, rng, few)
+            return common + m.csv_parts(data.decode(), rng) + free_cuts + m.flips(data, rng, few)
         if kind == "hdf5":
             return common + m.cuts(data, rng, few) + m.flips(data, rng, n, head=4096)
         if kind == "safetensors":
@@ -93,8 +95,10 @@ def add_model_readers(b):
     b.add("generate model.safetensors", generate, model, "model/model.safetensors", "safetensors", 40)
     b.add("generate tokenizer.json", generate, model, "model/tokenizer.json", "json", 16)
     ids = ["generate", "llama_sharded", "--input-ids", "1,2,3", "--max-new-tokens", "2"]
-    b.add("generate index.json", ids, ["llama_sharded"], "llama_sharded/model.safetensors.index.json", "json", 16, **parts)
-    b.add("generate part", ids, ["llama_sharded"], "llama_sharded/model-00002-of-00004.safetensors", "safetensors", 12, **parts)
+    b.add("generate index.json", ids, ["llama_sharded"], "llama_sharded/model.safetensors.index.json", "json", 16,
+          **parts)
+    b.add("generate part", ids, ["llama_sharded"], "llama_sharded/model-00002-of-00004.safetensors", "safetensors",
+          12, **parts)
     goes_on = ["generate", "model", "--load-state", "book.state", "--prompt", " Where is Mary?", "--max-new-tokens", "2"]
     files = ["model", "book.state"]
     b.add("generate --load-state", goes_on, files, "book.state", "safetensors", 50)
@@ -110,41 +114,51 @@ def add_model_readers(b):
     forward = ["forward", "model", "--input", "ids.safetensors", "--output", "out/earlier.safetensors", "--backward"]
     b.add("forward --input", forward, ["model", "ids.safetensors"], "ids.safetensors", "safetensors", 40)
     b.add("export config.json", ["export", "run", "made"], ["single:run"], "run/config.json", "json", 16, **either)
-    b.add("export weights", ["export", "run", "made"], ["single:run"], f"run/{CHECKPOINT}/weights.safetensors", "signed", 12)
+    b.add("export weights", ["export", "run", "made"], ["single:run"], f"run/{CHECKPOINT}/weights.safetensors",
+          "signed", 12)
     imports = ["import", "llama_sharded", "made", "--segment-size", "16", "--num-mem-tokens", "2", "--d-mem", "4"]
     b.add("import config.json", imports, ["llama_sharded"], "llama_sharded/config.json", "json", 60, **either)
-    b.add("import index.json", imports, ["llama_sharded"], "llama_sharded/model.safetensors.index.json", "json", 20, **parts)
-    b.add("import part", imports, ["llama_sharded"], "llama_sharded/model-00003-of-00004.safetensors", "safetensors", 24, **parts)
+    b.add("import index.json", imports, ["llama_sharded"], "llama_sharded/model.safetensors.index.json", "json", 20,
+          **parts)
+    b.add("import part", imports, ["llama_sharded"], "llama_sharded/model-00003-of-00004.safetensors", "safetensors",
+          24, **parts)
     gpt2 = ["import", "gpt2", "made", "--segment-size", "16", "--num-mem-tokens", "2", "--d-mem", "4"]
     b.add("import gpt2/config.json", gpt2, ["gpt2"], "gpt2/config.json", "json", 30, **either)
     b.add("import gpt2/model.safetensors", gpt2, ["gpt2"], "gpt2/model.safetensors", "safetensors", 20)
     convert = ["convert", "lora_llama", "made", "--segment-size", "16", "--nu", "2"]
     b.add("convert adapters", convert, ["lora_llama"], "lora_llama/model.safetensors", "safetensors", 40)
-    b.add("convert adapter_config.json", convert, ["lora_llama"], "lora_llama/adapter_config.json", "json", 30, **either)
+    b.add("convert adapter_config.json", convert, ["lora_llama"], "lora_llama/adapter_config.json", "json", 30,
+          **either)
     b.add("convert config.json", convert, ["lora_llama"], "lora_llama/config.json", "json", 30, **either)
-    b.add("convert back", ["convert", "published", "made"], ["published"], "published/model.safetensors", "safetensors", 20)
+    b.add("convert back", ["convert", "published", "made"], ["published"], "published/model.safetensors",
+          "safetensors", 20)
 
 
 def add_training_readers(b):
     files = ["config.yaml", "babi", "books.h5", "tokenizer.json"]
     train = ["train", "config.yaml"]
-    b.add("train config.yaml", [*train, "--dry-run"], files, "config.yaml", "yaml", 120, names=["config.yaml", "cannot open"])
+    b.add("train config.yaml", [*train, "--dry-run"], files, "config.yaml", "yaml", 120, names=["config.yaml",
+          "cannot open"])
     more = {"allowed": RUN_LEFT}
-    b.add("train babi", [*train, "--no-eval"], files, "babi/qa1_single-supporting-fact_train.txt", "text", 16, names=["qa1", "babi"], **more)
+    b.add("train babi", [*train, "--no-eval"], files, "babi/qa1_single-supporting-fact_train.txt", "text", 16,
+          names=["qa1", "babi"], **more)
     b.add("train books.h5", [*train, "--no-eval"], files, "books.h5", "hdf5", 40, **more)
     b.add("train tokenizer.json", [*train, "--no-eval"], files, "tokenizer.json", "json", 16, **more)
     # A model of another vocabulary than the tokenizer's, and the like, is the configuration's mistake.
     start = [*files, "model"]
     wrap = ["train", "config.yaml", "--no-eval", "model={from: model}"]
     for file, kind in [("config.json", "json"), ("model.safetensors", "safetensors")]:
-        b.add(f"train model.from {file}", wrap, start, f"model/{file}", kind, 16, names=[file, "config.yaml", "model.from"], **more)
+        b.add(f"train model.from {file}", wrap, start, f"model/{file}", kind, 16, names=[file, "config.yaml",
+              "model.from"], **more)
     resume = ["train", "config.yaml", "--no-eval", "--resume"]
     files.append("single:run")
     for file in ["weights.safetensors", "optimizer.safetensors", "state.json"]:
         b.add(f"resume {file}", resume, files, f"run/{CHECKPOINT}/{file}", "signed", 12, allowed=(r"run/\.lock",))
-    b.add("resume manifest.json", resume, files, f"run/{CHECKPOINT}/manifest.json", "json", 16, allowed=(r"run/\.lock",))
+    b.add("resume manifest.json", resume, files, f"run/{CHECKPOINT}/manifest.json", "json", 16,
+          allowed=(r"run/\.lock",))
     # Damage that the checksum does not show.
-    for file, kind in [("weights.safetensors", "safetensors"), ("optimizer.safetensors", "safetensors"), ("state.json", "json")]:
+    kinds = {"weights.safetensors": "safetensors", "optimizer.safetensors": "safetensors", "state.json": "json"}
+    for file, kind in kinds.items():
         b.add(f"resume signed {file}", resume, files, f"run/{CHECKPOINT}/{file}", kind, 30, allowed=(r"run/\.lock",),
               prepare=lambda folder, file=file: samples.sign_checkpoint(folder / "run" / CHECKPOINT, file))
         b.subjects[-1].damages = [d for d in b.subjects[-1].damages if d.data != m.ENORMOUS]
@@ -162,7 +176,8 @@ def add_evaluation_readers(b):
     left = {"allowed": ("results",)}
     b.add("eval set.json", [*evaluate, "--set", "qa1_300.json"], model, "qa1_300.json", "json", 24, **left)
     b.add("eval set.h5", [*evaluate, "--set", "qa1_300.h5"], model, "qa1_300.h5", "hdf5", 50, **left)
-    b.add("eval prompts.yaml", [*evaluate, "--set", "qa1_300.json", "--prompts", "prompts.yaml"], model, "prompts.yaml", "yaml", 30, **left)
+    b.add("eval prompts.yaml", [*evaluate, "--set", "qa1_300.json", "--prompts", "prompts.yaml"], model,
+          "prompts.yaml", "yaml", 30, **left)
     run = ["single:run", "babi", "books.h5", "tokenizer.json"]
     # Without its config.yaml a run folder is a model folder.
     gone = {"names": ["config.yaml", "run"], "may_pass": ("missing", "a folder")}
@@ -180,18 +195,22 @@ def add_evaluation_readers(b):
 def add_data_readers(b):
     tokenizer = ["tokenizer.json", "small.json", "sentencepiece.json"]
     for name in ["small.json", "sentencepiece.json"]:
-        b.add(f"tokenize {name}", ["tokenize", name, "--text", "Mary  went to\n12,345 \u00e4\u20ac"], tokenizer, name, "json", 90)
+        b.add(f"tokenize {name}", ["tokenize", name, "--text", "Mary  went to\n12,345 \u00e4\u20ac"], tokenizer,
+              name, "json", 90)
     for name in ["vocab.json", "merges.txt"]:
         b.add(f"tokenize {name}", ["tokenize", "gpt2", "--text", "Mary went"], ["gpt2_files:gpt2"], f"gpt2/{name}",
               "json" if name == "vocab.json" else "text", 6, names=["vocab.json", "merges.txt", "gpt2"])
-    b.add("tokenize --file", ["tokenize", "small.json", "--file", "text"], [*tokenizer, "books/first.txt:text"], "text", "text", 12)
+    b.add("tokenize --file", ["tokenize", "small.json", "--file", "text"], [*tokenizer, "books/first.txt:text"],
+          "text", "text", 12)
     books = ["data", "books", "--input", "books", "--tokenizer", "tokenizer.json", "--output", "out/earlier.h5"]
     b.add("data books", books, ["books", "tokenizer.json"], "books/second.txt", "text", 24)
-    b.subjects[-1].damages = [d for d in b.subjects[-1].damages if d.data not in (None, m.FOLDER)] + [m.Mutation("empty", b"", True)]
+    kept = [d for d in b.subjects[-1].damages if d.data not in (None, m.FOLDER)]
+    b.subjects[-1].damages = [*kept, m.Mutation("empty", b"", True)]
     make = ["data", "babilong", "--task", "qa1", "--babi", "babi", "--books", "books.h5", "--tokenizer", "tokenizer.json",
             "--length", "300", "--samples", "3", "--output", "out/earlier.json"]
     files = ["babi", "books.h5", "tokenizer.json"]
-    b.add("data babilong babi", make, files, "babi/qa1_single-supporting-fact_test.txt", "text", 30, names=["qa1", "babi"])
+    b.add("data babilong babi", make, files, "babi/qa1_single-supporting-fact_test.txt", "text", 30, names=["qa1",
+          "babi"])
     b.add("data babilong books", make, files, "books.h5", "hdf5", 20)
     b.add("data babilong tokenizer", make, files, "tokenizer.json", "json", 8)
     for name, kind in [("qa1_300.json", "json"), ("qa1_300.h5", "hdf5"), ("books.h5", "hdf5"), ("config.yaml", "yaml"),
@@ -203,7 +222,12 @@ def add_data_readers(b):
           ["config.yaml"], "config.yaml", "yaml", 8)
 
 
-GROUPS = {"models": add_model_readers, "training": add_training_readers, "evaluation": add_evaluation_readers, "data": add_data_readers}
+GROUPS = {
+    "models": add_model_readers,
+    "training": add_training_readers,
+    "evaluation": add_evaluation_readers,
+    "data": add_data_readers,
+}
 CHECKPOINT = "checkpoints/step_00000006"
 RESULTS = "qa1_300_instruction_no_examples_no_post_prompt_no_chat_template_no_system_prompt_no.csv"
 
@@ -219,7 +243,7 @@ def main():
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--no-limit", action="store_true", help="for a slow program that maps terabytes (sanitizers)")
     o = parser.parse_args()
-    limits = harness.Limits(seconds=60, patience=600, address_space=None, resident=3 << 30) if o.no_limit else harness.Limits()
+    limits = harness.limits(o.no_limit)
     harness.limit_this_process(limits)
     program = harness.Program(os.path.abspath(o.program), limits)
     with tempfile.TemporaryDirectory(prefix="wavetape-readers-") as name:

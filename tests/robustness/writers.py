@@ -32,7 +32,8 @@ def enter_own_mounts():
     """Starts this script again where mounting is allowed and seen by nobody else, if that can be had."""
     if INSIDE in os.environ:
         return os.environ[INSIDE] == "yes"
-    probe = "d=$(mktemp -d) && mount -t tmpfs -o size=64k none $d && umount $d; r=$?; rmdir $d; exit $r"
+    probe = ("d=$(mktemp -d) && mount -t tmpfs -o size=64k none $d && mount -o remount,bind,ro $d && "
+             "mount -o remount,bind,rw $d && umount $d; r=$?; rmdir $d; exit $r")
     for flags in ["-m", "-Urm"]:
         words = ["unshare", flags, "sh", "-c", probe]
         if shutil.which("unshare") and subprocess.run(words, capture_output=True).returncode == 0:
@@ -66,7 +67,7 @@ class TmpfsDisk:
         (self.folder / "filler").unlink(missing_ok=True)
 
     def read_only(self, on):
-        subprocess.run(["mount", "-o", "remount,ro" if on else "remount,rw", self.folder], check=True)
+        subprocess.run(["mount", "-o", f"remount,bind,{'ro' if on else 'rw'}", self.folder], check=True)
         return ()
 
     def close(self):
@@ -92,7 +93,8 @@ class LimitedFolder:
         for root, _, _ in os.walk(self.folder):
             os.chmod(root, 0o555 if on else 0o777)
         # Root may write anywhere.
-        return ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups") if on and os.geteuid() == 0 else ()
+        is_root = on and os.geteuid() == 0
+        return ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups") if is_root else ()
 
     def close(self):
         pass
@@ -139,8 +141,8 @@ def writers():
         # Three files, each whole or as it was.
         Writer("eval --output", [*evaluate, "--output", "results"], ["results"],
                grows=(r"results", r"results/(eval\.csv|eval\.json|answers\.csv)")),
-        Writer("eval --layout official", [*evaluate, "--layout", "official", "--output", "results"], ["results"], earlier=False,
-               grows=(r"results", r"results/qa1_300_[a-z_]+\.(csv|json)")),
+        Writer("eval --layout official", [*evaluate, "--layout", "official", "--output", "results"], ["results"],
+               earlier=False, grows=(r"results", r"results/qa1_300_[a-z_]+\.(csv|json)")),
         # What is there of a run is gone on with.
         Writer("train", ["train", "{good}/config.yaml", "run.dir=run", "data.babi={good}/babi", "data.books={good}/books.h5",
                          "data.tokenizer={good}/tokenizer.json"], ["run"], earlier=False,
@@ -181,13 +183,15 @@ def tree_problem(before, after, grows):
             return f"{path} was left behind"
         if any(re.fullmatch(pattern, path) for pattern in grows):
             continue
-        return f"{path} {'is gone' if path not in after else 'was left behind' if path not in before else 'was changed'}"
+        what = "is gone" if path not in after else "was left behind" if path not in before else "was changed"
+        return f"{path} {what}"
     return None
 
 
 # Of a run: what differs from one run to the next, times and names of hosts among it.
 def comparable(files):
-    return {path: data for path, data in files.items() if path.endswith(("weights.safetensors", "optimizer.safetensors"))}
+    kinds = ("weights.safetensors", "optimizer.safetensors")
+    return {path: data for path, data in files.items() if path.endswith(kinds)}
 
 
 class Test:
@@ -270,7 +274,8 @@ class Test:
                  f"data.books={self.good}/books.h5", f"data.tokenizer={self.good}/tokenizer.json"]
         self.fail(Writer("train --resume", words, ["run"]), "a read-only folder", before)
         for words in (["info", "run"], ["generate", "run", "--prompt", " Where is Mary?", "--max-new-tokens", "2"],
-                      ["eval", "run", "--task", "qa1", "--length", "0k", "--samples", "2", "--books", "none", "--babi", "simulate"]):
+                      ["eval", "run", "--task", "qa1", "--length", "0k", "--samples", "2", "--books", "none",
+                       "--babi", "simulate"]):
             self.succeed(Writer(f"{words[0]} of a read-only run", words, []), "read", words)
         self.disk.read_only(False)
 
@@ -292,7 +297,7 @@ class Test:
 
 
 def main():
-    has_mounts = enter_own_mounts()
+    has_mounts = "--no-mounts" not in sys.argv and enter_own_mounts()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", required=True)
     parser.add_argument("--source", default=Path(__file__).parents[2])
@@ -300,7 +305,7 @@ def main():
     parser.add_argument("--no-mounts", action="store_true", help="as where no tmpfs can be mounted")
     parser.add_argument("--no-limit", action="store_true", help="for a slow program that maps terabytes (sanitizers)")
     o = parser.parse_args()
-    limits = harness.Limits(seconds=60, patience=600, address_space=None, resident=3 << 30) if o.no_limit else harness.Limits()
+    limits = harness.limits(o.no_limit)
     harness.limit_this_process(limits)
     program = harness.Program(os.path.abspath(o.program), limits)
     report = harness.Report("writers")
@@ -310,7 +315,7 @@ def main():
         for part in ["good", "disk"]:
             (root / part).mkdir()
         good = samples.make_samples(program, o.source, root / "good")
-        disk = (TmpfsDisk if has_mounts and not o.no_mounts else LimitedFolder)(root / "disk")
+        disk = (TmpfsDisk if has_mounts else LimitedFolder)(root / "disk")
         print(f"writers: {disk.how}")
         try:
             test = Test(program, disk, good, report)
