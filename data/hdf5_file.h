@@ -43,7 +43,8 @@ class Hdf5Writer {
 
 class Hdf5Reader {
  public:
-  // Throws Error where the file is no HDF5 file, or its attributes are not format `format` and version `version`.
+  // Throws Error where the file is no HDF5 file, one of the older versions without checksums, or its attributes are not
+  // format `format` and version `version`.
   Hdf5Reader(const std::string& path, const std::string& format, std::int64_t version);
   ~Hdf5Reader();
   Hdf5Reader(const Hdf5Reader&) = delete;

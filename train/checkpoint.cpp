@@ -52,6 +52,11 @@ std::pair<std::uint64_t, std::uint32_t> measure(const std::string& path) {
   return {bytes, checksum};
 }
 
+// A number of a manifest; what else is there counts as damage to it.
+std::uint64_t number_at(const nlohmann::json& entry, const char* key) {
+  return entry.at(key).get_ref<const nlohmann::json::number_unsigned_t&>();  // throws for any other type
+}
+
 // Throws Error where a file differs from what the manifest says about it.
 void verify(const std::string& folder, std::int64_t step) {
   const std::string path = folder + "/" + kManifest;
@@ -66,10 +71,10 @@ void verify(const std::string& folder, std::int64_t step) {
     for (const char* name : {kWeights, kOptimizer, kState}) {
       const auto& entry = manifest.at("files").at(name);
       const auto [bytes, checksum] = measure(folder + "/" + name);
-      if (bytes != entry.at("bytes").get<std::uint64_t>()) {
+      if (bytes != number_at(entry, "bytes")) {
         throw Error(cat(folder, "/", name, ": has ", bytes, " bytes, expected ", entry["bytes"].dump()));
       }
-      if (checksum != entry.at("crc32c").get<std::uint32_t>()) {
+      if (checksum != number_at(entry, "crc32c")) {
         throw Error(cat(folder, "/", name, ": its checksum does not match"));
       }
     }
@@ -158,7 +163,7 @@ std::string CheckpointStore::base() const {
   try {
     const auto json = nlohmann::json::parse(read_file(manifest));
     const auto [bytes, checksum] = measure(path);
-    if (bytes != json.at("bytes").get<std::uint64_t>() || checksum != json.at("crc32c").get<std::uint32_t>()) {
+    if (bytes != number_at(json, "bytes") || checksum != number_at(json, "crc32c")) {
       throw Error(cat(path, ": its length or checksum does not match; all checkpoints need it"));
     }
   } catch (const nlohmann::json::exception&) {

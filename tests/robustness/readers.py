@@ -107,7 +107,8 @@ def add_model_readers(b):
     b.add("generate --save-state", ["generate", "model", "--input", "text", "--save-state", "out/earlier.safetensors"],
           ["model", "books/first.txt:text"], "text", "text", 12)
     b.add("generate --prompts-file",
-          ["generate", "model", "--prompts-file", "prompts.jsonl", "--output", "out/earlier.json", "--max-new-tokens", "2"],
+          ["generate", "model", "--prompts-file", "prompts.jsonl", "--output", "out/earlier.json",
+           "--max-new-tokens", "2"],
           ["model", "prompts.jsonl"], "prompts.jsonl", "lines", 24)
     chat = ["generate", "chat", "--chat", "--prompt", "Where is Mary?", "--max-new-tokens", "2"]
     b.add("generate --chat", chat, ["chat"], "chat/tokenizer_config.json", "json", 16, may_pass=("missing", "a folder"))
@@ -137,24 +138,27 @@ def add_model_readers(b):
 def add_training_readers(b):
     files = ["config.yaml", "babi", "books.h5", "tokenizer.json"]
     train = ["train", "config.yaml"]
-    b.add("train config.yaml", [*train, "--dry-run"], files, "config.yaml", "yaml", 120, names=["config.yaml",
-          "cannot open"])
+    b.add("train config.yaml", [*train, "--dry-run"], files, "config.yaml", "yaml", 120,
+          names=["config.yaml", "cannot open"])
     more = {"allowed": RUN_LEFT}
+    # Books belong to the tokenizer that they were made with.
+    tokenizers = ["tokenizer.json", "another tokenizer"]
     b.add("train babi", [*train, "--no-eval"], files, "babi/qa1_single-supporting-fact_train.txt", "text", 16,
           names=["qa1", "babi"], **more)
     b.add("train books.h5", [*train, "--no-eval"], files, "books.h5", "hdf5", 40, **more)
-    b.add("train tokenizer.json", [*train, "--no-eval"], files, "tokenizer.json", "json", 16, **more)
+    b.add("train tokenizer.json", [*train, "--no-eval"], files, "tokenizer.json", "json", 16,
+          names=tokenizers, **more)
     # A model of another vocabulary than the tokenizer's, and the like, is the configuration's mistake.
     start = [*files, "model"]
     wrap = ["train", "config.yaml", "--no-eval", "model={from: model}"]
     for file, kind in [("config.json", "json"), ("model.safetensors", "safetensors")]:
-        b.add(f"train model.from {file}", wrap, start, f"model/{file}", kind, 16, names=[file, "config.yaml",
-              "model.from"], **more)
+        b.add(f"train model.from {file}", wrap, start, f"model/{file}", kind, 16,
+              names=["model/", "config.yaml", "model.from"], **more)
     resume = ["train", "config.yaml", "--no-eval", "--resume"]
     files.append("single:run")
     for file in ["weights.safetensors", "optimizer.safetensors", "state.json"]:
         b.add(f"resume {file}", resume, files, f"run/{CHECKPOINT}/{file}", "signed", 12, allowed=(r"run/\.lock",))
-    b.add("resume manifest.json", resume, files, f"run/{CHECKPOINT}/manifest.json", "json", 16,
+    b.add("resume manifest.json", resume, files, f"run/{CHECKPOINT}/manifest.json", "json", 16, names=[CHECKPOINT],
           allowed=(r"run/\.lock",))
     # Damage that the checksum does not show.
     kinds = {"weights.safetensors": "safetensors", "optimizer.safetensors": "safetensors", "state.json": "json"}
@@ -167,7 +171,8 @@ def add_training_readers(b):
     b.add("resume metrics.jsonl", resume, files, "run/metrics.jsonl", "text", 16, **free)
     b.add("resume best", resume, files, "run/checkpoints/best", "text", 8, **free)
     b.add("resume lora base", ["train", "lora.yaml", "--no-eval", "--resume"],
-          ["lora.yaml", *files[1:4], "lora_run"], "lora_run/checkpoints/base.safetensors", "signed", 8, allowed=(r"lora_run/\.lock",))
+          ["lora.yaml", *files[1:4], "lora_run"], "lora_run/checkpoints/base.safetensors",
+          "signed", 8, allowed=(r"lora_run/\.lock",))
 
 
 def add_evaluation_readers(b):
@@ -212,7 +217,7 @@ def add_data_readers(b):
     b.add("data babilong babi", make, files, "babi/qa1_single-supporting-fact_test.txt", "text", 30, names=["qa1",
           "babi"])
     b.add("data babilong books", make, files, "books.h5", "hdf5", 20)
-    b.add("data babilong tokenizer", make, files, "tokenizer.json", "json", 8)
+    b.add("data babilong tokenizer", make, files, "tokenizer.json", "json", 8, names=["tokenizer.json", "another tokenizer"])
     for name, kind in [("qa1_300.json", "json"), ("qa1_300.h5", "hdf5"), ("books.h5", "hdf5"), ("config.yaml", "yaml"),
                        ("ids.safetensors", "safetensors"), ("small.json", "json")]:
         b.add(f"info {name}", ["info", name], [name], name, kind, 16, may_pass=("no tensors",))

@@ -51,13 +51,14 @@ eval:
   max_new_tokens: 2
 """
 
-LORA_CONFIG = CONFIG.replace("  armt:", "  lora: {rank: 2, alpha: 4, targets: [q_proj]}\n  armt:").replace("dir: run", "dir: lora_run")
+LORA_CONFIG = CONFIG.replace("dir: run", "dir: lora_run").replace(
+    "  armt:", "  lora: {rank: 2, alpha: 4, targets: [q_proj]}\n  armt:")
 
 
 def book(seed):
     """Sentences enough to hide facts in."""
     rng = random.Random(seed)
-    words = "and the light was divided from darkness upon face of waters which were under firmament he called them good".split()
+    words = "and the light was divided from darkness upon the face of waters which he called good".split()
     return "\n".join(
         " ".join(rng.choice(words) for _ in range(rng.randrange(4, 14))).capitalize() + "." for _ in range(400)
     ) + "\n"
@@ -95,7 +96,8 @@ def make_samples(program, source, folder):
     (folder / "chat/tokenizer_config.json").write_text(json.dumps({"model_max_length": 99, "chat_template": templates}))
     program.must(["convert", "model", "published", "--names", "layers"], folder)
     program.must(["generate", "model", "--input", "books/first.txt", "--save-state", "book.state"], folder)
-    (folder / "prompts.jsonl").write_text('" Where is Mary?"\n{"prompt": " Where is John?", "id": 7, "more": [1, {"a": null}]}\n')
+    (folder / "prompts.jsonl").write_text(
+        '" Where is Mary?"\n{"prompt": " Where is John?", "id": 7, "more": [1, {"a": null}]}\n')
     program.must(["eval", "model", "--set", "qa1_300.json", "--layout", "official", "--output", "results"], folder)
     ids = struct.pack("<12q", *range(5, 17)) + bytes([0, 0, 1, 1, 0, 1] * 2)
     header = {"input_ids": {"dtype": "I64", "shape": [2, 6], "data_offsets": [0, 96]},

@@ -144,8 +144,8 @@ def writers():
         Writer("eval --layout official", [*evaluate, "--layout", "official", "--output", "results"], ["results"],
                earlier=False, grows=(r"results", r"results/qa1_300_[a-z_]+\.(csv|json)")),
         # What is there of a run is gone on with.
-        Writer("train", ["train", "{good}/config.yaml", "run.dir=run", "data.babi={good}/babi", "data.books={good}/books.h5",
-                         "data.tokenizer={good}/tokenizer.json"], ["run"], earlier=False,
+        Writer("train", ["train", "{good}/config.yaml", "run.dir=run", "data.babi={good}/babi",
+                         "data.books={good}/books.h5", "data.tokenizer={good}/tokenizer.json"], ["run"], earlier=False,
                grows=(r"run", r"run/.*"), again=["--resume"]),
     ]
 
