@@ -29,18 +29,33 @@ std::string folder_of(const std::string& path) {
 
 }  // namespace
 
-void read_pieces(const std::string& path, const std::function<void(std::string_view)>& piece) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw Error(cat("cannot open ", path, ": ", std::strerror(errno)));
-  const std::unique_ptr<const int, void (*)(const int*)> closing(&descriptor, [](const int* d) { ::close(*d); });
-  std::vector<char> buffer(std::size_t{1} << 18);
-  while (true) {
-    const ssize_t count = ::read(descriptor, buffer.data(), buffer.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw Error(cat("cannot read ", path, ": ", std::strerror(errno)));
-    if (count == 0) return;
-    piece({buffer.data(), static_cast<std::size_t>(count)});
+FileReader::FileReader(const std::string& path, std::int64_t offset) : path_(path) {
+  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor_ < 0) throw Error(cat("cannot open ", path, ": ", std::strerror(errno)));
+  if (offset > 0 && ::lseek(descriptor_, offset, SEEK_SET) != offset) {
+    const int reason = errno;
+    ::close(descriptor_);
+    throw Error(cat("cannot read ", path, " from byte ", offset, ": ", std::strerror(reason)));
   }
+}
+
+FileReader::~FileReader() {
+  ::close(descriptor_);
+}
+
+std::string_view FileReader::next() {
+  buffer_.resize(std::size_t{1} << 18);
+  while (true) {
+    const ssize_t count = ::read(descriptor_, buffer_.data(), buffer_.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw Error(cat("cannot read ", path_, ": ", std::strerror(errno)));
+    return {buffer_.data(), static_cast<std::size_t>(count)};
+  }
+}
+
+void read_pieces(const std::string& path, const std::function<void(std::string_view)>& piece) {
+  FileReader file(path);
+  for (std::string_view next = file.next(); !next.empty(); next = file.next()) piece(next);
 }
 
 std::string read_file(const std::string& path) {

@@ -1,10 +1,11 @@
 #include "data/eval_set.h"
 
-#include <array>
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -19,6 +20,7 @@ constexpr const char* kFormat = "wavetape evaluation set";
 constexpr std::int64_t kVersion = 1;
 // Of the published sets: tokens left for question and prompt, and the tokens that stand for a line of the story.
 constexpr std::int64_t kReleasedPromptTokens = 300, kReleasedLineTokens = 8;
+constexpr std::int64_t kTokensAtOnce = std::int64_t{1} << 18;  // that are read of an HDF5 set
 
 std::string json_of(const EvalSample& sample) {
   nlohmann::ordered_json object;
@@ -46,85 +48,6 @@ class JsonListWriter {
   bool first_ = true;
 };
 
-// Takes the events of a JSON parser: a list of flat objects with three texts, and nothing else.
-class EvalListHandler : public nlohmann::json_sax<nlohmann::json> {
- public:
-  using Visit = std::function<bool(std::int64_t, EvalSample&&)>;
-  EvalListHandler(const std::string& path, const Visit& visit) : path_(path), visit_(visit) {}
-
-  std::int64_t num_samples() const { return index_; }
-
-  bool start_array(std::size_t) override {
-    if (where_ != Where::kOutside) return unexpected("a list");
-    where_ = Where::kList;
-    return true;
-  }
-  bool end_array() override {
-    where_ = Where::kOutside;
-    return true;
-  }
-  bool start_object(std::size_t) override {
-    if (where_ != Where::kList) return unexpected("an object");
-    where_ = Where::kObject;
-    sample_ = {};
-    seen_ = {false, false, false};
-    return true;
-  }
-  bool key(string_t& key) override {
-    for (std::size_t i = 0; i < kKeys.size(); ++i) {
-      if (key != kKeys[i]) continue;
-      if (seen_[i]) fail(cat("\"", key, "\" stands there twice"));
-      seen_[i] = true;
-      key_ = i;
-      return true;
-    }
-    fail(cat("unknown key \"", key, "\", expected \"input\", \"question\" and \"target\""));
-  }
-  bool string(string_t& text) override {
-    if (where_ != Where::kObject) return unexpected("a text");
-    (key_ == 0 ? sample_.input : key_ == 1 ? sample_.question : sample_.target) = std::move(text);
-    return true;
-  }
-  bool end_object() override {
-    for (std::size_t i = 0; i < kKeys.size(); ++i) {
-      if (!seen_[i]) fail(cat("no key \"", kKeys[i], "\""));
-    }
-    if (sample_.target.empty()) fail("\"target\" is empty");
-    where_ = Where::kList;
-    return visit_(index_++, std::move(sample_));
-  }
-  bool null() override { return unexpected("null"); }
-  bool boolean(bool) override { return unexpected("true or false"); }
-  bool number_integer(number_integer_t) override { return unexpected("a number"); }
-  bool number_unsigned(number_unsigned_t) override { return unexpected("a number"); }
-  bool number_float(number_float_t, const string_t&) override { return unexpected("a number"); }
-  bool binary(binary_t&) override { return unexpected("bytes"); }
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception&) override {
-    throw Error(cat(path_, ": not valid JSON near byte ", position, " (sample ", index_, ")"));
-  }
-
- private:
-  enum class Where { kOutside, kList, kObject };
-  static constexpr std::array<const char*, 3> kKeys{"input", "question", "target"};
-
-  [[noreturn]] void fail(const std::string& what) const { throw Error(cat(path_, ": sample ", index_, ": ", what)); }
-  bool unexpected(const char* what) const {
-    if (where_ == Where::kOutside) {
-      throw Error(cat(path_, ": starts with ", what, ", expected a list of {\"input\", \"question\", \"target\"}"));
-    }
-    if (where_ == Where::kList) fail(cat("is ", what, ", expected an object"));
-    fail(cat("\"", kKeys[key_], "\" is ", what, ", expected a text"));
-  }
-
-  const std::string& path_;
-  const Visit& visit_;
-  Where where_ = Where::kOutside;
-  std::int64_t index_ = 0;
-  std::size_t key_ = 0;
-  std::array<bool, 3> seen_{};
-  EvalSample sample_;
-};
-
 bool is_hdf5(const std::string& path) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) throw Error(cat(path, ": is a folder, expected an evaluation set"));
@@ -133,43 +56,6 @@ bool is_hdf5(const std::string& path) {
   char start[8] = {};
   in.read(start, sizeof start);
   return in.gcount() == sizeof start && std::string_view(start, sizeof start) == "\x89HDF\r\n\x1a\n";
-}
-
-void read_json(const std::string& path, const EvalListHandler::Visit& visit) {
-  std::ifstream in(path, std::ios::binary);
-  EvalListHandler handler(path, visit);
-  nlohmann::json::sax_parse(in, &handler);
-  if (in.bad()) throw Error(cat(path, ": cannot be read"));
-  if (handler.num_samples() == 0) throw Error(cat(path, ": the list is empty, expected at least one sample"));
-}
-
-void read_hdf5(const std::string& path, const Tokenizer& tokenizer, const EvalListHandler::Visit& visit) {
-  const Hdf5Reader file(path, kFormat, kVersion);
-  if (file.text_attribute("tokenizer") != tokenizer.fingerprint()) {
-    throw Error(cat(path, ": made with another tokenizer (", file.text_attribute("tokenizer"),
-                    ") than the one in use (", tokenizer.fingerprint(), ")"));
-  }
-  const std::int64_t num_tokens = file.size("tokens");
-  const auto offsets = file.read<std::int64_t>("prompt_offsets");
-  const std::vector<std::string> questions = file.texts("questions"), targets = file.texts("targets");
-  if (targets.empty() || questions.size() != targets.size() || offsets.size() != targets.size() + 1) {
-    throw Error(cat(path, ": ", targets.size(), " targets, ", questions.size(), " questions and ", offsets.size(),
-                    " prompt_offsets: the file is damaged"));
-  }
-  for (std::size_t i = 0; i < targets.size(); ++i) {
-    if (offsets[i] < 0 || offsets[i + 1] <= offsets[i] || offsets[i + 1] > num_tokens || targets[i].empty()) {
-      throw Error(cat(path, ": sample ", i, ": prompt ", offsets[i], " ... ", offsets[i + 1], " of ", num_tokens,
-                      " tokens, target `", targets[i], "`: the file is damaged"));
-    }
-    EvalSample sample{
-        {}, questions[i], targets[i], file.read<std::int32_t>("tokens", offsets[i], offsets[i + 1] - offsets[i])};
-    for (const std::int32_t token : sample.prompt) {
-      if (token < 0 || token >= tokenizer.vocab_size()) {
-        throw Error(cat(path, ": sample ", i, ": token ", token, ", expected below ", tokenizer.vocab_size()));
-      }
-    }
-    if (!visit(static_cast<std::int64_t>(i), std::move(sample))) return;
-  }
 }
 
 // The settings of a published set.
@@ -311,33 +197,106 @@ void write_eval_json(const std::string& path, std::span<const EvalSample> sample
   writer.commit();
 }
 
-void read_eval_set(const std::string& path, const Tokenizer& tokenizer,
-                   const std::function<bool(std::int64_t index, EvalSample&& sample)>& visit) {
-  if (is_hdf5(path)) {
-    read_hdf5(path, tokenizer, visit);
-  } else {
-    read_json(path, visit);
+EvalSet::EvalSet(const std::string& path, const Tokenizer& tokenizer, std::int64_t limit)
+    : path_(path), vocab_size_(tokenizer.vocab_size()) {
+  if (!is_hdf5(path)) {
+    entries_ = index_eval_json(path, limit);
+    return;
+  }
+  hdf5_ = std::make_shared<const Hdf5Reader>(path, kFormat, kVersion);
+  if (hdf5_->text_attribute("tokenizer") != tokenizer.fingerprint()) {
+    throw Error(cat(path, ": made with another tokenizer (", hdf5_->text_attribute("tokenizer"),
+                    ") than the one in use (", tokenizer.fingerprint(), ")"));
+  }
+  const std::int64_t num_tokens = hdf5_->size("tokens");
+  const auto offsets = hdf5_->read<std::int64_t>("prompt_offsets");
+  const std::vector<std::string> questions = hdf5_->texts("questions"), targets = hdf5_->texts("targets");
+  if (targets.empty() || questions.size() != targets.size() || offsets.size() != targets.size() + 1) {
+    throw Error(cat(path, ": ", targets.size(), " targets, ", questions.size(), " questions and ", offsets.size(),
+                    " prompt_offsets: the file is damaged"));
+  }
+  for (std::size_t i = 0; i < targets.size() && (limit == 0 || static_cast<std::int64_t>(i) < limit); ++i) {
+    if (offsets[i] < 0 || offsets[i + 1] <= offsets[i] || offsets[i + 1] > num_tokens || targets[i].empty()) {
+      throw Error(cat(path, ": sample ", i, ": prompt ", offsets[i], " ... ", offsets[i + 1], " of ", num_tokens,
+                      " tokens, target `", targets[i], "`: the file is damaged"));
+    }
+    entries_.push_back({questions[i], targets[i], offsets[i], offsets[i + 1] - offsets[i]});
+    const TokenPieces ids = prompt(static_cast<std::int64_t>(i));
+    while (!ids().empty()) continue;  // checks them
   }
 }
 
+std::int64_t EvalSet::bytes(std::int64_t i) const {
+  return entry(i).input_bytes * (has_tokens() ? static_cast<std::int64_t>(sizeof(std::int32_t)) : 1);
+}
+
+TextPieces EvalSet::input(std::int64_t i) const {
+  WT_CHECK(!has_tokens(), path_, ": holds tokens, no text");
+  return eval_json_input(path_, entry(i), i);
+}
+
+TokenPieces EvalSet::prompt(std::int64_t i) const {
+  WT_CHECK(has_tokens(), path_, ": holds text, no tokens");
+  const auto place = std::make_shared<std::int64_t>(entry(i).input_begin);
+  const std::int64_t end = *place + entry(i).input_bytes;
+  return [file = hdf5_, place, end, i, vocab_size = vocab_size_] {
+    const std::int64_t count = std::min(end - *place, kTokensAtOnce);
+    const auto ids = file->read<std::int32_t>("tokens", *place, count);
+    for (const std::int32_t id : ids) {
+      if (id < 0 || id >= vocab_size) {
+        throw Error(cat(file->path(), ": sample ", i, ": token ", id, ", expected below ", vocab_size));
+      }
+    }
+    *place += count;
+    return ids;
+  };
+}
+
+EvalSample EvalSet::sample(std::int64_t i) const {
+  if (!has_tokens()) return {whole(input(i)), question(i), target(i), {}};
+  return {{}, question(i), target(i), whole(prompt(i))};
+}
+
 std::vector<EvalSample> read_eval_set(const std::string& path, const Tokenizer& tokenizer) {
+  const EvalSet set(path, tokenizer);
   std::vector<EvalSample> samples;
-  read_eval_set(path, tokenizer, [&](std::int64_t, EvalSample&& sample) {
-    samples.push_back(std::move(sample));
-    return true;
-  });
+  for (std::int64_t i = 0; i < set.size(); ++i) samples.push_back(set.sample(i));
   return samples;
 }
+
+namespace {
+
+StoryEncoder story_encoder(const Tokenizer& tokenizer, const BabilongConfig& config) {
+  return {tokenizer, config.question_style, find_separator(tokenizer, config.separator_token),
+          find_end_token(tokenizer, config.end_token)};
+}
+
+// With the separator.
+std::vector<std::int32_t> question_tokens(const StoryEncoder& encoder, const std::string& text,
+                                          const std::string& target) {
+  EncodedQuestion question = encoder.question(text, target);
+  question.tokens.resize(static_cast<std::size_t>(question.prompt_size));
+  return std::move(question.tokens);
+}
+
+}  // namespace
 
 std::vector<std::int32_t> prompt_tokens(const EvalSample& sample, const Tokenizer& tokenizer,
                                         const BabilongConfig& config) {
   if (!sample.prompt.empty()) return sample.prompt;
-  const StoryEncoder encoder(tokenizer, config.question_style, find_separator(tokenizer, config.separator_token),
-                             find_end_token(tokenizer, config.end_token));
+  const StoryEncoder encoder = story_encoder(tokenizer, config);
   std::vector<std::int32_t> tokens = encoder.fact(sample.input);
-  const EncodedQuestion question = encoder.question(sample.question, sample.target);
-  tokens.insert(tokens.end(), question.tokens.begin(), question.tokens.begin() + question.prompt_size);
+  const std::vector<std::int32_t> question = question_tokens(encoder, sample.question, sample.target);
+  tokens.insert(tokens.end(), question.begin(), question.end());
   return tokens;
+}
+
+TokenPieces prompt_pieces(const EvalSet& set, std::int64_t i, const Tokenizer& tokenizer,
+                          const BabilongConfig& config) {
+  if (set.has_tokens()) return set.prompt(i);
+  const StoryEncoder encoder = story_encoder(tokenizer, config);
+  return joined<std::vector<std::int32_t>>(
+      {encoder.fact(set.input(i)), once(question_tokens(encoder, set.question(i), set.target(i)))});
 }
 
 }  // namespace wt

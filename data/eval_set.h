@@ -13,6 +13,9 @@
 #include <vector>
 
 #include "data/babilong.h"
+#include "data/eval_json.h"
+#include "data/hdf5_file.h"
+#include "data/pieces.h"
 
 namespace wt {
 
@@ -57,16 +60,46 @@ std::int64_t build_eval_set(const EvalSetConfig& config, const Tokenizer& tokeni
 
 void write_eval_json(const std::string& path, std::span<const EvalSample> samples);
 
-// Reads either kind, told apart by the first bytes, one sample at a time; `visit` may return false to stop. HDF5 sets
-// must have been made with this tokenizer. Throws Error with path and sample index: not a list, a missing, unknown or
-// repeated key, a value that is no text, an empty target, no sample at all, damaged offsets.
-void read_eval_set(const std::string& path, const Tokenizer& tokenizer,
-                   const std::function<bool(std::int64_t index, EvalSample&& sample)>& visit);
+// A set of either kind, told apart by the first bytes. Questions and targets are in memory; contexts stay on the disk,
+// however long they are, until one is asked for.
+class EvalSet {
+ public:
+  // Checks the whole file, or its first `limit` samples (0: all). HDF5 sets must have been made with this tokenizer.
+  // Throws Error with path and sample index: not a list, a missing, unknown or repeated key, a value that is no text,
+  // an empty target, no sample at all, damaged offsets, ids that are no tokens.
+  EvalSet(const std::string& path, const Tokenizer& tokenizer, std::int64_t limit = 0);
+
+  std::int64_t size() const { return static_cast<std::int64_t>(entries_.size()); }
+  // HDF5: there is a prompt, and no input.
+  bool has_tokens() const { return hdf5_ != nullptr; }
+  const std::string& question(std::int64_t i) const { return entry(i).question; }
+  const std::string& target(std::int64_t i) const { return entry(i).target; }
+  // Of the input or prompt in the file; a JSON text may have fewer when its escapes are read.
+  std::int64_t bytes(std::int64_t i) const;
+
+  // The input, or the prompt, from its beginning at every call of input() or prompt(); valid without the set. Throw
+  // Error where the file has changed since it was opened.
+  TextPieces input(std::int64_t i) const;
+  TokenPieces prompt(std::int64_t i) const;
+  // All of it.
+  EvalSample sample(std::int64_t i) const;
+
+ private:
+  const EvalJsonEntry& entry(std::int64_t i) const { return entries_[static_cast<std::size_t>(i)]; }
+
+  std::string path_;
+  std::int32_t vocab_size_;
+  std::vector<EvalJsonEntry> entries_;  // of HDF5: in tokens of the dataset instead of bytes of the file
+  std::shared_ptr<const Hdf5Reader> hdf5_;
+};
+
 std::vector<EvalSample> read_eval_set(const std::string& path, const Tokenizer& tokenizer);
 
 // The tokens a model is given for a sample: its own where it has them, else context, question and separator, tokenised
 // as the sampler does it.
 std::vector<std::int32_t> prompt_tokens(const EvalSample& sample, const Tokenizer& tokenizer,
                                         const BabilongConfig& config);
+// The same in pieces.
+TokenPieces prompt_pieces(const EvalSet& set, std::int64_t i, const Tokenizer& tokenizer, const BabilongConfig& config);
 
 }  // namespace wt

@@ -42,6 +42,7 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
   check_plan(plan);
   if (model_.carries_rows()) check_one_after_another(plan);
   WT_CHECK(options.gradients || !options.training, "dropout belongs to a forward with gradients");
+  WT_CHECK(!options.gradients || options.kept.empty(), "states are kept by a forward without gradients only");
   const Stream& stream = model_.stream();
   const int layers = plan.layers;
   const std::int64_t b = grid.batch, d = model_.config().hidden_size;
@@ -59,7 +60,7 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
   const Tensor hidden = Tensor::empty(stream, {static_cast<std::int64_t>(places.size()), d}, model_.dtype());
 
   if (!options.gradients) {
-    Reader(model_, sequences, grid, plan, chosen, state, hidden, min_den_).run();
+    Reader(model_, sequences, grid, plan, chosen, state, hidden, min_den_, options.kept).run();
     return hidden;
   }
   const State layer_state = model_.layer_state(state);

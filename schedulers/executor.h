@@ -22,6 +22,9 @@ struct ExecutorOptions {
   Activations activations = Activations::kKeep;
   int k2 = 0;  // cut the state's gradient before every segment whose number is a multiple of k2; 0: never
   kernels::DropoutKey dropout;
+  // Without gradients only: the state of sequence q, after its last segment, is copied to sample q % B of kept[q / B]
+  // (B samples in each, in the last one perhaps fewer) before its lane goes on with another sequence. Empty: not kept.
+  std::vector<State> kept;
 };
 
 class Executor {

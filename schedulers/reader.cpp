@@ -52,7 +52,8 @@ std::vector<Repeat> find_repeats(const Plan& plan, const SegmentGrid& grid, cons
 }
 
 Reader::Reader(const Model& model, const TokenSequences& sequences, const SegmentGrid& grid, const Plan& plan,
-               const std::vector<Chosen>& chosen, State& state, const Tensor& hidden, const Tensor& min_den)
+               const std::vector<Chosen>& chosen, State& state, const Tensor& hidden, const Tensor& min_den,
+               const std::vector<State>& kept)
     : model_(model),
       sequences_(sequences),
       grid_(grid),
@@ -61,6 +62,7 @@ Reader::Reader(const Model& model, const TokenSequences& sequences, const Segmen
       state_(state),
       hidden_(hidden),
       min_den_(min_den),
+      kept_(kept),
       rows_(grid.longest() + model.memory_rows()) {
   const Shape shape{plan.layers + 1, grid.batch, rows_, model.config().hidden_size};
   for (Tensor& slots : slots_) slots = Tensor::empty(model.stream(), shape, model.dtype());
@@ -113,12 +115,33 @@ void Reader::deliver(std::size_t w) {
   kernels::put_rows(stream, values, index_tensor(stream, rows.index), hidden_);
 }
 
+// Copies the state of the sequences whose last segment this wave has read.
+void Reader::keep_ended(const Wave& wave) {
+  if (kept_.empty() || kept_.front().empty()) return;
+  const std::int64_t batch = kept_.front().front().dim(1);
+  for (int layer = wave.lo; layer < wave.hi; ++layer) {
+    // RMT's state belongs to no layer; it is whole when the last one has run.
+    if (model_.carries_rows() && layer + 1 < plan_.layers) continue;
+    const int item = wave.item_of(layer), slot = model_.carries_rows() ? 0 : layer;
+    for (int b = 0; b < grid_.batch; ++b) {
+      const SegmentCell& cell = grid_.at(item, b);
+      if (!cell.active()) continue;
+      if (item + 1 < grid_.items() && grid_.at(item + 1, b).sequence == cell.sequence) continue;
+      const State& to = kept_[static_cast<std::size_t>(cell.sequence / batch)];
+      for (std::size_t i = 0; i < to.size(); ++i) {
+        to[i].select(slot).select(cell.sequence % batch).copy_from(model_.stream(), state_[i].select(slot).select(b));
+      }
+    }
+  }
+}
+
 void Reader::run_whole(std::size_t w) {
   const Wave& wave = plan_.waves[w];
   const WaveErrorContext error_context(w, wave);
   zero_cells(grid_, wave, model_.layer_state(state_), 0, model_.stream());
   run_wave(w, cells_of(wave), rows_of(wave).to(model_.stream()));
   deliver(w);
+  keep_ended(wave);
 }
 
 // Runs the repeat as far as whole periods go; returns the first wave that is left.
@@ -141,6 +164,9 @@ std::size_t Reader::replay(const Repeat& repeat) {
     const WaveErrorContext error_context(w, plan_.waves[w]);
     for (std::size_t i = 0; i < period; ++i) rows[i].copy_from(stream, rows_of(plan_.waves[w + i]));
     graph.launch(stream);
+    // A sequence that ends inside the period is followed by a first segment or by none, which is not steady: nothing
+    // here has touched its state since.
+    for (std::size_t i = 0; i < period; ++i) keep_ended(plan_.waves[w + i]);
   }
   // The recorded work reads the cells and rows made here, and its memory is wanted for the waves that are left.
   stream.synchronize();

@@ -26,9 +26,11 @@ std::vector<Repeat> find_repeats(const Plan& plan, const SegmentGrid& grid, cons
 
 class Reader {
  public:
-  // `hidden` (R, D) receives the wanted rows, `min_den` (1) the smallest memory denominator. `state` is advanced.
+  // `hidden` (R, D) receives the wanted rows, `min_den` (1) the smallest memory denominator. `state` is advanced; that
+  // of a sequence that ends is copied to its place in `kept` (ExecutorOptions::kept).
   Reader(const Model& model, const TokenSequences& sequences, const SegmentGrid& grid, const Plan& plan,
-         const std::vector<Chosen>& chosen, State& state, const Tensor& hidden, const Tensor& min_den);
+         const std::vector<Chosen>& chosen, State& state, const Tensor& hidden, const Tensor& min_den,
+         const std::vector<State>& kept);
   void run();
 
  private:
@@ -37,6 +39,7 @@ class Reader {
   void run_wave(std::size_t w, const WaveCells& cells, const EmbeddingRows& rows);
   void run_whole(std::size_t w);
   void deliver(std::size_t w);
+  void keep_ended(const Wave& wave);
   std::size_t replay(const Repeat& repeat);
 
   const Model& model_;
@@ -46,6 +49,7 @@ class Reader {
   const std::vector<Chosen>& chosen_;
   State& state_;
   Tensor hidden_, min_den_;
+  const std::vector<State>& kept_;
   std::int64_t rows_;
   std::array<Tensor, 2> slots_;  // (L + 1, B, T, D): slot l is the input of layer l
   CellTable table_;              // what cells_ was made from

@@ -1,6 +1,8 @@
 #include "schedulers/reading.h"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "schedulers/executor.h"
 
@@ -10,6 +12,23 @@ namespace {
 // Segments that are read at a time: enough for the ramps of a diagonal plan (L - 1 waves at either end) to cost little.
 constexpr int kMinSegments = 64;
 constexpr int kSegmentsPerLayer = 8;
+
+void check_ids(const Model& model, const std::vector<std::int32_t>& ids) {
+  for (const std::int32_t id : ids) {
+    WT_CHECK(id >= 0 && id < model.config().vocab_size, "reading: token id ", id, " is not in the vocabulary of ",
+             model.config().vocab_size);
+  }
+}
+
+// Takes the closed segments off an open text.
+std::vector<std::int32_t> take_closing(const Model& model, std::vector<std::int32_t>& open) {
+  const auto n = static_cast<std::int64_t>(open.size()), size = model.segment_size(n);
+  if (n <= size) return {};
+  const auto end = open.begin() + (n - 1) / size * size;
+  std::vector<std::int32_t> rest(end, open.end());
+  open.erase(end, open.end());
+  return std::exchange(open, std::move(rest));
+}
 
 }  // namespace
 
@@ -40,22 +59,14 @@ Reading repeated(const Model& model, const Reading& reading, int batch) {
 void read_on(const Model& model, const TokenSequences& ids, Schedule schedule, Reading& reading) {
   const int batch = reading.batch();
   WT_CHECK(static_cast<int>(ids.size()) == batch, "reading: tokens for ", ids.size(), " samples, expected ", batch);
-  for (const auto& list : ids) {
-    for (const std::int32_t id : list) {
-      WT_CHECK(id >= 0 && id < model.config().vocab_size, "reading: token id ", id, " is not in the vocabulary of ",
-               model.config().vocab_size);
-    }
-  }
+  for (const auto& list : ids) check_ids(model, list);
   TokenSequences closing(ids.size());
   std::vector<std::int64_t> lengths;
   for (std::size_t at = 0; at < ids.size(); ++at) {
     auto& open = reading.open[at];
     open.insert(open.end(), ids[at].begin(), ids[at].end());
-    const auto n = static_cast<std::int64_t>(open.size()), size = model.segment_size(n);
-    const std::int64_t end = n == 0 ? 0 : (n - 1) / size * size;
-    closing[at].assign(open.begin(), open.begin() + end);
-    open.erase(open.begin(), open.begin() + end);
-    lengths.push_back(end);
+    closing[at] = take_closing(model, open);
+    lengths.push_back(static_cast<std::int64_t>(closing[at].size()));
   }
   if (std::all_of(lengths.begin(), lengths.end(), [](std::int64_t length) { return length == 0; })) return;
 
@@ -75,27 +86,73 @@ void read_on(const Model& model, const TokenSequences& ids, Schedule schedule, R
   for (std::size_t at = 0; at < lengths.size(); ++at) reading.closed[at] += lengths[at];
 }
 
-PieceReader::PieceReader(const Model& model, Schedule schedule, Reading& reading)
-    : model_(model), schedule_(schedule), reading_(reading) {
-  WT_CHECK(reading.batch() == 1, "reading in pieces: ", reading.batch(), " samples, expected one");
-  const int segments = std::max(kMinSegments, kSegmentsPerLayer * model.num_layers());
-  piece_ = static_cast<std::size_t>(segments * model.segment_size(0));
+std::int64_t segments_to_stream(const Model& model) {
+  return std::max(kMinSegments, kSegmentsPerLayer * model.num_layers());
 }
 
-void PieceReader::push(const std::vector<std::int32_t>& ids) {
-  for (std::size_t begin = 0; begin < ids.size();) {
-    const std::size_t count = std::min(ids.size() - begin, piece_ - waiting_.size());
-    const auto first = ids.begin() + static_cast<std::ptrdiff_t>(begin);
-    waiting_.insert(waiting_.end(), first, first + static_cast<std::ptrdiff_t>(count));
-    begin += count;
-    if (waiting_.size() == piece_) finish();
+std::vector<Reading> read_texts(const Model& model, TokenSequences texts, int lanes, Schedule schedule) {
+  WT_CHECK(lanes > 0, "reading: texts for no lane");
+  std::vector<Reading> readings;
+  const std::size_t count = texts.size(), width = static_cast<std::size_t>(lanes);
+  for (std::size_t first = 0; first < count; first += width) {
+    readings.push_back(new_reading(model, static_cast<int>(std::min(width, count - first))));
   }
+  if (schedule == Schedule::kDiagonal || count <= width || !model.recurrent()) {
+    for (std::size_t c = 0; c < readings.size(); ++c) {
+      const auto begin = texts.begin() + static_cast<std::ptrdiff_t>(c * width);
+      const TokenSequences part(std::make_move_iterator(begin), std::make_move_iterator(begin + readings[c].batch()));
+      read_on(model, part, schedule, readings[c]);
+    }
+    return readings;
+  }
+  std::vector<std::int64_t> lengths;
+  int busy = 0;
+  for (std::size_t q = 0; q < count; ++q) {
+    check_ids(model, texts[q]);
+    Reading& reading = readings[q / width];
+    std::vector<std::int32_t>& open = reading.open[q % width];
+    open = std::move(texts[q]);
+    texts[q] = take_closing(model, open);
+    lengths.push_back(static_cast<std::int64_t>(texts[q].size()));
+    reading.closed[q % width] = lengths.back();
+    busy += lengths.back() > 0 ? 1 : 0;
+  }
+  if (busy == 0) return readings;
+  const int batch = std::min(lanes, busy);
+  const SegmentGrid grid = pack_grid(lengths, batch, model.segment_size(0), SegmentAlignment::kLeft);
+  ExecutorOptions options;
+  for (const Reading& reading : readings) options.kept.push_back(reading.memory);
+  State state = model.new_state(batch);
+  Executor executor(model);
+  executor.forward(texts, grid, make_plan(schedule, model.num_layers(), grid.segments_by_round), {}, state, options);
+  return readings;
 }
 
-void PieceReader::finish() {
-  if (waiting_.empty()) return;
-  read_on(model_, {waiting_}, schedule_, reading_);
-  waiting_.clear();
+void read_in_pieces(const Model& model, const std::vector<NextTokens>& texts, Schedule schedule, Reading& reading) {
+  const auto piece = static_cast<std::size_t>(segments_to_stream(model) * model.segment_size(0));
+  const auto window = static_cast<std::size_t>(model.config().window);
+  TokenSequences waiting(texts.size());
+  std::vector<bool> ended(texts.size(), false);
+  for (;;) {
+    TokenSequences ids(texts.size());
+    bool any = false;
+    for (std::size_t q = 0; q < texts.size(); ++q) {
+      while (!ended[q] && waiting[q].size() < piece) {
+        const std::vector<std::int32_t> next = texts[q]();
+        ended[q] = next.empty();
+        waiting[q].insert(waiting[q].end(), next.begin(), next.end());
+      }
+      const auto end = waiting[q].begin() + static_cast<std::ptrdiff_t>(std::min(piece, waiting[q].size()));
+      ids[q].assign(waiting[q].begin(), end);
+      waiting[q].erase(waiting[q].begin(), end);
+      any = any || !ids[q].empty();
+    }
+    if (!any) return;
+    read_on(model, ids, schedule, reading);
+    for (auto& open : reading.open) {
+      if (window > 0 && open.size() > window) open.erase(open.begin(), open.end() - model.config().window);
+    }
+  }
 }
 
 }  // namespace wt

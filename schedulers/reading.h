@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "layers/model.h"
@@ -34,22 +35,18 @@ Reading repeated(const Model& model, const Reading& reading, int batch);
 // before. Segments are left-aligned. Throws Error for an id that is not in the vocabulary, before anything is read.
 void read_on(const Model& model, const TokenSequences& ids, Schedule schedule, Reading& reading);
 
-// Reads a text of any length that comes in pieces: as many segments at a time as fill a plan, in memory that does not
-// depend on the text's length (a model without memory keeps all of it).
-class PieceReader {
- public:
-  // `reading` is of one sample and must outlive this.
-  PieceReader(const Model& model, Schedule schedule, Reading& reading);
-  void push(const std::vector<std::int32_t>& ids);
-  // Reads what was held back; push() may follow.
-  void finish();
+// Reads whole texts, any number of them, `lanes` side by side. kStreaming: along one plan, each lane going on with its
+// next text right behind the last closed segment of the one before, so that no wave but the plan's first and last L - 1
+// is short; so too kSequential, without short waves. kDiagonal: `lanes` texts after the other, a plan for each. Returns
+// what is kept of each `lanes` texts, in order (of the last ones perhaps fewer). Throws as read_on().
+std::vector<Reading> read_texts(const Model& model, TokenSequences texts, int lanes, Schedule schedule);
+// Closed segments for each lane that make the short waves of one plan cost little. More at once gain nothing.
+std::int64_t segments_to_stream(const Model& model);
 
- private:
-  const Model& model_;
-  Schedule schedule_;
-  Reading& reading_;
-  std::size_t piece_;  // tokens
-  std::vector<std::int32_t> waiting_;
-};
+// The next ids of a text that comes in pieces, at least one; none: the text has ended.
+using NextTokens = std::function<std::vector<std::int32_t>()>;
+// read_on() with texts of any length, one for each sample: in memory that does not depend on their lengths. (A model
+// without memory keeps all of it, or its window: then `open` holds the last tokens only.)
+void read_in_pieces(const Model& model, const std::vector<NextTokens>& texts, Schedule schedule, Reading& reading);
 
 }  // namespace wt

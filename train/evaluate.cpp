@@ -44,6 +44,73 @@ EvalRow evaluate(const Model& model, const RetrievalSampler& sampler, std::int64
   return evaluate(model, sampler.tokenizer(), sampler.end_id(), count, item, with_task);
 }
 
+namespace {
+
+// Samples that are read together, and the answers to come.
+struct Group {
+  TokenSequences prompts;
+  std::vector<NextTokens> pieces;  // of each sample, or of none
+  std::vector<EvalAnswer> answers;
+  std::int64_t segments = 0;  // closed ones
+};
+
+// Asks for the items one by one and makes groups of them.
+class Groups {
+ public:
+  Groups(const Model& model, std::int64_t count, const std::function<EvalItem(std::int64_t)>& item,
+         const EvalOptions& options)
+      : model_(model), count_(count), item_(item), batch_(options.batch_size) {
+    if (options.schedule == Schedule::kDiagonal || !model.recurrent()) return;
+    std::uint64_t bytes = 0;  // of one sample's memory
+    for (const Tensor& tensor : model.new_state(1)) bytes += tensor.bytes();
+    const Device device = model.stream().device();
+    const std::uint64_t room = std::max(kKeptBytes, device.is_cuda() ? memory_capacity(device) / 16 : 0);
+    most_ = std::clamp(static_cast<std::int64_t>(room / std::max<std::uint64_t>(bytes, 1)), batch_, kRounds * batch_);
+    enough_segments_ = options.schedule == Schedule::kStreaming ? batch_ * segments_to_stream(model) : 0;
+  }
+
+  // An empty one: there are no more.
+  Group next() {
+    Group group;
+    while (true) {
+      if (!waiting_ && asked_ < count_) waiting_ = item_(asked_++);
+      if (!waiting_ || is_full(group, waiting_->pieces != nullptr)) return group;
+      if (waiting_->pieces) {
+        group.pieces.push_back(std::move(waiting_->pieces));
+      } else {
+        const auto tokens = static_cast<std::int64_t>(waiting_->prompt.size());
+        group.segments += (tokens - 1) / model_.segment_size(tokens);
+        group.prompts.push_back(std::move(waiting_->prompt));
+      }
+      group.answers.push_back({std::move(waiting_->question), std::move(waiting_->target), "", false, false});
+      waiting_.reset();
+    }
+  }
+
+ private:
+  // More samples than this many rounds would only delay the first answer.
+  static constexpr std::int64_t kRounds = 32;
+  // Of memories that wait to be asked, where the device has no more to spare.
+  static constexpr std::uint64_t kKeptBytes = std::uint64_t{256} << 20;
+
+  bool is_full(const Group& group, bool in_pieces) const {
+    const auto size = static_cast<std::int64_t>(group.answers.size());
+    if (size == 0) return false;
+    if (in_pieces != !group.pieces.empty()) return true;
+    if (in_pieces || most_ == 0) return size >= batch_;
+    // Whole rounds, so that the answers are generated batch_ at a time.
+    return size % batch_ == 0 && (size + batch_ > most_ || group.segments >= enough_segments_);
+  }
+
+  const Model& model_;
+  std::int64_t count_, asked_ = 0;
+  const std::function<EvalItem(std::int64_t)>& item_;
+  std::int64_t batch_, most_ = 0, enough_segments_ = 0;
+  std::optional<EvalItem> waiting_;
+};
+
+}  // namespace
+
 EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t end_id, std::int64_t count,
                  const std::function<EvalItem(std::int64_t)>& item, const EvalOptions& options) {
   EvalRow row;
@@ -57,30 +124,49 @@ EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t en
   const auto is_stop = [&](std::int32_t id) {
     return std::find(generation.stop_ids.begin(), generation.stop_ids.end(), id) != generation.stop_ids.end();
   };
-  generation.schedule = options.schedule;
   generation.close_segments = false;  // as the published code answers; an answer is a few tokens
-  for (std::int64_t first = 0; first < count; first += options.batch_size) {
-    std::vector<std::vector<std::int32_t>> prompts;
-    std::vector<EvalAnswer> answers;
-    for (std::int64_t i = first; i < std::min(count, first + options.batch_size); ++i) {
-      EvalItem next = item(i);
-      row.prompt_tokens += static_cast<std::int64_t>(next.prompt.size());
-      prompts.push_back(std::move(next.prompt));
-      answers.push_back({std::move(next.question), std::move(next.target), "", false, false});
+  bool stopped = false;
+  const auto read = [&](Group& group) {
+    if (group.pieces.empty()) {
+      for (const auto& prompt : group.prompts) row.prompt_tokens += static_cast<std::int64_t>(prompt.size());
+      return read_texts(model, std::move(group.prompts), static_cast<int>(options.batch_size), options.schedule);
     }
-    const auto start = std::chrono::steady_clock::now();
-    auto generated = generate(model, prompts, generation);
-    row.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    for (std::size_t i = 0; i < answers.size(); ++i) {
-      generated[i].erase(std::find_if(generated[i].begin(), generated[i].end(), is_stop), generated[i].end());
-      EvalAnswer& answer = answers[i];
-      answer.output = answer_text(tokenizer, generated[i], end_id);
-      answer.correct = answer.output == answer.target;
-      answer.official = row.has_official && babilong_correct(row.task, answer.target, answer.output, answer.question);
-      ++row.samples;
-      row.correct += answer.correct ? 1 : 0;
-      row.official += answer.official ? 1 : 0;
-      if (options.progress && !options.progress(row.samples, answer)) return row;
+    std::vector<NextTokens> counted;
+    for (const NextTokens& pieces : group.pieces) {
+      counted.push_back([&] {
+        stopped = stopped || (options.reading && !options.reading(row.prompt_tokens));
+        const std::vector<std::int32_t> ids = stopped ? std::vector<std::int32_t>() : pieces();
+        row.prompt_tokens += static_cast<std::int64_t>(ids.size());
+        return ids;
+      });
+    }
+    std::vector<Reading> readings{new_reading(model, static_cast<int>(counted.size()))};
+    read_in_pieces(model, counted, options.schedule, readings.front());
+    return readings;
+  };
+  Groups groups(model, count, item, options);
+  for (Group group = groups.next(); !group.answers.empty(); group = groups.next()) {
+    auto start = std::chrono::steady_clock::now();
+    auto answer = group.answers.begin();
+    std::vector<Reading> readings = read(group);
+    if (stopped) return row;
+    for (Reading& reading : readings) {
+      auto generated = generate_after(model, reading, generation);
+      row.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      reading = {};
+      for (auto& ids : generated) {
+        ids.erase(std::find_if(ids.begin(), ids.end(), is_stop), ids.end());
+        answer->output = answer_text(tokenizer, ids, end_id);
+        answer->correct = answer->output == answer->target;
+        answer->official =
+            row.has_official && babilong_correct(row.task, answer->target, answer->output, answer->question);
+        ++row.samples;
+        row.correct += answer->correct ? 1 : 0;
+        row.official += answer->official ? 1 : 0;
+        if (options.progress && !options.progress(row.samples, *answer)) return row;
+        ++answer;
+      }
+      start = std::chrono::steady_clock::now();
     }
     row.peak_bytes = memory_use(model.stream().device()).peak;
   }

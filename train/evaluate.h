@@ -9,6 +9,7 @@
 #include "data/babilong.h"
 #include "layers/model.h"
 #include "schedulers/plan.h"
+#include "schedulers/reading.h"
 
 namespace wt {
 
@@ -37,11 +38,14 @@ struct EvalAnswer {
 struct EvalOptions {
   std::int64_t batch_size = 16;
   std::int64_t max_new_tokens = 12;
-  Schedule schedule = Schedule::kDiagonal;
+  // kStreaming: as many samples as fill a plan are read along it, batch_size side by side (read_texts()).
+  Schedule schedule = Schedule::kStreaming;
   std::string task;                    // "qa1", or empty where it is not known
   std::vector<std::int32_t> stop_ids;  // that end an answer besides end-of-text
   // Hears of every answer as it comes; returns false to stop.
   std::function<bool(std::int64_t done, const EvalAnswer&)> progress;
+  // Hears now and then, while samples are read in pieces, how many tokens of them have been read; false to stop.
+  std::function<bool(std::int64_t tokens)> reading;
 };
 
 // What stands before end-of-text in the generated ids, without blanks around it.
@@ -51,9 +55,11 @@ std::string answer_text(const Tokenizer& tokenizer, const std::vector<std::int32
 struct EvalItem {
   std::vector<std::int32_t> prompt;
   std::string question, target;
+  NextTokens pieces = nullptr;  // instead of `prompt`, where it is too long to be in memory
 };
 
 // Generates the answers of items 0 … count-1 and compares them as text. `item(i)` is asked once for each, in order.
+// Items in pieces are read side by side, batch_size of them at a time.
 EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t end_id, std::int64_t count,
                  const std::function<EvalItem(std::int64_t)>& item, const EvalOptions& options);
 // The same with a sampler's samples.

@@ -91,16 +91,23 @@ void describe(Fields& fields, PromptsFile& file) {
 }  // namespace
 
 std::string format_prompt(const TaskPrompt& prompt, std::string_view context, std::string_view question) {
-  const std::map<std::string, std::string_view> values{{"instruction", prompt.instruction},
-                                                       {"examples", prompt.examples},
-                                                       {"post_prompt", prompt.post_prompt},
-                                                       {"context", trimmed(context)},
-                                                       {"question", question}};
-  std::string out;
+  return whole(format_prompt(
+      prompt, [&] { return once(std::string(context)); }, std::string(question)));
+}
+
+TextPieces format_prompt(const TaskPrompt& prompt, const std::function<TextPieces()>& context,
+                         const std::string& question) {
+  const std::map<std::string, std::string> values{{"instruction", prompt.instruction},
+                                                  {"examples", prompt.examples},
+                                                  {"post_prompt", prompt.post_prompt},
+                                                  {"question", question}};
+  std::vector<TextPieces> parts;
   walk_template(
-      prompt.pattern, [&](std::string_view text) { out += text; },
-      [&](const std::string& name) { out += values.at(name); });
-  return std::string(trimmed(out));
+      prompt.pattern, [&](std::string_view text) { parts.push_back(once(std::string(text))); },
+      [&](const std::string& name) {
+        parts.push_back(name == "context" ? trimmed_pieces(context()) : once(values.at(name)));
+      });
+  return trimmed_pieces(joined(std::move(parts)));
 }
 
 Prompts Prompts::load(const std::string& path) {

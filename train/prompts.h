@@ -10,9 +10,12 @@
 // The order of the default template is BABILong's (arXiv 2406.10149, the public repository's prompts).
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
+
+#include "data/pieces.h"
 
 namespace wt {
 
@@ -24,6 +27,9 @@ struct TaskPrompt {
 
 // The text for one sample: the template filled in, blanks around the context and around the whole taken off.
 std::string format_prompt(const TaskPrompt& prompt, std::string_view context, std::string_view question);
+// The same for a context that comes in pieces; `context` gives it from its beginning, once for each {context}.
+TextPieces format_prompt(const TaskPrompt& prompt, const std::function<TextPieces()>& context,
+                         const std::string& question);
 
 class Prompts {
  public:

@@ -1,8 +1,11 @@
 #include "data/eval_set.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
+#include <nlohmann/json.hpp>
 
+#include "core/random.h"
 #include "data/hdf5_file.h"
 #include "tests/data/data_test_support.h"
 #include "tests/support/expect_error.h"
@@ -110,14 +113,10 @@ TEST(EvalSet, PublishedJsonIsReadAndStoppedAt) {
   EXPECT_EQ(back[0].input, samples[0].input);
   EXPECT_EQ(back[1].target, "a,b");
   put(folder / "order.json", R"([{"target": "t", "question": "q", "input": "i"}, {"target": 5}])");
-  int seen = 0;
-  read_eval_set(folder / "order.json", shipped_tokenizer(), [&](std::int64_t index, EvalSample&& sample) {
-    EXPECT_EQ(index, 0);
-    EXPECT_EQ(sample.question, "q");
-    ++seen;
-    return false;  // the damaged second sample is not reached
-  });
-  EXPECT_EQ(seen, 1);
+  const EvalSet first(folder / "order.json", shipped_tokenizer(), 1);  // the damaged second sample is not reached
+  EXPECT_EQ(first.size(), 1);
+  EXPECT_EQ(first.question(0), "q");
+  EXPECT_EQ(first.sample(0).input, "i");
 }
 
 TEST(EvalSet, DamagedJsonIsNamed) {
@@ -148,6 +147,138 @@ TEST(EvalSet, DamagedJsonIsNamed) {
   expect(std::string(100000, '['), "sample 0: is a list");
   EXPECT_ERROR(read_eval_set(folder / "none.json", shipped_tokenizer()), Error, "none.json: cannot be opened");
   EXPECT_ERROR(read_eval_set(folder.path(), shipped_tokenizer()), Error, "is a folder");
+}
+
+// Texts of all kinds of characters, with blanks in a row and added tokens' spellings; `escaped` as JSON may write it.
+struct RandomText {
+  std::string text, escaped;
+};
+
+RandomText random_text(std::uint64_t seed, std::size_t bytes) {
+  RandomStream random(seed, random_stream(RandomPurpose::kTest, 5));
+  const std::vector<std::string> words{
+      " ",       " the",          "John", "\n",     "  ",     "\t",         "caf\u00e9",
+      "\u20ac9", "\u0431",        "12",   "\"",     "\\",     "\U0001F600", ".",
+      "<|gen|>", "<|endoftext|>", "/",    "\u3042", "office", "Mary"};
+  RandomText out;
+  while (out.text.size() < bytes) {
+    const std::string& word = words[static_cast<std::size_t>(random.below(words.size()))];
+    out.text += word;
+    const int ensure_ascii = random.bernoulli(0.5);
+    const std::string quoted = nlohmann::json(word).dump(-1, ' ', ensure_ascii != 0);
+    out.escaped += word == "/" && ensure_ascii != 0 ? "\\/" : quoted.substr(1, quoted.size() - 2);
+  }
+  return out;
+}
+
+TEST(EvalSet, InPiecesTheInputIsTheSame) {
+  const TempFolder folder;
+  const BabilongConfig style;
+  for (std::uint64_t seed = 0; seed < 12; ++seed) {
+    // The last are larger than a piece of the tokeniser.
+    const RandomText text = random_text(seed, seed < 10 ? 1 + 30000 * seed : 2500000);
+    const std::string question = R"("question": " Where? ", )", input = R"("input": ")" + text.escaped + R"(", )";
+    put(folder / "set.json", cat("[{", seed % 2 == 0 ? question + input : input + question, R"("target": "t"},)",
+                                 R"({"question":"q","target":"t","input":""}])"));
+    const EvalSet set(folder / "set.json", shipped_tokenizer());
+    EXPECT_EQ(set.bytes(0), static_cast<std::int64_t>(text.escaped.size()));
+    const EvalSample sample = set.sample(0);
+    ASSERT_TRUE(sample.input == text.text) << seed;
+    const TextPieces pieces = set.input(0);
+    std::string together;
+    for (std::string piece = pieces(); !piece.empty(); piece = pieces()) {
+      EXPECT_LE(piece.size(), 400000u);
+      together += piece;
+    }
+    ASSERT_TRUE(together == text.text);
+    ASSERT_TRUE(whole(prompt_pieces(set, 0, shipped_tokenizer(), style)) ==
+                prompt_tokens(sample, shipped_tokenizer(), style))
+        << seed;
+    EXPECT_EQ(set.sample(1).input, "");
+    EXPECT_EQ(whole(prompt_pieces(set, 1, shipped_tokenizer(), style)),
+              prompt_tokens(set.sample(1), shipped_tokenizer(), style));
+  }
+}
+
+TEST(EvalSet, CharactersMayStandAcrossTheFilesPieces) {
+  const TempFolder folder;
+  constexpr std::size_t kBuffer = std::size_t{1} << 18;
+  const std::string end = "\u00e9\u20ac\U0001F600";
+  const std::string escapes = R"(\u00e9\ud83d\uDE00\n\\ \"\/\u0000x)";
+  const std::string meant = std::string("\u00e9\U0001F600\n\\ \"/\0x", 6 + 1 + 1 + 1 + 1 + 1 + 2);
+  for (std::size_t shift = 0; shift < 52; ++shift) {
+    const std::string start = R"([{"question": "q", "target": "t", "input": ")";
+    const std::string filler(kBuffer - start.size() - shift, 'a');
+    put(folder / "set.json", start + filler + end + escapes + "\"}]");
+    ASSERT_TRUE(EvalSet(folder / "set.json", shipped_tokenizer()).sample(0).input == filler + end + meant) << shift;
+  }
+}
+
+TEST(EvalSet, DamagedTextsAreNamed) {
+  const TempFolder folder;
+  const std::string start = R"([{"question": "q", "target": "t"}, {"question": "q", "target": "t", "input": ")";
+  const std::string good =
+      R"([{"question": "q", "target": "t", "input": "i"}, {"question": "q", "target": "t", "input": ")";
+  const auto expect = [&](const std::string& text, const std::string& what) {
+    put(folder / "set.json", text);
+    EXPECT_ERROR(EvalSet(folder / "set.json", shipped_tokenizer()), Error, what);
+  };
+  expect(start + "i\"}]", "sample 0: no key \"input\"");
+  const std::string filler(1000000, 'a');
+  const std::string place = cat("not valid JSON near byte ", good.size() + filler.size());
+  expect(good + filler, place + " (sample 1)");
+  for (const char* bad : {"\n", "\xff", "\xc3", "\xed\xa0\x80", "\xc0\x80", "\xf5\x80\x80\x80", R"(\x)", R"(\u12)",
+                          R"(\u12g4)", R"(\ud800)", R"(\ud800\u0041)", R"(\ud800x)", R"(\udc00)", R"(\)"}) {
+    expect(good + filler + bad + "\"}]", "(sample 1)");
+    expect(good + filler + bad, "not valid JSON near byte 100");
+  }
+  expect(good + filler + "\", \"x\": \"y\"}]", "sample 1: unknown key \"x\"");
+  expect(cat("[{\"", filler), "sample 0: unknown key \"aaaa");
+  expect(good + filler + "\" 5}]", "not valid JSON");
+  expect(good + filler + "\",}]", "not valid JSON");
+  expect(good + filler + "\"},]", "sample 2: is");
+  expect(good + "i\"}", "not valid JSON");
+  expect(good + "i\"}] []", "not valid JSON");
+  expect("\xef\xbb\xbf" + good + "\"", "not valid JSON");
+  // The file must not change under the reader.
+  put(folder / "set.json", "\xef\xbb\xbf" + good + "text\"}]");
+  const EvalSet set(folder / "set.json", shipped_tokenizer());
+  EXPECT_EQ(set.sample(1).input, "text");
+  put(folder / "set.json", "\xef\xbb\xbf" + good + "te");
+  EXPECT_ERROR(set.sample(1), Error, "not valid JSON near byte");
+  std::filesystem::remove(folder / "set.json");
+  EXPECT_ERROR(set.sample(1), Error, "cannot open");
+  EXPECT_ERROR(set.prompt(1), Error, "holds text, no tokens");
+}
+
+TEST(EvalSet, Hdf5PromptsComeInPieces) {
+  const TempFolder folder;
+  std::vector<std::int32_t> tokens;
+  for (std::int32_t i = 0; i < 700000; ++i) tokens.push_back(i % 2048);
+  const auto write = [&] {
+    Hdf5Writer file(folder / "set.h5");
+    file.attribute("format", "wavetape evaluation set");
+    file.attribute("version", 1);
+    file.attribute("tokenizer", shipped_tokenizer().fingerprint());
+    file.append<std::int64_t>("prompt_offsets", std::vector<std::int64_t>{0, 3, 700000});
+    file.append<std::int32_t>("tokens", tokens);
+    file.texts("questions", {"q", "r"});
+    file.texts("targets", {"t", "u"});
+    file.commit();
+  };
+  write();
+  const EvalSet set(folder / "set.h5", shipped_tokenizer());
+  EXPECT_EQ(set.bytes(1), 699997 * 4);
+  EXPECT_EQ(set.question(1), "r");
+  const TokenPieces pieces = prompt_pieces(set, 1, shipped_tokenizer(), {});
+  EXPECT_LT(pieces().size(), 300000u);
+  EXPECT_TRUE(whole(set.prompt(1)) == std::vector<std::int32_t>(tokens.begin() + 3, tokens.end()));
+  EXPECT_TRUE(whole(prompt_pieces(set, 1, shipped_tokenizer(), {})) == set.sample(1).prompt);
+  EXPECT_ERROR(set.input(1), Error, "holds tokens, no text");
+  tokens.back() = 2048;
+  write();
+  EXPECT_ERROR(EvalSet(folder / "set.h5", shipped_tokenizer()), Error, "sample 1: token 2048");
+  EXPECT_EQ(EvalSet(folder / "set.h5", shipped_tokenizer(), 1).size(), 1);
 }
 
 TEST(EvalSet, DamagedHdf5IsNamed) {

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const Tokenizer tokenizer =
       Tokenizer::load(std::string(WAVETAPE_SOURCE_DIR) + "/data/tokenizer/tokenizer.json");
   return fuzz::only_errors([&] {
-    read_eval_set(fuzz::file_with(data, size, ".json"), tokenizer,
-                  [](std::int64_t index, EvalSample&&) { return index < 1000; });
+    const EvalSet set(fuzz::file_with(data, size, ".json"), tokenizer, 1000);
+    for (std::int64_t i = 0; i < set.size(); ++i) set.sample(i);
   });
 }

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "schedulers/decoder.h"
 #include "tests/schedulers/support.h"
 #include "tests/support/expect_error.h"
@@ -14,7 +17,9 @@ namespace {
 void expect_near(const Tensor& a, const Tensor& b) {
   const auto left = a.to_vector<double>(), right = b.to_vector<double>();
   ASSERT_EQ(left.size(), right.size());
-  for (std::size_t i = 0; i < left.size(); ++i) EXPECT_NEAR(left[i], right[i], kSchedulesAgreeF64 * 10);
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    EXPECT_NEAR(left[i], right[i], kSchedulesAgreeF64 * 10 * std::max(1.0, std::abs(right[i])));
+  }
 }
 
 void expect_same(const Reading& a, const Reading& b) {
@@ -22,6 +27,15 @@ void expect_same(const Reading& a, const Reading& b) {
   EXPECT_EQ(a.closed, b.closed);
   ASSERT_EQ(a.memory.size(), b.memory.size());
   for (std::size_t i = 0; i < a.memory.size(); ++i) expect_near(a.memory[i], b.memory[i]);
+}
+
+NextTokens in_pieces(std::vector<std::int32_t> text, std::size_t size) {
+  return [text = std::move(text), size, at = std::make_shared<std::size_t>(0)] {
+    const std::size_t begin = *at;
+    *at = std::min(text.size(), begin + size);
+    return std::vector<std::int32_t>(text.begin() + static_cast<std::ptrdiff_t>(begin),
+                                     text.begin() + static_cast<std::ptrdiff_t>(*at));
+  };
 }
 
 class Readings : public testing::TestWithParam<BackboneType> {
@@ -65,14 +79,45 @@ TEST_P(Readings, PiecesOfALongText) {
   const TokenSequences text = random_batch({5 * 64 * 2 + 17}, 1, 11).sequences;
   Reading whole = new_reading(*model_, 1), pieces = new_reading(*model_, 1);
   read_on(*model_, text, Schedule::kDiagonal, whole);
-  PieceReader reader(*model_, Schedule::kDiagonal, pieces);
-  for (std::size_t begin = 0; begin < text[0].size(); begin += 7) {
-    const std::size_t end = std::min(text[0].size(), begin + 7);
-    reader.push(
-        {text[0].begin() + static_cast<std::ptrdiff_t>(begin), text[0].begin() + static_cast<std::ptrdiff_t>(end)});
-  }
-  reader.finish();
+  read_in_pieces(*model_, {in_pieces(text[0], 7)}, Schedule::kDiagonal, pieces);
   expect_same(pieces, whole);
+}
+
+TEST_P(Readings, SeveralTextsInPiecesSideBySide) {
+  const TokenSequences texts = random_batch({5 * 64 * 2 + 17, 11, 5 * 64}, 3, 11).sequences;
+  Reading whole = new_reading(*model_, 3), pieces = new_reading(*model_, 3);
+  read_on(*model_, texts, Schedule::kDiagonal, whole);
+  read_in_pieces(*model_, {in_pieces(texts[0], 100), in_pieces(texts[1], 1), in_pieces(texts[2], 5000)},
+                 Schedule::kStreaming, pieces);
+  expect_same(pieces, whole);
+}
+
+// More texts than lanes, of ragged lengths, some of them with nothing to close: as one by one.
+TEST_P(Readings, TextsStreamThroughTheLanes) {
+  const std::vector<std::int64_t> lengths{23, 20, 4, 61, 5, 6, 33, 1, 26, 41, 12};
+  const TokenSequences texts = random_batch(lengths, 1, 11).sequences;
+  for (const Schedule schedule : {Schedule::kStreaming, Schedule::kSequential, Schedule::kDiagonal}) {
+    for (const int lanes : {1, 2, 3, 11, 20}) {
+      const std::vector<Reading> readings = read_texts(*model_, texts, lanes, schedule);
+      ASSERT_EQ(readings.size(),
+                (texts.size() + static_cast<std::size_t>(lanes) - 1) / static_cast<std::size_t>(lanes));
+      for (std::size_t q = 0; q < texts.size(); ++q) {
+        Reading alone = new_reading(*model_, 1);
+        read_on(*model_, {texts[q]}, Schedule::kSequential, alone);
+        const Reading& reading = readings[q / static_cast<std::size_t>(lanes)];
+        const std::size_t at = q % static_cast<std::size_t>(lanes);
+        EXPECT_EQ(reading.open[at], alone.open[0]);
+        EXPECT_EQ(reading.closed[at], alone.closed[0]);
+        for (std::size_t i = 0; i < alone.memory.size(); ++i) {
+          for (std::int64_t layer = 0; layer < alone.memory[i].dim(0); ++layer) {
+            expect_near(reading.memory[i].select(layer).select(static_cast<std::int64_t>(at)),
+                        alone.memory[i].select(layer).select(0));
+          }
+        }
+      }
+    }
+  }
+  EXPECT_ERROR(read_texts(*model_, {{1, 2}, {11}}, 1, Schedule::kStreaming), Error, "id 11 is not in the vocabulary");
 }
 
 TEST_P(Readings, ClosingInTheDecoderIsReading) {
@@ -136,14 +181,42 @@ INSTANTIATE_TEST_SUITE_P(Backbones, Readings, testing::Values(BackboneType::kLla
                            return std::string(name_of(given.param));
                          });
 
+TEST(Reading, RmtStreamsOneSegmentAfterAnother) {
+  ModelConfig config = tiny_config(BackboneType::kLlama, 3);
+  config.has_armt = false;
+  config.has_rmt = true;
+  config.rmt.segment_size = 5;
+  config.rmt.num_mem_tokens = 2;
+  const std::unique_ptr<Model> model = tiny_model(config);
+  const TokenSequences texts = random_batch({23, 4, 31, 12, 20}, 1, 11).sequences;
+  const std::vector<Reading> readings = read_texts(*model, texts, 2, Schedule::kSequential);
+  for (std::size_t q = 0; q < texts.size(); ++q) {
+    Reading alone = new_reading(*model, 1);
+    read_on(*model, {texts[q]}, Schedule::kSequential, alone);
+    EXPECT_EQ(readings[q / 2].open[q % 2], alone.open[0]);
+    expect_near(readings[q / 2].memory[0].select(0).select(static_cast<std::int64_t>(q % 2)),
+                alone.memory[0].select(0).select(0));
+  }
+  EXPECT_ERROR(read_texts(*model, texts, 2, Schedule::kStreaming), UsageError, "RMT runs one segment after another");
+}
+
+TEST(Reading, AWindowKeepsItsLastTokens) {
+  ModelConfig config = tiny_config(BackboneType::kLlama);
+  config.has_armt = false;
+  config.window = 9;
+  const std::unique_ptr<Model> model = tiny_model(config);
+  const std::vector<std::int32_t> text = random_batch({1000}, 1, 11).sequences[0];
+  Reading reading = new_reading(*model, 1);
+  read_in_pieces(*model, {in_pieces(text, 300)}, Schedule::kDiagonal, reading);
+  EXPECT_EQ(reading.open[0], std::vector<std::int32_t>(text.end() - 9, text.end()));
+}
+
 TEST(Reading, WithoutMemoryAllStaysOpen) {
   ModelConfig config = tiny_config(BackboneType::kLlama);
   config.has_armt = false;
   const std::unique_ptr<Model> model = tiny_model(config);
   Reading reading = new_reading(*model, 1);
-  PieceReader reader(*model, Schedule::kDiagonal, reading);
-  reader.push(std::vector<std::int32_t>(1000, 3));
-  reader.finish();
+  read_in_pieces(*model, {in_pieces(std::vector<std::int32_t>(1000, 3), 600)}, Schedule::kDiagonal, reading);
   EXPECT_EQ(reading.open[0].size(), 1000u);
   EXPECT_EQ(reading.closed[0], 0);
   Decoder decoder(*model, reading.memory, {false}, 8);

@@ -20,6 +20,7 @@
 #include "train/progress.h"
 #include "train/prompts.h"
 #include "train/signals.h"
+#include "train/units.h"
 
 namespace wt {
 namespace {
@@ -118,7 +119,7 @@ class Evaluation {
     }
     options_.batch_size = s_.eval.batch_size;
     options_.max_new_tokens = s_.eval.max_new_tokens;
-    options_.schedule = choose_schedule(o.schedule, model_->carries_rows());
+    options_.schedule = choose_schedule(o.schedule, model_->carries_rows(), Schedule::kStreaming);
   }
 
   std::vector<EvalRow> run() {
@@ -142,7 +143,9 @@ class Evaluation {
   std::string all_answers() const { return answers_csv_heading() + answers_csv_; }
 
  private:
-  static constexpr std::int64_t kPromptedNewTokens = 20;  // as BABILong's own script
+  static constexpr std::int64_t kPromptedNewTokens = 20;              // as BABILong's own script
+  static constexpr std::int64_t kLongSample = std::int64_t{4} << 20;  // bytes: longer ones are read in pieces
+  static constexpr EncodeOptions kPromptText{.add_special_tokens = true};
 
   void check_retrieval_request() const {
     if (!s_.data.is_retrieval()) {
@@ -206,30 +209,42 @@ class Evaluation {
       progress.update(done);
       return !signals.requested();
     };
+    options.reading = [&](std::int64_t tokens) {
+      progress.update(static_cast<std::int64_t>(answers.size()),
+                      cat("read ", human_count(static_cast<double>(tokens)), " tokens"));
+      return !signals.requested();
+    };
     return options;
   }
 
   // Context and question inside the task's prompt.
   std::vector<std::int32_t> prompted(const Job& job, const std::string& context, const std::string& question) const {
-    return tokenizer_.encode(format_prompt(job.prompt, context, question), {.add_special_tokens = true});
+    return tokenizer_.encode(format_prompt(job.prompt, context, question), kPromptText);
+  }
+  TokenPieces prompted_pieces(const Job& job, const EvalSet& set, std::int64_t i) const {
+    return encoded(tokenizer_, kPromptText,
+                   format_prompt(
+                       job.prompt, [&] { return set.input(i); }, set.question(i)));
   }
 
   EvalRow run_set(const Job& job, const StopSignals& signals, std::vector<EvalAnswer>& answers) const {
-    const std::vector<EvalSample> samples = read_eval_set(job.set, tokenizer_);
-    if (prompts_ && !samples.front().prompt.empty()) {
+    const EvalSet set(job.set, tokenizer_, o_.samples);
+    if (prompts_ && set.has_tokens()) {
       throw UsageError(cat(job.set, ": holds tokens, and prompts go around text: make the set as JSON"));
     }
-    const auto size = static_cast<std::int64_t>(samples.size());
-    const std::int64_t count = o_.samples > 0 ? std::min(o_.samples, size) : size;
     const BabilongConfig style;  // how questions are tokenised
     const auto item = [&](std::int64_t i) {
-      const EvalSample& sample = samples[static_cast<std::size_t>(i)];
-      return EvalItem{
-          prompts_ ? prompted(job, sample.input, sample.question) : prompt_tokens(sample, tokenizer_, style),
-          sample.question, sample.target};
+      EvalItem next{{}, set.question(i), set.target(i)};
+      if (set.bytes(i) > kLongSample) {
+        next.pieces = prompts_ ? prompted_pieces(job, set, i) : prompt_pieces(set, i, tokenizer_, style);
+        return next;
+      }
+      const EvalSample sample = set.sample(i);
+      next.prompt = prompts_ ? prompted(job, sample.input, sample.question) : prompt_tokens(sample, tokenizer_, style);
+      return next;
     };
-    Progress progress(stdout, "eval " + job.set, count);
-    return evaluate(*model_, tokenizer_, find_end_token(tokenizer_), count, item,
+    Progress progress(stdout, "eval " + job.set, set.size());
+    return evaluate(*model_, tokenizer_, find_end_token(tokenizer_), set.size(), item,
                     options_of(job, progress, signals, answers));
   }
 

@@ -9,7 +9,7 @@
 
 #include "core/files.h"
 #include "data/chat.h"
-#include "data/piece_encoder.h"
+#include "data/pieces.h"
 #include "data/text_stream.h"
 #include "data/tokenizer.h"
 #include "train/commands/commands.h"
@@ -91,12 +91,8 @@ class TextSide {
 
 // A file of any size, in pieces.
 void read_input(const Options& o, const Model& model, const TextSide& text, Reading& reading) {
-  PieceReader reader(model, o.generation.schedule, reading);
-  PieceEncoder encoder(text.tokenizer(), text.encoding(reading.tokens(0) > 0),
-                       [&](const std::vector<std::int32_t>& ids) { reader.push(ids); });
-  read_pieces(o.input, [&](std::string_view piece) { encoder.push(piece); });
-  encoder.finish();
-  reader.finish();
+  const TokenPieces ids = encoded(text.tokenizer(), text.encoding(reading.tokens(0) > 0), file_pieces(o.input));
+  read_in_pieces(model, {ids}, o.generation.schedule, reading);
 }
 
 void print(const std::string& text) {
