@@ -22,9 +22,9 @@ struct ExecutorOptions {
   Activations activations = Activations::kKeep;
   int k2 = 0;  // cut the state's gradient before every segment whose number is a multiple of k2; 0: never
   kernels::DropoutKey dropout;
-  // Without gradients only: the state of sequence q, after its last segment, is copied to sample q % B of kept[q / B]
-  // (B samples in each, in the last one perhaps fewer) before its lane goes on with another sequence. Empty: not kept.
-  std::vector<State> kept;
+  // By sequence, without gradients only: where its state is copied after its last segment, before its lane goes on with
+  // the next round's. Empty: nowhere.
+  std::vector<StatePlace> kept;
 };
 
 class Executor {
@@ -59,7 +59,7 @@ class Executor {
     WaveRecord record;
     Var input, output;
     std::vector<Var> state_in, state_out;
-    Var carry_in, carry_out;     // RMT: the memory rows, into the embedding and out of the last layer
+    Var carry_in, carry_out;  // RMT: the memory rows, into the embedding and out of the last layer
     Tensor chosen;               // (r) i32: rows of the top layer's (B·T) rows that were chosen
     std::int64_t chosen_at = 0;  // where their gradients lie in dhidden, as listed in order_
   };

@@ -53,7 +53,7 @@ std::vector<Repeat> find_repeats(const Plan& plan, const SegmentGrid& grid, cons
 
 Reader::Reader(const Model& model, const TokenSequences& sequences, const SegmentGrid& grid, const Plan& plan,
                const std::vector<Chosen>& chosen, State& state, const Tensor& hidden, const Tensor& min_den,
-               const std::vector<State>& kept)
+               const std::vector<StatePlace>& kept)
     : model_(model),
       sequences_(sequences),
       grid_(grid),
@@ -117,8 +117,7 @@ void Reader::deliver(std::size_t w) {
 
 // Copies the state of the sequences whose last segment this wave has read.
 void Reader::keep_ended(const Wave& wave) {
-  if (kept_.empty() || kept_.front().empty()) return;
-  const std::int64_t batch = kept_.front().front().dim(1);
+  if (kept_.empty()) return;
   for (int layer = wave.lo; layer < wave.hi; ++layer) {
     // RMT's state belongs to no layer; it is whole when the last one has run.
     if (model_.carries_rows() && layer + 1 < plan_.layers) continue;
@@ -127,9 +126,9 @@ void Reader::keep_ended(const Wave& wave) {
       const SegmentCell& cell = grid_.at(item, b);
       if (!cell.active()) continue;
       if (item + 1 < grid_.items() && grid_.at(item + 1, b).sequence == cell.sequence) continue;
-      const State& to = kept_[static_cast<std::size_t>(cell.sequence / batch)];
-      for (std::size_t i = 0; i < to.size(); ++i) {
-        to[i].select(slot).select(cell.sequence % batch).copy_from(model_.stream(), state_[i].select(slot).select(b));
+      const StatePlace& to = kept_[static_cast<std::size_t>(cell.sequence)];
+      for (std::size_t i = 0; i < state_.size(); ++i) {
+        to.state[i].select(slot).select(to.sample).copy_from(model_.stream(), state_[i].select(slot).select(b));
       }
     }
   }

@@ -30,7 +30,7 @@ class Reader {
   // of a sequence that ends is copied to its place in `kept` (ExecutorOptions::kept).
   Reader(const Model& model, const TokenSequences& sequences, const SegmentGrid& grid, const Plan& plan,
          const std::vector<Chosen>& chosen, State& state, const Tensor& hidden, const Tensor& min_den,
-         const std::vector<State>& kept);
+         const std::vector<StatePlace>& kept);
   void run();
 
  private:
@@ -49,7 +49,7 @@ class Reader {
   const std::vector<Chosen>& chosen_;
   State& state_;
   Tensor hidden_, min_den_;
-  const std::vector<State>& kept_;
+  const std::vector<StatePlace>& kept_;
   std::int64_t rows_;
   std::array<Tensor, 2> slots_;  // (L + 1, B, T, D): slot l is the input of layer l
   CellTable table_;              // what cells_ was made from

@@ -97,7 +97,7 @@ std::vector<Reading> read_texts(const Model& model, TokenSequences texts, int la
   for (std::size_t first = 0; first < count; first += width) {
     readings.push_back(new_reading(model, static_cast<int>(std::min(width, count - first))));
   }
-  if (schedule == Schedule::kDiagonal || count <= width || !model.recurrent()) {
+  if (schedule == Schedule::kDiagonal || count <= width) {
     for (std::size_t c = 0; c < readings.size(); ++c) {
       const auto begin = texts.begin() + static_cast<std::ptrdiff_t>(c * width);
       const TokenSequences part(std::make_move_iterator(begin), std::make_move_iterator(begin + readings[c].batch()));
@@ -105,26 +105,36 @@ std::vector<Reading> read_texts(const Model& model, TokenSequences texts, int la
     }
     return readings;
   }
-  std::vector<std::int64_t> lengths;
-  int busy = 0;
+  struct Closing {
+    std::vector<std::int32_t> ids;
+    StatePlace memory;
+  };
+  std::vector<Closing> all;
   for (std::size_t q = 0; q < count; ++q) {
     check_ids(model, texts[q]);
     Reading& reading = readings[q / width];
     std::vector<std::int32_t>& open = reading.open[q % width];
     open = std::move(texts[q]);
-    texts[q] = take_closing(model, open);
-    lengths.push_back(static_cast<std::int64_t>(texts[q].size()));
-    reading.closed[q % width] = lengths.back();
-    busy += lengths.back() > 0 ? 1 : 0;
+    std::vector<std::int32_t> ids = take_closing(model, open);
+    reading.closed[q % width] = static_cast<std::int64_t>(ids.size());
+    if (!ids.empty()) all.push_back({std::move(ids), {reading.memory, static_cast<std::int64_t>(q % width)}});
   }
-  if (busy == 0) return readings;
-  const int batch = std::min(lanes, busy);
-  const SegmentGrid grid = pack_grid(lengths, batch, model.segment_size(0), SegmentAlignment::kLeft);
+  if (all.empty()) return readings;
+  // Rounds of texts about as long as each other: few lanes wait for a round's longest.
+  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.ids.size() > b.ids.size(); });
   ExecutorOptions options;
-  for (const Reading& reading : readings) options.kept.push_back(reading.memory);
+  TokenSequences sequences;
+  std::vector<std::int64_t> lengths;
+  for (Closing& closing : all) {
+    lengths.push_back(static_cast<std::int64_t>(closing.ids.size()));
+    sequences.push_back(std::move(closing.ids));
+    options.kept.push_back(std::move(closing.memory));
+  }
+  const int batch = std::min(lanes, static_cast<int>(all.size()));
+  const SegmentGrid grid = make_grid(lengths, batch, model.segment_size(0), SegmentAlignment::kLeft);
+  const Plan plan = make_plan(schedule, model.num_layers(), grid.segments_by_round);
   State state = model.new_state(batch);
-  Executor executor(model);
-  executor.forward(texts, grid, make_plan(schedule, model.num_layers(), grid.segments_by_round), {}, state, options);
+  Executor(model).forward(sequences, grid, plan, {}, state, options);
   return readings;
 }
 

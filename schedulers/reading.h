@@ -35,10 +35,10 @@ Reading repeated(const Model& model, const Reading& reading, int batch);
 // before. Segments are left-aligned. Throws Error for an id that is not in the vocabulary, before anything is read.
 void read_on(const Model& model, const TokenSequences& ids, Schedule schedule, Reading& reading);
 
-// Reads whole texts, any number of them, `lanes` side by side. kStreaming: along one plan, each lane going on with its
-// next text right behind the last closed segment of the one before, so that no wave but the plan's first and last L - 1
-// is short; so too kSequential, without short waves. kDiagonal: `lanes` texts after the other, a plan for each. Returns
-// what is kept of each `lanes` texts, in order (of the last ones perhaps fewer). Throws as read_on().
+// Reads whole texts, any number of them, `lanes` side by side. kStreaming: along one plan, in rounds of `lanes` texts
+// of about the same length, the longest first, whose waves overlap: none but the plan's first and last L - 1 is short.
+// kSequential: in the same rounds. kDiagonal: in their order, a plan for each `lanes` texts. Returns what is kept of
+// each `lanes` texts, in their order (of the last ones perhaps fewer). Throws as read_on().
 std::vector<Reading> read_texts(const Model& model, TokenSequences texts, int lanes, Schedule schedule);
 // Closed segments for each lane that make the short waves of one plan cost little. More at once gain nothing.
 std::int64_t segments_to_stream(const Model& model);

@@ -1,7 +1,6 @@
 #include "schedulers/segments.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "core/error.h"
 
@@ -54,31 +53,6 @@ SegmentGrid make_grid(const std::vector<std::int64_t>& lengths, int batch, std::
     }
     if (steps > 0) grid.segments_by_round.push_back(static_cast<int>(steps));
   }
-  return grid;
-}
-
-SegmentGrid pack_grid(const std::vector<std::int64_t>& lengths, int batch, std::int64_t segment_size,
-                      SegmentAlignment alignment) {
-  WT_CHECK(batch > 0, "a batch has at least one sample");
-  std::vector<std::size_t> order(lengths.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return lengths[a] > lengths[b]; });
-  std::vector<std::vector<SegmentCell>> lanes(static_cast<std::size_t>(batch));
-  const auto shorter = [](const auto& a, const auto& b) { return a.size() < b.size(); };
-  for (const std::size_t q : order) {
-    auto& lane = *std::min_element(lanes.begin(), lanes.end(), shorter);
-    std::int32_t index = 0;
-    for (const Segment& segment : cut_segments(lengths[q], segment_size, alignment)) {
-      lane.push_back({static_cast<std::int32_t>(q), index++, segment.begin, segment.length});
-    }
-  }
-  SegmentGrid grid;
-  grid.batch = batch;
-  const std::size_t steps = std::max_element(lanes.begin(), lanes.end(), shorter)->size();
-  for (std::size_t step = 0; step < steps; ++step) {
-    for (const auto& lane : lanes) grid.cells.push_back(step < lane.size() ? lane[step] : SegmentCell{});
-  }
-  if (steps > 0) grid.segments_by_round.push_back(static_cast<int>(steps));
   return grid;
 }
 

@@ -48,10 +48,4 @@ struct SegmentGrid {
 SegmentGrid make_grid(const std::vector<std::int64_t>& lengths, int batch, std::int64_t segment_size,
                       SegmentAlignment alignment);
 
-// The queue without rounds, for sequences of uneven lengths: each sample (lane) goes on with its next sequence right
-// behind the last segment of the one before. Placed longest first, each where the fewest segments are so far, so that
-// the lanes end together. A scheduler sees one round.
-SegmentGrid pack_grid(const std::vector<std::int64_t>& lengths, int batch, std::int64_t segment_size,
-                      SegmentAlignment alignment);
-
 }  // namespace wt

@@ -17,6 +17,12 @@ struct TokenPlace {
   std::int64_t position = 0;
 };
 
+// Sample `sample` of a state.
+struct StatePlace {
+  State state;
+  std::int64_t sample = 0;
+};
+
 using TokenSequences = std::vector<std::vector<std::int32_t>>;
 
 // Names the wave in the message of whatever fails inside.

@@ -236,7 +236,7 @@ TEST(EvalSet, DamagedTextsAreNamed) {
   expect(cat("[{\"", filler), "sample 0: unknown key \"aaaa");
   expect(good + filler + "\" 5}]", "not valid JSON");
   expect(good + filler + "\",}]", "not valid JSON");
-  expect(good + filler + "\"},]", "sample 2: is");
+  expect(good + filler + "\"},]", "(sample 2)");
   expect(good + "i\"}", "not valid JSON");
   expect(good + "i\"}] []", "not valid JSON");
   expect("\xef\xbb\xbf" + good + "\"", "not valid JSON");

@@ -211,31 +211,6 @@ TEST(Segments, Grid) {
   EXPECT_FALSE(grid.at(5, 1).active());  // the last round is not full
 }
 
-TEST(Segments, PackedLanesEndTogether) {
-  const std::vector<std::int64_t> lengths{9, 4, 0, 8, 30, 12, 1};  // 3, 1, 0, 2, 8, 3 and 1 segments
-  const SegmentGrid grid = pack_grid(lengths, 2, 4, SegmentAlignment::kLeft);
-  EXPECT_EQ(grid.items(), 9);
-  EXPECT_EQ(grid.segments_by_round, std::vector<int>{9});
-  std::vector<std::int64_t> tokens(lengths.size(), 0);
-  for (int b = 0; b < 2; ++b) {
-    for (int item = 0; item < grid.items(); ++item) {
-      const SegmentCell& cell = grid.at(item, b);
-      ASSERT_TRUE(cell.active()) << item;  // 18 segments in two lanes of 9
-      // Each segment stands right behind the one before it.
-      if (!cell.first()) {
-        EXPECT_EQ(grid.at(item - 1, b).sequence, cell.sequence);
-        EXPECT_EQ(grid.at(item - 1, b).index, cell.index - 1);
-      }
-      EXPECT_EQ(cell.begin, tokens[static_cast<std::size_t>(cell.sequence)]);
-      tokens[static_cast<std::size_t>(cell.sequence)] += cell.length;
-    }
-  }
-  EXPECT_EQ(tokens, lengths);
-  EXPECT_EQ(grid.at(0, 0).sequence, 4);  // the longest
-  EXPECT_EQ(pack_grid({0, 0}, 2, 4, SegmentAlignment::kLeft).items(), 0);
-  EXPECT_ERROR(pack_grid({1}, 0, 4, SegmentAlignment::kLeft), Error, "at least one sample");
-}
-
 TEST(Segments, GridOfNothing) {
   const SegmentGrid grid = make_grid({0, 0}, 2, 4, SegmentAlignment::kLeft);
   EXPECT_EQ(grid.items(), 0);
