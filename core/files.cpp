@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/file_reader.h"
 
 namespace wt {
 namespace {
@@ -28,30 +29,6 @@ std::string folder_of(const std::string& path) {
 }
 
 }  // namespace
-
-FileReader::FileReader(const std::string& path, std::int64_t offset) : path_(path) {
-  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor_ < 0) throw Error(cat("cannot open ", path, ": ", std::strerror(errno)));
-  if (offset > 0 && ::lseek(descriptor_, offset, SEEK_SET) != offset) {
-    const int reason = errno;
-    ::close(descriptor_);
-    throw Error(cat("cannot read ", path, " from byte ", offset, ": ", std::strerror(reason)));
-  }
-}
-
-FileReader::~FileReader() {
-  ::close(descriptor_);
-}
-
-std::string_view FileReader::next() {
-  buffer_.resize(std::size_t{1} << 18);
-  while (true) {
-    const ssize_t count = ::read(descriptor_, buffer_.data(), buffer_.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw Error(cat("cannot read ", path_, ": ", std::strerror(errno)));
-    return {buffer_.data(), static_cast<std::size_t>(count)};
-  }
-}
 
 void read_pieces(const std::string& path, const std::function<void(std::string_view)>& piece) {
   FileReader file(path);

@@ -3,11 +3,9 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace wt {
 
@@ -15,25 +13,6 @@ namespace wt {
 std::string read_file(const std::string& path);
 // The same in order and in pieces, for a file that need not fit in memory.
 void read_pieces(const std::string& path, const std::function<void(std::string_view)>& piece);
-
-// The same where the reader asks for the pieces.
-class FileReader {
- public:
-  // From byte `offset` on; 0 for what is no regular file (a pipe).
-  explicit FileReader(const std::string& path, std::int64_t offset = 0);
-  ~FileReader();
-  FileReader(const FileReader&) = delete;
-  FileReader& operator=(const FileReader&) = delete;
-
-  // The next piece, valid until the next call; "" at the end.
-  std::string_view next();
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-  int descriptor_ = -1;
-  std::vector<char> buffer_;
-};
 
 // Makes a folder's entries (a file just renamed into it) survive a power cut.
 void sync_folder(const std::string& folder);

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "core/error.h"
-#include "core/files.h"
+#include "core/file_reader.h"
 #include "data/utf8.h"
 
 namespace wt {

@@ -294,9 +294,11 @@ std::vector<std::int32_t> prompt_tokens(const EvalSample& sample, const Tokenize
 TokenPieces prompt_pieces(const EvalSet& set, std::int64_t i, const Tokenizer& tokenizer,
                           const BabilongConfig& config) {
   if (set.has_tokens()) return set.prompt(i);
-  const StoryEncoder encoder = story_encoder(tokenizer, config);
-  return joined<std::vector<std::int32_t>>(
-      {encoder.fact(set.input(i)), once(question_tokens(encoder, set.question(i), set.target(i)))});
+  const std::vector<std::int32_t> question =
+      question_tokens(story_encoder(tokenizer, config), set.question(i), set.target(i));
+  // The context is what StoryEncoder::fact() makes of it.
+  const TextPieces context = joined<std::string>({once<std::string>(" "), set.input(i)});
+  return joined<std::vector<std::int32_t>>({encoded_plain(tokenizer, context), once(question)});
 }
 
 }  // namespace wt

@@ -14,10 +14,11 @@
 
 #include "data/babilong.h"
 #include "data/eval_json.h"
-#include "data/hdf5_file.h"
 #include "data/pieces.h"
 
 namespace wt {
+
+class Hdf5Reader;
 
 struct EvalSample {
   std::string input;  // context as text; empty in HDF5

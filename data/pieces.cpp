@@ -1,6 +1,6 @@
 #include "data/pieces.h"
 
-#include "core/files.h"
+#include "core/file_reader.h"
 #include "core/text.h"
 #include "data/piece_encoder.h"
 
@@ -56,6 +56,11 @@ TokenPieces encoded(const Tokenizer& tokenizer, const EncodeOptions& options, Te
     }
     return std::exchange(place->ids, {});
   };
+}
+
+TokenPieces encoded_plain(const Tokenizer& tokenizer, TextPieces text) {
+  return encoded(tokenizer, {.match_added_tokens = false, .add_special_tokens = false, .leading_space_is_prefix = true},
+                 std::move(text));
 }
 
 }  // namespace wt

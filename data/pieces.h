@@ -48,5 +48,7 @@ TextPieces trimmed_pieces(TextPieces text);
 // The ids of tokenizer.encode(text, options), but for what PieceEncoder (data/piece_encoder.h) says of words without
 // end.
 TokenPieces encoded(const Tokenizer& tokenizer, const EncodeOptions& options, TextPieces text);
+// Of tokenizer.encode_plain(text).
+TokenPieces encoded_plain(const Tokenizer& tokenizer, TextPieces text);
 
 }  // namespace wt

@@ -1,7 +1,5 @@
 #include "data/story_encoder.h"
 
-#include <utility>
-
 #include "core/error.h"
 
 namespace wt {
@@ -17,10 +15,6 @@ std::string in_prose(const std::string& text) {
 
 std::vector<std::int32_t> StoryEncoder::fact(const std::string& text) const {
   return tokenizer_.encode_plain(cat(" ", text));
-}
-
-TokenPieces StoryEncoder::fact(TextPieces text) const {
-  return encoded(tokenizer_, kPlainText, joined<std::string>({once<std::string>(" "), std::move(text)}));
 }
 
 EncodedQuestion StoryEncoder::question(const std::string& question, const std::string& answer) const {

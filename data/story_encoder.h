@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "data/pieces.h"
 #include "data/tokenizer.h"
 
 namespace wt {
@@ -26,7 +25,6 @@ class StoryEncoder {
       : tokenizer_(tokenizer), style_(style), separator_id_(separator_id), end_id_(end_id) {}
 
   std::vector<std::int32_t> fact(const std::string& text) const;
-  TokenPieces fact(TextPieces text) const;
   EncodedQuestion question(const std::string& question, const std::string& answer) const;
 
   std::int32_t separator_id() const { return separator_id_; }

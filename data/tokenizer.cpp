@@ -315,7 +315,7 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, const EncodeO
 }
 
 std::vector<std::int32_t> Tokenizer::encode_plain(std::string_view text) const {
-  return encode(text, kPlainText);
+  return encode(text, {.match_added_tokens = false, .add_special_tokens = false, .leading_space_is_prefix = true});
 }
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_special_tokens) const {

@@ -28,9 +28,6 @@ struct EncodeOptions {
   // and none is put before it. So pieces with a blank in front can be put together to a text.
   bool leading_space_is_prefix = false;
 };
-// Of books, facts and answers.
-inline constexpr EncodeOptions kPlainText{
-    .match_added_tokens = false, .add_special_tokens = false, .leading_space_is_prefix = true};
 
 // Immutable once loaded and safe to use from several threads; copies share the vocabulary.
 class Tokenizer {
@@ -50,7 +47,7 @@ class Tokenizer {
   // Byte-level: bytes that are not valid UTF-8 are kept, decode(encode(text)) == text for every text. Throws Error
   // where the vocabulary lacks a byte of the text.
   std::vector<std::int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
-  // encode() with kPlainText.
+  // encode() without added tokens, and leading_space_is_prefix: what books, facts and answers go through.
   std::vector<std::int32_t> encode_plain(std::string_view text) const;
 
   // The text the ids stand for; a cut multi-byte character stays cut (where Hugging Face's library writes U+FFFD). From

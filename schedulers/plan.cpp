@@ -53,8 +53,8 @@ std::string why_sequential(std::string_view asked) {
              "of segment s, so no two of them share a wave; expected sequential");
 }
 
-Schedule choose_schedule(std::string_view name, bool one_after_another, Schedule fastest) {
-  if (name == "auto") return one_after_another ? Schedule::kSequential : fastest;
+Schedule choose_schedule(std::string_view name, bool one_after_another) {
+  if (name == "auto") return one_after_another ? Schedule::kSequential : Schedule::kDiagonal;
   const Schedule schedule = schedule_from_name(name);
   if (one_after_another && schedule != Schedule::kSequential) {
     throw UsageError(cat("--schedule ", why_sequential(name)));

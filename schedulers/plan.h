@@ -45,10 +45,9 @@ void check_plan(const Plan& plan);
 // Throws UsageError unless the plan runs one segment after another, as RMT asks for: its segment s + 1 starts from what
 // the last layer made of segment s.
 void check_one_after_another(const Plan& plan);
-// "auto" is the fastest that the model allows: `fastest` (streaming where there are several rounds), or sequential for
-// RMT (`one_after_another`). Other names as in schedule_from_name(); throws UsageError for those that the model does
-// not allow.
-Schedule choose_schedule(std::string_view name, bool one_after_another, Schedule fastest = Schedule::kDiagonal);
+// "auto" is the fastest that the model allows: diagonal, or sequential for RMT (`one_after_another`). Other names as in
+// schedule_from_name(); throws UsageError for those that the model does not allow.
+Schedule choose_schedule(std::string_view name, bool one_after_another);
 // Why, and what to write instead.
 std::string why_sequential(std::string_view asked);
 

@@ -17,6 +17,11 @@
 
 namespace wt {
 
+Schedule choose_eval_schedule(std::string_view name, const Model& model) {
+  const bool stream = name == "auto" && !model.carries_rows();
+  return stream ? Schedule::kStreaming : choose_schedule(name, model.carries_rows());
+}
+
 std::string answer_text(const Tokenizer& tokenizer, const std::vector<std::int32_t>& ids, std::int32_t end_id) {
   const std::vector<std::int32_t> kept(ids.begin(), std::find(ids.begin(), ids.end(), end_id));
   return std::string(trimmed(tokenizer.decode(kept)));

@@ -35,6 +35,9 @@ struct EvalAnswer {
   bool correct = false, official = false;
 };
 
+// As choose_schedule(), but "auto" is streaming where the model allows it.
+Schedule choose_eval_schedule(std::string_view name, const Model& model);
+
 struct EvalOptions {
   std::int64_t batch_size = 16;
   std::int64_t max_new_tokens = 12;

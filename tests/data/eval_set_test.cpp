@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "core/random.h"
 #include "data/hdf5_file.h"
@@ -249,6 +250,73 @@ TEST(EvalSet, DamagedTextsAreNamed) {
   std::filesystem::remove(folder / "set.json");
   EXPECT_ERROR(set.sample(1), Error, "cannot open");
   EXPECT_ERROR(set.prompt(1), Error, "holds text, no tokens");
+}
+
+// Against another parser: a list of three texts each, or none.
+std::optional<std::vector<EvalSample>> by_the_library(const std::string& text) {
+  const nlohmann::json list = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!list.is_array() || list.empty()) return {};
+  std::vector<EvalSample> out;
+  for (const nlohmann::json& one : list) {
+    if (!one.is_object() || one.size() != 3) return {};
+    for (const char* key : {"input", "question", "target"}) {
+      if (!one.contains(key) || !one[key].is_string()) return {};
+    }
+    out.push_back({one["input"], one["question"], one["target"], {}});
+    if (out.back().target.empty()) return {};
+  }
+  return out;
+}
+
+TEST(EvalSet, JsonIsWhatAnotherParserTakesForIt) {
+  const TempFolder folder;
+  RandomStream random(7, random_stream(RandomPurpose::kTest, 8));
+  const std::vector<std::string> starts{
+      R"([{"input": "a\u00e9\ud83d\ude00 b", "question": "q\n", "target": "t"}])",
+      "\xef\xbb\xbf[ {\"target\":\"\u00e9\U0001F600\" ,\t\"question\":\"\",\"input\":\"\\\\ \\/\"},\r\n{\"input\":\"\","
+      "\"question\":\"x\",\"target\":\"y\"} ]"};
+  const std::string bytes = "\"\\u{}[],: dD8cCe0f\n\t\xc3\xa9\xf0\x9f\x98\x80\xed\xa0nbtrue1-";
+  int taken = 0;
+  for (int round = 0; round < 3000; ++round) {
+    std::string text = starts[static_cast<std::size_t>(random.below(starts.size()))];
+    for (auto changes = random.below(4); changes > 0; --changes) {
+      const auto at = static_cast<std::size_t>(random.below(text.size()));
+      const char byte = bytes[static_cast<std::size_t>(random.below(bytes.size()))];
+      switch (random.below(4)) {
+        case 0:
+          text.erase(at, 1);
+          break;
+        case 1:
+          text.insert(at, 1, byte);
+          break;
+        case 2:
+          text[at] = byte;
+          break;
+        default:
+          text.insert(at, text.substr(static_cast<std::size_t>(random.below(text.size())), random.below(9)));
+      }
+    }
+    put(folder / "set.json", text);
+    const auto expected = by_the_library(text);
+    std::string error;
+    std::vector<EvalSample> found;
+    try {
+      found = read_eval_set(folder / "set.json", shipped_tokenizer());
+    } catch (const Error& caught) {
+      error = caught.what();
+    }
+    if (error.find("twice") != std::string::npos) continue;  // the other one takes the last
+    ASSERT_EQ(error.empty(), expected.has_value()) << text << "\n" << error;
+    if (!expected) continue;
+    ++taken;
+    ASSERT_EQ(found.size(), expected->size());
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      EXPECT_EQ(found[i].input, (*expected)[i].input);
+      EXPECT_EQ(found[i].question, (*expected)[i].question);
+      EXPECT_EQ(found[i].target, (*expected)[i].target);
+    }
+  }
+  EXPECT_GT(taken, 700);
 }
 
 TEST(EvalSet, Hdf5PromptsComeInPieces) {

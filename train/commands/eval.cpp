@@ -119,7 +119,7 @@ class Evaluation {
     }
     options_.batch_size = s_.eval.batch_size;
     options_.max_new_tokens = s_.eval.max_new_tokens;
-    options_.schedule = choose_schedule(o.schedule, model_->carries_rows(), Schedule::kStreaming);
+    options_.schedule = choose_eval_schedule(o.schedule, *model_);
   }
 
   std::vector<EvalRow> run() {
@@ -348,7 +348,8 @@ void add_eval(CLI::App& program) {
       ->capture_default_str();
   command->add_option("--name", o->name, "Configuration in the official files' names (default: the prompt's parts)");
   command->add_option("--plot", o->plot, "SVG to write: accuracy by length, a line for each task");
-  command->add_option("--schedule", o->schedule, "auto, sequential, diagonal or streaming")->capture_default_str();
+  command->add_option("--schedule", o->schedule, "auto (streaming; RMT: sequential), sequential, diagonal or streaming")
+      ->capture_default_str();
   command->add_option("--dtype", o->dtype, "f32, f64, or bf16 (weights rounded to bf16)")->capture_default_str();
   command->add_option("--device", o->device, "auto, cpu or cuda")->capture_default_str();
   command->add_flag("--show", o->show, "Print every question with the model's answer");

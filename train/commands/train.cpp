@@ -77,7 +77,7 @@ void evaluate_run(const Trainer& trainer) {
   EvalOptions options;
   options.batch_size = config.eval.batch_size;
   options.max_new_tokens = config.eval.max_new_tokens;
-  options.schedule = choose_schedule("auto", model->carries_rows(), Schedule::kStreaming);
+  options.schedule = choose_eval_schedule("auto", *model);
   const StopSignals signals;
   for (const std::string& task : tasks) {
     for (const std::string& length : config.eval.lengths) {
