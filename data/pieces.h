@@ -33,6 +33,7 @@ std::function<Piece()> joined(std::vector<std::function<Piece()>> parts) {
   };
 }
 
+// All of them as one.
 template <class Piece>
 Piece whole(const std::function<Piece()>& pieces) {
   Piece out;
