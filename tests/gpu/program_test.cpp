@@ -8,6 +8,7 @@
 
 #include "core/random.h"
 #include "core/safetensors.h"
+#include "schedulers/reading.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/golden.h"
 #include "tests/support/gpu.h"
@@ -149,6 +150,38 @@ TEST(GpuProgram, LongReadingRepeatsWavesExactly) {
     const Tensor want = executor.forward(sequences, grid, plan, places, taped, options);
     EXPECT_TRUE(same_bytes(hidden, want)) << name_of(schedule);
     for (std::size_t i = 0; i < state.size(); ++i) EXPECT_TRUE(same_bytes(state[i], taped[i])) << name_of(schedule);
+  }
+}
+
+TEST(GpuProgram, TextsBackToBackLeaveWhatEachLeavesAlone) {
+  // Memories are copied out between launches of recorded waves.
+  const GoldenModel golden("armt_llama_tiny", DType::kF32, gpu());
+  const Model& model = *golden.model;
+  const std::int64_t size = model.config().armt.segment_size;
+  RandomStream random(1, 3);
+  TokenSequences texts;
+  for (const std::int64_t segments : {60, 41, 1, 58, 33}) {
+    texts.emplace_back();
+    for (std::int64_t i = 0; i < segments * size - 3; ++i) {
+      texts.back().push_back(
+          static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(model.config().vocab_size))));
+    }
+  }
+  const std::vector<Reading> together = read_texts(model, texts, 2, Schedule::kStreaming);
+  ASSERT_EQ(together.size(), 3u);
+  for (std::size_t q = 0; q < texts.size(); ++q) {
+    Reading alone = new_reading(model, 1);
+    read_on(model, {texts[q]}, Schedule::kSequential, alone);
+    const Reading& group = together[q / 2];
+    const std::size_t at = q % 2;
+    EXPECT_EQ(group.open[at], alone.open[0]) << q;
+    EXPECT_EQ(group.closed[at], alone.closed[0]) << q;
+    for (std::size_t i = 0; i < alone.memory.size(); ++i) {
+      for (std::int64_t layer = 0; layer < alone.memory[i].dim(0); ++layer) {
+        const Tensor got = group.memory[i].select(layer).select(static_cast<std::int64_t>(at));
+        EXPECT_LT(relative_error(got, alone.memory[i].select(layer).select(0)), 1e-4) << q;
+      }
+    }
   }
 }
 
