@@ -153,7 +153,7 @@ def add_training_readers(b):
     wrap = ["train", "config.yaml", "--no-eval", "model={from: model}"]
     for file, kind in [("config.json", "json"), ("model.safetensors", "safetensors")]:
         b.add(f"train model.from {file}", wrap, start, f"model/{file}", kind, 16,
-              names=["model/", "config.yaml", "model.from"], **more)
+              names=["model", "config.yaml", "babi"], **more)
     resume = ["train", "config.yaml", "--no-eval", "--resume"]
     files.append("single:run")
     for file in ["weights.safetensors", "optimizer.safetensors", "state.json"]:
