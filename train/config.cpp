@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "core/error.h"
 #include "data/babi.h"
@@ -406,6 +407,17 @@ std::int64_t TrainConfig::total_steps() const {
   std::int64_t total = 0;
   for (const StageConfig& stage : stages) total += stage.steps;
   return total;
+}
+
+void check_data_files(const Config& config, bool babi, bool books) {
+  const auto check = [&](const char* key, const std::string& path) {
+    if (std::error_code error; !std::filesystem::exists(path, error)) {
+      config.places.fail(key, cat("is '", path, "', and there is no such file or folder"));
+    }
+  };
+  if (config.data.is_retrieval()) return;
+  if (babi && config.data.babi != "simulate") check("data.babi", config.data.babi);
+  if (books && config.data.has_books()) check("data.books", config.data.books);
 }
 
 void fit_schedule(Config& config, const ModelConfig& model) {

@@ -164,6 +164,9 @@ std::string config_yaml(const Config& config);
 // All keys with their meaning, what is allowed, and their defaults.
 std::string config_reference();
 
+// Throws UsageError with the key's place where data.babi or data.books names what is not there.
+void check_data_files(const Config& config, bool babi = true, bool books = true);
+
 // RMT runs on the sequential schedule: sets it where the configuration says nothing, and throws UsageError, with the
 // key's place, where it says another.
 void fit_schedule(Config& config, const ModelConfig& model);

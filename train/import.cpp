@@ -72,8 +72,8 @@ ImportReport import_model(const std::string& source, const ImportOptions& option
   const ModelConfig backbone = read_model_config(location.config);
   if (backbone.has_memory()) throw UsageError(cat(source, ": is wrapped in a memory already"));
   if (backbone.type == BackboneType::kGPT2 && options.armt.segment_size > backbone.max_positions) {
-    throw UsageError(cat("--segment-size ", options.armt.segment_size, ": the model's position table has ",
-                         backbone.max_positions, " rows"));
+    throw UsageError(cat("--segment-size ", options.armt.segment_size, ": the position table of ", location.config,
+                         " has ", backbone.max_positions, " rows"));
   }
   const std::string config_text = with_armt(read_file(location.config), location.config, options.armt);
   const ModelConfig config = parse_model_config(config_text, location.config);

@@ -163,6 +163,7 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
     config_.places.fail(cat("train.freeze.", pattern), what);
   });
   std::shared_ptr<const BookText> books;
+  check_data_files(config_);
   if (config_.data.has_books()) books = load_books(config_.data.books, tokenizer);
   curriculum_ = std::make_unique<Curriculum>(config_, model_config, tokenizer, std::move(books));
   trained_share_ =

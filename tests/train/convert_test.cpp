@@ -95,7 +95,7 @@ TEST(Convert, AdapterConfigGivesTheScale) {
   for (const auto& [text, message] : std::map<std::string, std::string>{
            {R"({"lora_alpha": 12, "use_dora": true})", "use_dora is not supported"},
            {R"({"lora_alpha": 12, "rank_pattern": {"q_proj": 4}})", "rank_pattern is not supported"},
-           {R"({"r": 3})", "expected an object with lora_alpha"}}) {
+           {R"({"r": 3})", "expected a JSON object with the number lora_alpha"}}) {
     write_file(folder / "source/adapter_config.json", text);
     EXPECT_ERROR(convert_model(folder / "source", options, folder / "x"), Error, message);
   }

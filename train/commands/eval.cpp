@@ -46,6 +46,7 @@ Settings resolve(const Options& o, const ModelLocation& location) {
   s.data.books = "none";
   if (is_run_folder(o.model)) {
     const Config config = load_config(o.model + "/config.yaml");
+    if (o.sets.empty()) check_data_files(config, o.babi.empty(), o.books.empty());
     s.data = config.data;
     s.eval = config.eval;
     s.seed = config.seed.data;
