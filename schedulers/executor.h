@@ -59,7 +59,7 @@ class Executor {
     WaveRecord record;
     Var input, output;
     std::vector<Var> state_in, state_out;
-    Var carry_in, carry_out;  // RMT: the memory rows, into the embedding and out of the last layer
+    Var carry_in, carry_out;     // RMT: the memory rows, into the embedding and out of the last layer
     Tensor chosen;               // (r) i32: rows of the top layer's (B·T) rows that were chosen
     std::int64_t chosen_at = 0;  // where their gradients lie in dhidden, as listed in order_
   };

@@ -49,7 +49,8 @@ Schedule schedule_from_name(std::string_view name) {
 }
 
 std::string why_sequential(std::string_view asked) {
-  return cat("is ", asked, ", but RMT runs one segment after another: segment s+1 starts from what the last layer made ",
+  return cat("is ", asked,
+             ", but RMT runs one segment after another: segment s+1 starts from what the last layer made ",
              "of segment s, so no two of them share a wave; expected sequential");
 }
 

@@ -282,8 +282,7 @@ TEST_F(ImportRefuses, FilesThatAreNotThere) {
   EXPECT_ERROR(import_model(folder_ / "bin", options, folder_ / "out"), UsageError,
                "save pytorch_model.bin as safetensors from Python first");
   options.armt.segment_size = 33;
-  EXPECT_ERROR(import_model(kFixtures + "gpt2", options, folder_ / "out"), UsageError,
-               "/gpt2/config.json has 32 rows");
+  EXPECT_ERROR(import_model(kFixtures + "gpt2", options, folder_ / "out"), UsageError, "/gpt2/config.json has 32 rows");
   options.armt.segment_size = 8;
   import_model(kFixtures + "gpt2", options, folder_ / "out");
   EXPECT_ERROR(import_model(folder_ / "out", options, folder_ / "out2"), UsageError, "is wrapped in a memory already");
