@@ -100,7 +100,7 @@ void check_superblock(const std::string& path, const std::string& format) {
   if (count < static_cast<ssize_t>(kLength) || !std::string_view(start, kLength).starts_with(kSignature)) {
     throw Error(cat(path, ": no HDF5 file, or a damaged one; expected ", format));
   }
-  const int version = start[kLength - 1];
+  const int version = static_cast<unsigned char>(start[kLength - 1]);
   check(version == 2 || version == 3, path,
         cat("an HDF5 file of another kind (superblock ", version, "), expected format `", format, "`"));
 }
