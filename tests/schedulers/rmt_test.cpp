@@ -149,6 +149,37 @@ TEST(RmtModel, RunsOnTheSequentialScheduleOnly) {
   EXPECT_ERROR(choose_schedule("diagonal", true), UsageError, "expected sequential");
 }
 
+TEST(RmtModel, DecodingPastSegmentEndsIsReadingFromTheStart) {
+  for (const BackboneType type : {BackboneType::kLlama, BackboneType::kGPT2}) {
+    const std::unique_ptr<Model> model = tiny_model(rmt_config(type));
+    // The second sample is two tokens ahead, so that segments end at different times.
+    const TokenBatch batch = random_batch({17, 19}, 2, 11);
+    Decoder decoder(*model, model->new_state(2), {false, false}, 5 + model->num_mem_tokens());
+    Executor executor(*model);
+    int closed = 0;
+    for (std::size_t step = 0; step < 17; ++step) {
+      const std::vector<bool> full{decoder.length(0) == 5, decoder.length(1) == 5};
+      closed += (full[0] ? 1 : 0) + (full[1] ? 1 : 0);
+      decoder.close(full);
+      std::vector<std::vector<std::int32_t>> next{{batch.sequences[0][step]}, {batch.sequences[1][step + 2]}};
+      if (step == 0) next[1].assign(batch.sequences[1].begin(), batch.sequences[1].begin() + 3);
+      const Tensor hidden = decoder.append(next);
+      for (std::size_t q = 0; q < 2; ++q) {
+        const auto n = static_cast<std::int64_t>(step + 1 + 2 * q);
+        const std::vector<std::int32_t> ids(batch.sequences[q].begin(), batch.sequences[q].begin() + n);
+        const SegmentGrid whole = make_grid({n}, 1, 5, SegmentAlignment::kLeft);
+        State fresh = model->new_state(1);
+        const auto expected =
+            executor.forward({ids}, whole, sequential_plan(2, whole.segments_by_round), {{0, n - 1}}, fresh, {})
+                .to_vector<double>();
+        const auto got = hidden.select(static_cast<std::int64_t>(q)).to_vector<double>();
+        for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], kRounding) << step << " " << q;
+      }
+    }
+    EXPECT_EQ(closed, 6);
+  }
+}
+
 TEST(RmtModel, TheOpenSegmentContinuesTheClosedOnes) {
   for (const BackboneType type : {BackboneType::kLlama, BackboneType::kGPT2}) {
     const std::unique_ptr<Model> model = tiny_model(rmt_config(type));
