@@ -3,38 +3,16 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "core/utf8.h"
+
 namespace wt {
-
-namespace {
-
-// Bytes of the UTF-8 character at the beginning of `text`; 0 where none begins there.
-std::size_t character_length(std::string_view text) {
-  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(i < text.size() ? text[i] : 0); };
-  const unsigned lead = at(0);
-  const std::size_t length = lead < 0x80                    ? 1
-                             : lead >= 0xc2 && lead <= 0xdf ? 2
-                             : lead >= 0xe0 && lead <= 0xef ? 3
-                             : lead >= 0xf0 && lead <= 0xf4 ? 4
-                                                            : 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if (at(i) < 0x80 || at(i) > 0xbf) return 0;
-  }
-  // Overlong forms, surrogates, and what is above U+10FFFF.
-  if ((lead == 0xe0 && at(1) < 0xa0) || (lead == 0xed && at(1) > 0x9f) || (lead == 0xf0 && at(1) < 0x90) ||
-      (lead == 0xf4 && at(1) > 0x8f)) {
-    return 0;
-  }
-  return length;
-}
-
-}  // namespace
 
 std::string printable_line(std::string_view message) {
   constexpr std::size_t kLongest = 1200, kBeginning = 800, kEnd = 300;
   while (!message.empty() && message.back() == '\n') message.remove_suffix(1);
   std::string line;
   while (!message.empty()) {
-    const std::size_t length = character_length(message);
+    const std::size_t length = utf8_length_at(message, 0);
     const auto first = static_cast<unsigned char>(message[0]);
     const bool control =
         length == 1 ? first < ' ' || first == 0x7f : length == 2 && first == 0xc2 && message[1] < '\xa0';

@@ -7,9 +7,9 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/utf8.h"
 #include "data/books_file.h"
 #include "data/sentences.h"
-#include "data/utf8.h"
 
 namespace wt {
 namespace {

@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/text.h"
-#include "data/utf8.h"
+#include "core/utf8.h"
 
 namespace wt {
 namespace {

@@ -10,8 +10,8 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/text.h"
+#include "core/utf8.h"
 #include "data/hdf5_file.h"
-#include "data/utf8.h"
 
 namespace wt {
 namespace {

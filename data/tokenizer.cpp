@@ -9,12 +9,12 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/utf8.h"
 #include "data/byte_pair_encoder.h"
 #include "data/fingerprint.h"
 #include "data/split_pattern.h"
 #include "data/token_text.h"
 #include "data/tokenizer_parts.h"
-#include "data/utf8.h"
 
 namespace wt {
 

@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/utf8.h"
 #include "data/csv.h"
-#include "data/utf8.h"
 
 namespace wt {
 

@@ -10,7 +10,7 @@
 #include <tuple>
 
 #include "core/error.h"
-#include "data/utf8.h"
+#include "core/utf8.h"
 #include "train/charts.h"
 #include "train/html.h"
 #include "train/units.h"

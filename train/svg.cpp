@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "data/utf8.h"
+#include "core/utf8.h"
 
 namespace wt {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "core/utf8.h"
 #include "data/piece_encoder.h"
-#include "data/utf8.h"
 #include "tests/support/expect_error.h"
 
 namespace wt {

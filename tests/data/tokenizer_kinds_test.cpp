@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
+#include "core/utf8.h"
 #include "data/tokenizer.h"
-#include "data/utf8.h"
 #include "tests/support/expect_error.h"
 
 namespace wt {

@@ -6,8 +6,8 @@
 #include <thread>
 
 #include "core/random.h"
+#include "core/utf8.h"
 #include "data/split_pattern.h"
-#include "data/utf8.h"
 #include "tests/data/data_test_support.h"
 #include "tests/support/expect_error.h"
 
