@@ -12,13 +12,14 @@
 #include "core/error.h"
 #include "core/text.h"
 #include "train/commands/commands.h"
+#include "train/notice.h"
 
 namespace {
 
 constexpr const char* kVersion = "wavetape 0.1.0";
 
 int complain(const std::string& message, int code) {
-  std::fprintf(stderr, "wavetape: %s\n", wt::printable_line(message).c_str());
+  wt::print_notice(message);
   return code;
 }
 

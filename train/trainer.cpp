@@ -18,6 +18,7 @@
 #include "train/model_config_json.h"
 #include "train/model_folder.h"
 #include "train/model_io.h"
+#include "train/notice.h"
 #include "train/units.h"
 
 namespace wt {
@@ -155,8 +156,7 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
   checkpoints_ = std::make_unique<CheckpointStore>(folder_.path(), StoreMode::kWrite);
   std::optional<Checkpoint> newest;
   if (resume) {
-    newest = checkpoints_->load_newest(
-        [&](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", printable_line(line).c_str()); });
+    newest = checkpoints_->load_newest(print_notice);
   }
   if (!config_.model_from.empty() && !newest) load_weights(*model_, find_model(config_.model_from), true);
   freeze_parameters(*model_, config_.train.freeze, [&](std::size_t pattern, const std::string& what) {

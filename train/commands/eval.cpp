@@ -7,7 +7,6 @@
 #include <span>
 
 #include "core/files.h"
-#include "core/text.h"
 #include "data/babi.h"
 #include "data/eval_set.h"
 #include "train/commands/commands.h"
@@ -16,6 +15,7 @@
 #include "train/evaluate.h"
 #include "train/metrics.h"
 #include "train/model_io.h"
+#include "train/notice.h"
 #include "train/official_results.h"
 #include "train/progress.h"
 #include "train/prompts.h"
@@ -302,10 +302,7 @@ class Evaluation {
 
 void run(const Options& o) {
   const Stream stream(device_for(o.device, dtype_from_name(o.dtype)));
-  const auto report = [](const std::string& line) {
-    std::fprintf(stderr, "wavetape: %s\n", printable_line(line).c_str());
-  };
-  Evaluation evaluation(o, find_model(o.model, report), stream);
+  Evaluation evaluation(o, find_model(o.model, print_notice), stream);
   const std::vector<EvalRow> rows = evaluation.run();
   std::printf("%s", eval_table(rows).c_str());
   if (!o.plot.empty()) write_file(o.plot, eval_chart(rows, evaluation.has_prompts()));

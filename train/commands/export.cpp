@@ -3,11 +3,11 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "core/text.h"
 #include "train/commands/commands.h"
 #include "train/config.h"
 #include "train/export_adapters.h"
 #include "train/model_io.h"
+#include "train/notice.h"
 #include "train/units.h"
 
 namespace wt {
@@ -19,8 +19,7 @@ struct Options {
 };
 
 void run(const Options& o) {
-  const ModelLocation location = find_model(
-      o.run, [](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", printable_line(line).c_str()); });
+  const ModelLocation location = find_model(o.run, print_notice);
   if (o.adapters) {
     std::string base = o.base;
     const std::string config = o.run + "/config.yaml";

@@ -7,8 +7,8 @@
 
 #include "core/error.h"
 #include "core/files.h"
-#include "core/text.h"
 #include "train/commands/commands.h"
+#include "train/notice.h"
 
 namespace wt {
 namespace {
@@ -23,9 +23,7 @@ void run(const Options& o) {
   std::string title = o.title;
   if (title.empty()) title = runs.size() == 1 ? runs.front().name : cat(runs.size(), " runs");
   for (const RunRecord& record : runs) {
-    for (const std::string& note : record.notes) {
-      std::fprintf(stderr, "wavetape: %s\n", printable_line(cat(record.name, ": ", note)).c_str());
-    }
+    for (const std::string& note : record.notes) print_notice(cat(record.name, ": ", note));
   }
   write_file(o.output, report_html(title, runs));
 }

@@ -6,8 +6,8 @@
 #include <memory>
 
 #include "core/files.h"
-#include "core/text.h"
 #include "train/commands/commands.h"
+#include "train/notice.h"
 
 namespace wt {
 namespace {
@@ -17,8 +17,7 @@ struct Options {
 };
 
 void run(const Options& o) {
-  const std::vector<ScoreCell> cells = score_folder(
-      o.folder, [](const std::string& line) { std::fprintf(stderr, "wavetape: %s\n", printable_line(line).c_str()); });
+  const std::vector<ScoreCell> cells = score_folder(o.folder, print_notice);
   std::printf("%s", score_table(cells).c_str());
   if (!o.output.empty()) write_file(o.output, score_csv(cells));
   if (!o.plot.empty()) write_file(o.plot, heatmap_svg(o.title, score_panels(cells)));

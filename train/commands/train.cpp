@@ -6,12 +6,12 @@
 #include <filesystem>
 
 #include "core/files.h"
-#include "core/text.h"
 #include "train/commands/commands.h"
 #include "train/costs.h"
 #include "train/evaluate.h"
 #include "train/freeze.h"
 #include "train/model_io.h"
+#include "train/notice.h"
 #include "train/trainer.h"
 #include "train/units.h"
 
@@ -65,11 +65,8 @@ void dry_run(Config config) {
 void evaluate_run(const Trainer& trainer) {
   const Config& config = trainer.config();
   if (config.eval.lengths.empty()) return;
-  const auto report = [](const std::string& line) {
-    std::fprintf(stderr, "wavetape: %s\n", printable_line(line).c_str());
-  };
   const Stream stream(device_for(config.run.device, config.run.dtype));
-  const auto model = load_model(find_model(config.run.dir, report), config.run.dtype, stream);
+  const auto model = load_model(find_model(config.run.dir, print_notice), config.run.dtype, stream);
   std::vector<std::string> tasks = config.eval.tasks;
   if (tasks.empty()) tasks = config.data.tasks();
   std::vector<EvalRow> rows;
