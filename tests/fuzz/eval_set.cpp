@@ -2,12 +2,6 @@
 
 #include "tests/fuzz/target.h"
 
-// HDF5 1.10 forgets some of its own blocks when it gives up on damaged metadata.
-// NOLINTNEXTLINE(bugprone-reserved-identifier): the name is the sanitizer's
-extern "C" const char* __lsan_default_suppressions() {
-  return "leak:H5FL_";
-}
-
 // An evaluation set, in JSON or in our HDF5 layout.
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace wt;
