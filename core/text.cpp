@@ -33,28 +33,6 @@ std::string printable_line(std::string_view message) {
   return line.substr(0, begin) + " ... " + line.substr(end);
 }
 
-bool nests_deeper(std::string_view json, int depth) {
-  int open = 0;
-  bool in_text = false;
-  for (std::size_t i = 0; i < json.size(); ++i) {
-    const char c = json[i];
-    if (in_text) {
-      if (c == '\\') {
-        ++i;
-      } else if (c == '"') {
-        in_text = false;
-      }
-    } else if (c == '"') {
-      in_text = true;
-    } else if (c == '[' || c == '{') {
-      if (++open > depth) return true;
-    } else if (c == ']' || c == '}') {
-      --open;
-    }
-  }
-  return false;
-}
-
 std::string_view trimmed(std::string_view text) {
   constexpr const char* kBlanks = " \t\n\v\f\r";
   const std::size_t first = text.find_first_not_of(kBlanks);

@@ -11,10 +11,6 @@ namespace wt {
 // characters, well-formed UTF-8, and of a very long one beginning and end.
 std::string printable_line(std::string_view message);
 
-// Whether lists and objects of a JSON text stand more than `depth` deep in each other: what goes through such a tree
-// calls itself as often, and the stack would end before a hostile file does. No check of anything else.
-bool nests_deeper(std::string_view json, int depth = 200);
-
 // The text without blanks, tabs and line breaks around it.
 std::string_view trimmed(std::string_view text);
 

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "core/utf8.h"
 
@@ -128,9 +129,7 @@ ChatTemplate find_chat_template(const std::string& folder, const Tokenizer& toke
   }
   if (fs::exists(at / "tokenizer_config.json")) {
     const std::string path = (at / "tokenizer_config.json").string();
-    const std::string text = read_file(path);
-    WT_CHECK(!nests_deeper(text), path, ": lists or objects stand too deep in each other");
-    const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    const nlohmann::json json = parse_json(read_file(path), path);
     WT_CHECK(json.is_object(), path, ": not a JSON object");
     const auto text_of = [](const nlohmann::json& entry, const char* key) {
       const auto value = entry.find(key);

@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
-#include "core/text.h"
+#include "core/json.h"
 #include "data/split_pattern.h"
 #include "data/tokenizer_parts.h"
 
@@ -17,17 +17,6 @@ using Json = nlohmann::json;
 
 [[noreturn]] void unsupported(const std::string& name, const std::string& what, const std::string& supported) {
   throw Error(cat(name, ": ", what, " is not supported, expected ", supported));
-}
-
-Json parse_json(std::string_view text, const std::string& name) {
-  if (nests_deeper(text)) throw Error(cat(name, ": lists or objects stand too deep in each other"));
-  try {
-    return Json::parse(text);
-  } catch (const Json::parse_error& error) {
-    throw Error(cat(name, ": not valid JSON near byte ", error.byte));
-  } catch (const Json::out_of_range&) {
-    throw Error(cat(name, ": a number in it is out of range"));
-  }
 }
 
 const Json& object_at(const Json& parent, const char* key, const std::string& name) {

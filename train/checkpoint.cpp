@@ -11,7 +11,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
-#include "core/text.h"
+#include "core/json.h"
 #include "train/crc32c.h"
 
 namespace wt {
@@ -60,11 +60,8 @@ std::uint64_t number_at(const nlohmann::json& entry, const char* key) {
 // Throws Error where a file differs from what the manifest says about it.
 void verify(const std::string& folder, std::int64_t step) {
   const std::string path = folder + "/" + kManifest;
-  const std::string text = read_file(path);
-  if (nests_deeper(text)) throw Error(cat(path, ": is damaged"));
-  nlohmann::json manifest;
+  const nlohmann::json manifest = parse_json(read_file(path), path);
   try {
-    manifest = nlohmann::json::parse(text);
     if (manifest.at("version") != 1)
       throw Error(cat(path, ": version is ", manifest["version"].dump(), ", expected 1"));
     if (manifest.at("step") != step) throw Error(cat(path, ": is of step ", manifest["step"].dump()));
@@ -160,8 +157,8 @@ void CheckpointStore::save_base(const NamedTensors& weights) {
 std::string CheckpointStore::base() const {
   const std::string path = folder_ + "/" + kBase, manifest = folder_ + "/" + kBaseManifest;
   if (!fs::exists(path) && !fs::exists(manifest)) return "";
+  const nlohmann::json json = parse_json(read_file(manifest), manifest);
   try {
-    const auto json = nlohmann::json::parse(read_file(manifest));
     const auto [bytes, checksum] = measure(path);
     if (bytes != number_at(json, "bytes") || checksum != number_at(json, "crc32c")) {
       throw Error(cat(path, ": its length or checksum does not match; all checkpoints need it"));

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
-#include "core/text.h"
+#include "core/json.h"
 #include "layers/model.h"
 #include "train/model_config_json.h"
 #include "train/model_folder.h"
@@ -47,15 +47,7 @@ StoredTensor grown(const StoredTensor& table, const PublishedSpec& spec, std::ui
 }  // namespace
 
 std::string with_armt(const std::string& config_json, const std::string& name, const ArmtConfig& armt) {
-  if (nests_deeper(config_json)) throw Error(cat(name, ": lists or objects stand too deep in each other"));
-  nlohmann::ordered_json json;
-  try {
-    json = nlohmann::ordered_json::parse(config_json);
-  } catch (const nlohmann::json::parse_error& error) {
-    throw Error(cat(name, ": not JSON (at byte ", error.byte, ")"));
-  } catch (const nlohmann::json::out_of_range&) {
-    throw Error(cat(name, ": a number in it is out of range"));
-  }
+  nlohmann::ordered_json json = parse_ordered_json(config_json, name);
   if (!json.is_object()) throw Error(cat(name, ": not a JSON object, expected a model's config"));
   json["armt"] = {{"segment_size", armt.segment_size},
                   {"num_mem_tokens", armt.num_mem_tokens},

@@ -6,17 +6,15 @@
 #include <vector>
 
 #include "core/files.h"
-#include "core/text.h"
+#include "core/json.h"
 #include "train/weight_map.h"
 
 namespace wt {
 
 LoraScale read_adapter_config(const std::string& path) {
   LoraScale scale;
-  const std::string text = read_file(path);
-  if (nests_deeper(text)) throw Error(cat(path, ": lists or objects stand too deep in each other"));
+  const nlohmann::json json = parse_json(read_file(path), path);
   try {
-    const auto json = nlohmann::json::parse(text);
     for (const char* key : {"alpha_pattern", "rank_pattern"}) {
       WT_CHECK(!json.contains(key) || json[key].empty(), path, ": ", key, " is not supported, expected one for all");
     }

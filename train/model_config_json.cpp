@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "train/config.h"
 
@@ -266,15 +267,7 @@ std::string_view torch_name(DType dtype) {
 }  // namespace
 
 ModelConfig parse_model_config(const std::string& text, const std::string& name) {
-  if (nests_deeper(text)) throw Error(cat(name, ": lists or objects stand too deep in each other"));
-  Json json;
-  try {
-    json = Json::parse(text);
-  } catch (const Json::parse_error& error) {
-    throw Error(cat(name, ": not JSON (at byte ", error.byte, ")"));
-  } catch (const Json::out_of_range&) {
-    throw Error(cat(name, ": a number in it is out of range"));
-  }
+  const nlohmann::json json = parse_json(text, name);
   const Object top(json, name);
   ModelConfig config;
   const std::string type = top.text("model_type");

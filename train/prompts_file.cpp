@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/json.h"
 #include "core/text.h"
 
 namespace wt {
@@ -15,9 +16,13 @@ using Json = nlohmann::ordered_json;
 
 PromptLine parse_line(std::string_view text, const std::string& place) {
   const auto wrong = [&](const auto&... what) { return Error(cat(place, ": ", what...)); };
-  if (nests_deeper(text)) throw wrong("lists or objects stand too deep in each other");
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) throw wrong("not JSON, expected a string or {\"prompt\": \"…\"} on each line");
+  const Json json = [&] {
+    try {
+      return parse_ordered_json(text, place);
+    } catch (const Error& error) {
+      throw Error(cat(error.what(), ", expected a string or {\"prompt\": \"…\"} on each line"));
+    }
+  }();
   PromptLine line{{}, "{}"};
   if (json.is_string()) {
     line.prompt = json.get<std::string>();

@@ -10,8 +10,8 @@
 #include <optional>
 
 #include "core/files.h"
+#include "core/json.h"
 #include "core/memory.h"
-#include "core/text.h"
 #include "layers/adapter.h"
 #include "train/costs.h"
 #include "train/freeze.h"
@@ -103,9 +103,8 @@ std::string TrainState::json() const {
 }
 
 TrainState TrainState::from_json(const std::string& text, const std::string& name) {
-  if (nests_deeper(text)) throw Error(cat(name, ": lists or objects stand too deep in each other"));
+  const nlohmann::json j = parse_json(text, name);
   try {
-    const auto j = nlohmann::json::parse(text);
     TrainState s;
     const auto integer = [&](const char* key, std::int64_t& value, std::int64_t least) {
       const auto& number = j.at(key);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
+#include "core/json.h"
 #include "core/text.h"
 
 namespace wt {
@@ -33,10 +34,8 @@ bool is_tied_head(const ModelConfig& config, const std::string& published) {
 std::vector<SafetensorsFile> open_weights(const std::string& path) {
   if (!path.ends_with(".json")) return {SafetensorsFile::open(path)};
   std::set<std::string> parts;
-  const std::string text = read_file(path);
-  if (nests_deeper(text)) throw Error(cat(path, ": lists or objects stand too deep in each other"));
+  const nlohmann::json index = parse_json(read_file(path), path);
   try {
-    const auto index = nlohmann::json::parse(text);
     for (const auto& [name, file] : index.at("weight_map").items()) parts.insert(file.get<std::string>());
   } catch (const nlohmann::json::exception&) {
     throw Error(cat(path, ": expected a JSON object {\"weight_map\": {name: file}}"));

@@ -38,17 +38,6 @@ TEST(PrintableLine, OfALongOneBeginningAndEnd) {
   EXPECT_EQ(printable_line(line), line);
 }
 
-TEST(NestsDeeper, CountsWhatIsOpen) {
-  EXPECT_FALSE(nests_deeper("[[]]", 2));
-  EXPECT_TRUE(nests_deeper("[[[]]]", 2));
-  EXPECT_TRUE(nests_deeper("[{\"a\":[", 2)) << "whether it is ever closed or not";
-  EXPECT_FALSE(nests_deeper("[[],[],{},[],[{}]]", 3));
-  EXPECT_FALSE(nests_deeper(R"(["[[[[", "\"[[[[", "\\"])", 1)) << "brackets in texts";
-  EXPECT_TRUE(nests_deeper(R"(["\\", [[]]])", 2));
-  EXPECT_FALSE(nests_deeper("\"\\", 0));
-  EXPECT_TRUE(nests_deeper(std::string(100'000, '[')));
-}
-
 TEST(Nearest, AWordOfAMillionLettersIsNearNothing) {
   EXPECT_EQ(nearest(std::string(1'000'000, 'x'), std::vector<std::string>(1000, "hidden_size")), "");
   EXPECT_EQ(nearest("hiden_size", {"intermediate_size", "hidden_size"}), "hidden_size");

@@ -138,7 +138,7 @@ TEST_F(CheckpointTest, ADamagedNewestOneIsReportedAndTheOneBeforeUsed) {
     damage_and_load(file, shorten, cat(file, ": has "));
     damage_and_load(file, drop, cat(file, ": No such file"));
   }
-  damage_and_load("manifest.json", shorten, "manifest.json: is damaged");
+  damage_and_load("manifest.json", shorten, "manifest.json: not valid JSON");
   damage_and_load("manifest.json", drop, "manifest.json: No such file");
   damage_and_load(
       "manifest.json", [](const std::string& path) { write_file(path, "{\"version\":2}"); }, "version is 2");

@@ -169,7 +169,7 @@ TEST(PromptsFile, Lines) {
   EXPECT_EQ(lines[1].prompt, "two\n");
   EXPECT_EQ(result_line(lines[1], "x", 3, "end"),
             "{\"prompt\":\"two\\n\",\"id\":7,\"text\":\"x\",\"tokens\":3,\"finish\":\"end\"}\n");
-  for (const auto& [text, message] : {std::pair("\"a\"\nno\n", ":2: not JSON"),
+  for (const auto& [text, message] : {std::pair("\"a\"\nno\n", ":2: not valid JSON near byte 2, expected a string"),
                                       {"7", ":1: expected a JSON string"},
                                       {"{\"text\": 1, \"prompt\": \"\"}", "result's"},
                                       {"\"\"", ":1: the prompt is empty"},

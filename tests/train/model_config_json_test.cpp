@@ -250,10 +250,10 @@ TEST(ModelConfigJson, SizesBeyondAllModels) {
 TEST(ModelConfigJson, DamagedAndMissingFiles) {
   const TempFolder folder;
   EXPECT_ERROR(read_model_config(folder.path()), Error, "config.json: No such file or directory");
-  EXPECT_ERROR(parse_model_config("{\"a\":", "c.json"), Error, "c.json: not JSON (at byte 6)");
+  EXPECT_ERROR(parse_model_config("{\"a\":", "c.json"), Error, "c.json: not valid JSON near byte 6");
   EXPECT_ERROR(parse_model_config("{\"a\": 1e400}", "c.json"), Error, "c.json: a number in it is out of range");
   EXPECT_ERROR(parse_model_config("[]", "c.json"), Error, "c.json: is a list, expected an object");
-  EXPECT_ERROR(parse_model_config("\"\xff\"", "c.json"), Error, "c.json: not JSON");
+  EXPECT_ERROR(parse_model_config("\"\xff\"", "c.json"), Error, "c.json: not valid JSON");
   EXPECT_ERROR(parse_model_config("{\"a\":" + std::string(100'000, '[') + "1", "c.json"), Error,
                "c.json: lists or objects stand too deep in each other");
 }

@@ -10,8 +10,8 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/json.h"
 #include "core/safetensors.h"
-#include "core/text.h"
 #include "data/babi.h"
 #include "data/hdf5_file.h"
 #include "data/tokenizer.h"
@@ -196,9 +196,7 @@ void show_hdf5(const std::string& path) {
 }
 
 void show_json(const std::string& path) {
-  const std::string text = read_file(path);
-  if (nests_deeper(text)) throw Error(cat(path, ": lists or objects stand too deep in each other"));
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  const nlohmann::json json = parse_json(read_file(path), path);
   if (json.is_array() && !json.empty() && json[0].is_object() && json[0].contains("target")) {
     std::vector<std::string> targets;
     std::size_t characters = 0;
