@@ -94,6 +94,7 @@ std::string TrainState::json() const {
                                  {"skipped", skipped},
                                  {"optimizer_steps", optimizer_steps},
                                  {"stage_done", stage_done},
+                                 {"validation_due", validation_due},
                                  {"best_step", best_step},
                                  {"best_exact_match", best_exact_match},
                                  {"best_loss", best_loss},
@@ -121,6 +122,7 @@ TrainState TrainState::from_json(const std::string& text, const std::string& nam
     integer("skipped", s.skipped, 0);
     integer("optimizer_steps", s.optimizer_steps, 0);
     j.at("stage_done").get_to(s.stage_done);
+    j.at("validation_due").get_to(s.validation_due);
     integer("best_step", s.best_step, -1);
     j.at("best_exact_match").get_to(s.best_exact_match);
     j.at("best_loss").get_to(s.best_loss);
@@ -267,7 +269,7 @@ Trainer::StepResult Trainer::train_step(const StageConfig& stage, Loader<TokenBa
   return result;
 }
 
-Validation Trainer::validate(std::size_t stage) {
+std::optional<Validation> Trainer::validate(std::size_t stage, const StopSignals& signals) {
   Validation result;
   Executor executor(*model_);
   std::int64_t targets = 0, samples = 0, exact = 0;
@@ -275,6 +277,7 @@ Validation Trainer::validate(std::size_t stage) {
   for (std::int64_t i = 0;; ++i) {
     const TokenBatch batch = curriculum_->validation_batch(stage, i);
     if (batch.sequences.empty()) break;
+    if (signals.requested()) return std::nullopt;
     State memory = model_->new_state(batch.batch);
     const LossResult loss = run_language_model(executor, *model_, batch, config_.train.wave_schedule, {}, 0, memory);
     sum += loss.sum;
@@ -294,9 +297,7 @@ Validation Trainer::validate(std::size_t stage) {
   return result;
 }
 
-bool Trainer::validate_and_judge(std::size_t stage) {
-  const StageConfig& settings = config_.train.stages[stage];
-  const Validation v = validate(stage);
+void Trainer::judge(const Validation& v, const StageConfig& settings) {
   const bool finite = std::isfinite(v.loss);
   const bool better = finite && (state_.best_step < 0 || v.exact_match > state_.best_exact_match ||
                                  (v.exact_match == state_.best_exact_match && v.loss < state_.best_loss));
@@ -331,7 +332,6 @@ bool Trainer::validate_and_judge(std::size_t stage) {
     save();
     checkpoints_->mark_best(state_.step);
   }
-  return state_.stage_done;
 }
 
 void Trainer::save() {
@@ -362,6 +362,65 @@ void Trainer::begin_next_stage() {
   state_.validations_since_best = 0;
 }
 
+void Trainer::log_step(const StepResult& result) {
+  StepStats stats;
+  stats.step = state_.step;
+  stats.total_steps = config_.train.total_steps();
+  stats.stage = state_.stage + 1;
+  stats.num_stages = static_cast<std::int64_t>(config_.train.stages.size());
+  stats.loss = result.loss;
+  stats.grad_norm = result.grad_norm;
+  stats.lr = result.lr;
+  stats.tokens_per_second = static_cast<double>(since_line_.tokens) / since_line_.seconds;
+  stats.memory_bytes = memory_use(model_->stream().device()).peak;
+  stats.mfu = since_line_.flops / since_line_.seconds / (peak_gflops_ * 1e9);
+  stats.min_denominator = std::isfinite(since_line_.min_denominator) ? since_line_.min_denominator : -1;
+  stats.skipped = state_.skipped;
+  say(stats.str());
+  metrics_->line(stats.record().json());
+  for (const auto& [tag, value] : {std::pair{"train/loss", stats.loss},
+                                   {"train/grad_norm", stats.grad_norm},
+                                   {"train/lr", stats.lr},
+                                   {"train/tokens_per_second", stats.tokens_per_second}}) {
+    tensorboard_->scalar(tag, value, state_.step);
+  }
+  begin_line();
+}
+
+void Trainer::begin_line() {
+  since_line_ = {};
+  reset_peak(model_->stream().device());
+}
+
+void Trainer::take_step(const StageConfig& stage, Loader<TokenBatch>& loader) {
+  const double start = steady_seconds();
+  const StepResult result = train_step(stage, loader);
+  since_line_.seconds += steady_seconds() - start;
+  since_line_.tokens += result.tokens;
+  since_line_.flops += result.flops;
+  since_line_.min_denominator = std::min(since_line_.min_denominator, result.min_denominator);
+  ++state_.step;
+  ++state_.stage_step;
+  state_.tokens += result.tokens;
+  state_.optimizer_steps = optimizer_->num_steps();
+  if (!result.applied) {
+    ++state_.skipped;
+    say(fmt::format("step {} skipped: loss {} gradient norm {} smallest memory denominator {:.2g}", state_.step,
+                    result.loss, result.grad_norm, result.min_denominator));
+  }
+  if (state_.stage_step >= stage.steps) state_.stage_done = true;
+  const std::int64_t every = config_.train.validate_every;
+  state_.validation_due = state_.stage_done || (every > 0 && state_.stage_step % every == 0);
+  progress_->update(steps_before_stage() + state_.stage_step, fmt::format("loss {:.3f}", result.loss));
+  if (state_.step % config_.train.log_every == 0 || state_.stage_done) log_step(result);
+}
+
+std::int64_t Trainer::steps_before_stage() const {
+  std::int64_t steps = 0;
+  for (std::int64_t i = 0; i < state_.stage; ++i) steps += config_.train.stages[static_cast<std::size_t>(i)].steps;
+  return steps;
+}
+
 void Trainer::run_stage(std::size_t stage, const StopSignals& signals) {
   const StageConfig& settings = config_.train.stages[stage];
   say(fmt::format("stage {}/{}{}: {} step{} of {} samples, up to {} segment{}", stage + 1, config_.train.stages.size(),
@@ -373,73 +432,29 @@ void Trainer::run_stage(std::size_t stage, const StopSignals& signals) {
   loading.first_index = static_cast<std::uint64_t>(state_.stage_step * config_.train.grad_accumulation);
   Loader<TokenBatch> loader([this, stage](std::uint64_t index) { return curriculum_->train_batch(stage, index); },
                             loading);
-  std::int64_t first_step = 0;
-  for (std::size_t i = 0; i < stage; ++i) first_step += config_.train.stages[i].steps;
-
-  double seconds = 0, flops = 0, min_den = std::numeric_limits<double>::infinity();
-  std::int64_t tokens = 0;
-  reset_peak(model_->stream().device());
-  while (!state_.stage_done && !signals.requested()) {
-    const double start = steady_seconds();
-    const StepResult result = train_step(settings, loader);
-    seconds += steady_seconds() - start;
-    tokens += result.tokens;
-    flops += result.flops;
-    min_den = std::min(min_den, result.min_denominator);
-    ++state_.step;
-    ++state_.stage_step;
-    state_.tokens += result.tokens;
-    state_.optimizer_steps = optimizer_->num_steps();
-    if (!result.applied) {
-      ++state_.skipped;
-      say(fmt::format("step {} skipped: loss {} gradient norm {} smallest memory denominator {:.2g}", state_.step,
-                      result.loss, result.grad_norm, result.min_denominator));
+  begin_line();
+  while (state_.validation_due || !state_.stage_done) {
+    if (signals.requested()) return;
+    const bool resumed_validation = state_.validation_due;
+    if (!resumed_validation) take_step(settings, loader);
+    if (state_.validation_due) {
+      const std::optional<Validation> validation = validate(stage, signals);
+      if (!validation) return;
+      state_.validation_due = false;
+      saved_step_ = -1;  // a checkpoint of this step, where there is one, still has it due
+      judge(*validation, settings);
     }
-    if (state_.stage_step >= settings.steps) state_.stage_done = true;
-    progress_->update(first_step + state_.stage_step, fmt::format("loss {:.3f}", result.loss));
-    if (state_.step % config_.train.log_every == 0 || state_.stage_done) {
-      StepStats stats;
-      stats.step = state_.step;
-      stats.total_steps = config_.train.total_steps();
-      stats.stage = state_.stage + 1;
-      stats.num_stages = static_cast<std::int64_t>(config_.train.stages.size());
-      stats.loss = result.loss;
-      stats.grad_norm = result.grad_norm;
-      stats.lr = result.lr;
-      stats.tokens_per_second = static_cast<double>(tokens) / seconds;
-      stats.memory_bytes = memory_use(model_->stream().device()).peak;
-      stats.mfu = flops / seconds / (peak_gflops_ * 1e9);
-      stats.min_denominator = std::isfinite(min_den) ? min_den : -1;
-      stats.skipped = state_.skipped;
-      say(stats.str());
-      metrics_->line(stats.record().json());
-      for (const auto& [tag, value] : {std::pair{"train/loss", stats.loss},
-                                       {"train/grad_norm", stats.grad_norm},
-                                       {"train/lr", stats.lr},
-                                       {"train/tokens_per_second", stats.tokens_per_second}}) {
-        tensorboard_->scalar(tag, value, state_.step);
-      }
-      seconds = flops = 0;
-      tokens = 0;
-      min_den = std::numeric_limits<double>::infinity();
-      reset_peak(model_->stream().device());
-    }
-    const std::int64_t validate_every = config_.train.validate_every;
-    if (state_.stage_done || (validate_every > 0 && state_.stage_step % validate_every == 0)) validate_and_judge(stage);
-    const std::int64_t checkpoint_every = config_.train.checkpoint_every;
-    if ((state_.stage_done || (checkpoint_every > 0 && state_.step % checkpoint_every == 0)) &&
-        saved_step_ != state_.step) {
-      save();
-    }
+    const std::int64_t every = config_.train.checkpoint_every;
+    const bool checkpoint_due = state_.stage_done || resumed_validation || (every > 0 && state_.step % every == 0);
+    if (checkpoint_due && saved_step_ != state_.step) save();
   }
 }
 
 int Trainer::run() {
   const StopSignals signals;
   peak_gflops_ = measure_gemm_rate(model_->stream(), model_->dtype());
-  std::int64_t first_step = state_.stage_step;
-  for (std::int64_t i = 0; i < state_.stage; ++i) first_step += config_.train.stages[static_cast<std::size_t>(i)].steps;
-  progress_ = std::make_unique<Progress>(out_, "train", config_.train.total_steps(), first_step);
+  progress_ =
+      std::make_unique<Progress>(out_, "train", config_.train.total_steps(), steps_before_stage() + state_.stage_step);
   const ModelConfig& model = model_->config();
   say(fmt::format(
       "{} of {} parameters, {} layers of width {}; {} schedule; {} threads, {:.0f} GFLOP/s in matrix products",

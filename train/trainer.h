@@ -1,7 +1,9 @@
 // The training loop of a run: stages, steps, validation, checkpoints.
 #pragma once
 
+#include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "layers/model.h"
@@ -25,6 +27,7 @@ struct TrainState {
   std::int64_t skipped = 0;          // of those, not applied: loss or gradient was not finite
   std::int64_t optimizer_steps = 0;  // of the moments: AdamW's t
   bool stage_done = false;           // early or not
+  bool validation_due = false;       // of this step: a signal came before its end
   std::int64_t best_step = -1;       // of the stage
   double best_exact_match = -1;
   double best_loss = 0;
@@ -68,10 +71,20 @@ class Trainer {
     std::int64_t tokens = 0;
     bool applied = false;
   };
+  // What the step line sums up since the one before.
+  struct Interval {
+    double seconds = 0, flops = 0, min_denominator = std::numeric_limits<double>::infinity();
+    std::int64_t tokens = 0;
+  };
   StepResult train_step(const StageConfig& stage, Loader<TokenBatch>& loader);
-  Validation validate(std::size_t stage);
-  // Returns true where the stage is to end.
-  bool validate_and_judge(std::size_t stage);
+  // A step with its place in the run: counters, progress, the step line where one is due.
+  void take_step(const StageConfig& stage, Loader<TokenBatch>& loader);
+  void log_step(const StepResult& result);
+  void begin_line();
+  std::int64_t steps_before_stage() const;
+  // Nothing where a signal came before the last batch.
+  std::optional<Validation> validate(std::size_t stage, const StopSignals& signals);
+  void judge(const Validation& validation, const StageConfig& stage);
   void save();
   void begin_next_stage();
   void run_stage(std::size_t stage, const StopSignals& signals);
@@ -89,6 +102,7 @@ class Trainer {
   std::unique_ptr<Progress> progress_;
   std::FILE* out_;
   TrainState state_;
+  Interval since_line_;
   std::int64_t saved_step_ = -1;
   double peak_gflops_ = 0;
   double trained_share_ = 1;  // of the parameters: only they have the third product of a step

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <random>
+#include <sstream>
 #include <thread>
 
 #include "core/safetensors.h"
@@ -178,6 +179,42 @@ TEST(Train, TerminationSavesAndExitsWithItsSignal) {
   EXPECT_EQ(stopped.code, 143) << stopped.err;
   EXPECT_NE(stopped.out.find("by signal 15; go on with --resume"), std::string::npos) << stopped.out;
   EXPECT_TRUE(CheckpointStore(folder / "run", StoreMode::kRead).load_newest([](const std::string&) {}).has_value());
+}
+
+// The validation after step 3 takes seconds; Ctrl-C does not wait for it, and --resume makes up for it.
+TEST(Train, AValidationCutShortIsMadeUpFor) {
+  const TempFolder folder;
+  write_config(folder, folder / "calm");
+  const std::string train = cat("train ", folder / "config.yaml",
+                                " --no-eval 'train.stages=[{segments: 2, steps: 4, lr: 3e-3}]' train.validate_every=3 "
+                                "train.validation_samples=12000 train.log_every=3");
+  ASSERT_EQ(run_program(train).code, 0);
+
+  const std::string run = folder / "cut", at = cat(" run.dir=", run);
+  const std::string first_line =
+      cat("for i in {1..600}; do grep -q '\"step\": 3' ", run, "/metrics.jsonl 2>/dev/null && break; sleep 0.05; done");
+  const ProgramResult cut = run_program(
+      cat(train, at, " & pid=$!; ", first_line, "; sleep 0.1; kill -INT $pid; wait $pid"), "set +e; set -m;");
+  EXPECT_EQ(cut.code, 130) << cut.err;
+  EXPECT_NE(cut.out.find("stopped at step 3 by signal 2"), std::string::npos) << cut.out;
+  EXPECT_EQ(read_file(run + "/metrics.jsonl").find("validation_loss"), std::string::npos) << "it was cut short";
+  const CheckpointStore store(run, StoreMode::kRead);
+  const std::string state = store.folder_of(store.steps().back()) + "/state.json";
+  EXPECT_TRUE(TrainState::from_json(read_file(state), state).validation_due);
+
+  const ProgramResult resumed = run_program(train + at + " --resume");
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_EQ(final_bytes(folder / "calm"), final_bytes(run));
+  const auto validations = [&](const std::string& name) {
+    std::vector<std::string> lines;
+    std::istringstream text(read_file(folder / (name + "/metrics.jsonl")));
+    for (std::string line; std::getline(text, line);) {
+      if (line.find("validation_loss") != std::string::npos) lines.push_back(line);
+    }
+    return lines;
+  };
+  EXPECT_EQ(validations("calm").size(), 2u);
+  EXPECT_EQ(validations("calm"), validations("cut"));
 }
 
 TEST(Train, SecondRunInTheSameFolderIsRefused) {
