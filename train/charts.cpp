@@ -169,9 +169,7 @@ void spread(std::vector<double>& positions, double distance, double low, double 
   }
 }
 
-}  // namespace
-
-Svg line_chart(const std::string& title, const std::string& subtitle, const std::string& x_title,
+Svg draw_lines(const std::string& title, double title_size, const std::string& subtitle, const std::string& x_title,
                const std::vector<std::string>& columns, const std::vector<ChartLine>& lines, const ChartScale& scale) {
   WT_CHECK(!columns.empty() && !lines.empty(), "chart `", title, "`: nothing to draw");
   double labels = 0;
@@ -185,9 +183,9 @@ Svg line_chart(const std::string& title, const std::string& subtitle, const std:
   const double plot_height = std::max(280.0, 18.0 * static_cast<double>(lines.size()));
   const double left = kMargin + 52, top = subtitle.empty() ? 72 : 94;
   const double right = left + plot_width, bottom = top + plot_height;
-  const double words = std::max(text_width(title, 18, true), text_width(subtitle, 13));
+  const double words = std::max(text_width(title, title_size, true), text_width(subtitle, 13));
   Svg svg(std::max(right + 34 + labels + kMargin, kWidestFont * words + 2 * kMargin), bottom + 74, title);
-  svg.text(kMargin, kMargin + 9, title, {.size = 18, .bold = true});
+  svg.text(kMargin, kMargin + 9, title, {.size = title_size, .bold = true});
   if (!subtitle.empty()) svg.text(kMargin, kMargin + 35, subtitle, {.size = 13, .paint = "soft"});
 
   const auto at_x = [&](std::size_t column) {
@@ -249,10 +247,17 @@ Svg line_chart(const std::string& title, const std::string& subtitle, const std:
   return svg;
 }
 
+}  // namespace
+
+Svg line_chart(const std::string& title, const std::string& subtitle, const std::string& x_title,
+               const std::vector<std::string>& columns, const std::vector<ChartLine>& lines, const ChartScale& scale) {
+  return draw_lines(title, 15, subtitle, x_title, columns, lines, scale);
+}
+
 std::string line_chart_svg(const std::string& title, const std::string& subtitle, const std::string& x_title,
                            const std::vector<std::string>& columns, const std::vector<ChartLine>& lines,
                            const ChartScale& scale) {
-  return line_chart(title, subtitle, x_title, columns, lines, scale).str();
+  return draw_lines(title, 18, subtitle, x_title, columns, lines, scale).str();
 }
 
 }  // namespace wt

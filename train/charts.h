@@ -55,7 +55,7 @@ struct ChartScale {
 std::string line_chart_svg(const std::string& title, const std::string& subtitle, const std::string& x_title,
                            const std::vector<std::string>& columns, const std::vector<ChartLine>& lines,
                            const ChartScale& scale = {});
-// The same picture, for a page that has its style sheet.
+// The same picture, for a page that has its style sheet and headings larger than the picture's.
 Svg line_chart(const std::string& title, const std::string& subtitle, const std::string& x_title,
                const std::vector<std::string>& columns, const std::vector<ChartLine>& lines,
                const ChartScale& scale = {});
