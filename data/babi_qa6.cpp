@@ -1,6 +1,4 @@
 // qa6, yes/no questions: "Mary went to the office." ... "Is Mary in the kitchen? "
-#include <array>
-
 #include "core/error.h"
 #include "data/babi_simulator_tasks.h"
 #include "data/babi_story_writer.h"
@@ -14,14 +12,9 @@ BabiStory simulate_qa6(RandomStream& random) {
   while (story.num_questions() < kQuestionsPerStory) {
     for (int i = 0; i < kFactsPerTurn; ++i) story.add_fact(world.sentence(world.step()));
     // Gets and drops say nothing about places here: only who moved lately can be asked about.
-    std::array<double, kActors.size()> weights{};
-    double total = 0;
-    for (std::size_t actor = 0; actor < weights.size(); ++actor) {
-      weights[actor] = world.num_moves(static_cast<int>(actor), story.window_begin());
-      total += weights[actor];
-    }
-    if (total == 0) continue;
-    const int asked = world.last_move(static_cast<int>(random.weighted(weights)), story.num_facts());
+    const int actor = pick_actor([&](int a) { return world.num_moves(a, story.window_begin()); }, random);
+    if (actor == World::kNobody) continue;
+    const int asked = world.last_move(actor, story.num_facts());
     const Event& event = world.event(asked);
     const bool is_there = random.bernoulli(0.5);
     const int place = is_there ? event.place : pick_other(static_cast<int>(kPlaces.size()), {event.place}, random);

@@ -41,14 +41,8 @@ BabiStory simulate_carrying(const WorldRules& rules, RandomStream& random, Ask&&
   StoryWriter story;
   while (story.num_questions() < kQuestionsPerStory) {
     for (int i = 0; i < kFactsPerTurn; ++i) story.add_fact(world.sentence(world.step()));
-    std::array<double, kActors.size()> weights{};
-    double total = 0;
-    for (std::size_t actor = 0; actor < weights.size(); ++actor) {
-      weights[actor] = world.num_handlings_by(static_cast<int>(actor), story.window_begin());
-      total += weights[actor];
-    }
-    if (total == 0) continue;
-    const int asked = static_cast<int>(random.weighted(weights));
+    const int asked = pick_actor([&](int a) { return world.num_handlings_by(a, story.window_begin()); }, random);
+    if (asked == World::kNobody) continue;
     ask(story, at(kActors, asked), hands_of(world, asked));
   }
   return story.take();

@@ -77,4 +77,16 @@ class World {
   std::vector<Event> history_;
 };
 
+// An actor of kActors, as often as `count(actor)` says in proportion; World::kNobody where all counts are 0.
+template <class Count>
+int pick_actor(Count&& count, RandomStream& random) {
+  std::array<double, kActors.size()> weights{};
+  double total = 0;
+  for (std::size_t actor = 0; actor < weights.size(); ++actor) {
+    weights[actor] = count(static_cast<int>(actor));
+    total += weights[actor];
+  }
+  return total == 0 ? World::kNobody : static_cast<int>(random.weighted(weights));
+}
+
 }  // namespace wt::babi
