@@ -188,7 +188,8 @@ void describe(Fields& f, StageConfig& c, bool is_retrieval) {
   f.choice<StopMetric>("stop_metric", c.stop_metric,
                        {{"exact_match", StopMetric::kExactMatch}, {"loss", StopMetric::kLoss}},
                        "Validation figure that ends the stage early");
-  f.real("stop_at", c.stop_at, at_least(0), "The stage ends when the figure is this good");
+  f.real("stop_at", c.stop_at, at_least(0),
+         "The stage ends when the figure is this good; a loss of 0 never is: the stage takes all its steps");
   f.choice<StartFrom>("start_from", c.start_from, {{"best", StartFrom::kBest}, {"last", StartFrom::kLast}},
                       "Which weights of the stage before to go on from");
   f.boolean("reset_optimizer", c.reset_optimizer, "Like train.reset_optimizer");
