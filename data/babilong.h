@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "data/babi.h"
+#include "data/babi/stories.h"
 #include "data/books.h"
 #include "data/splits.h"
 #include "data/story_encoder.h"

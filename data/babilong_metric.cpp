@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "data/babi.h"
+#include "data/babi/stories.h"
 
 namespace wt {
 namespace {

@@ -4,7 +4,7 @@
 #include <array>
 
 #include "core/error.h"
-#include "data/babi_lexicon.h"
+#include "data/babi/lexicon.h"
 
 namespace wt {
 namespace {

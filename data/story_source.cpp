@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "data/babi_simulator.h"
+#include "data/babi/simulator.h"
 
 namespace wt {
 namespace {

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "data/babi.h"
+#include "data/babi/stories.h"
 #include "data/splits.h"
 
 namespace wt {

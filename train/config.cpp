@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "core/error.h"
-#include "data/babi.h"
+#include "data/babi/stories.h"
 #include "data/eval_set.h"
 
 namespace wt {

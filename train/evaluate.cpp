@@ -11,8 +11,8 @@
 #include "core/text.h"
 #include "data/babilong_metric.h"
 #include "data/csv.h"
-#include "train/charts.h"
 #include "train/generate.h"
+#include "train/report/charts.h"
 #include "train/units.h"
 
 namespace wt {

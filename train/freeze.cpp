@@ -4,7 +4,7 @@
 
 #include "core/text.h"
 #include "layers/adapter.h"
-#include "train/weight_map.h"
+#include "train/models/weight_map.h"
 
 namespace wt {
 

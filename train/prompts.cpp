@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/text.h"
-#include "data/babi.h"
+#include "data/babi/stories.h"
 #include "train/fields.h"
 
 namespace wt {

@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
-#include "data/babi.h"
+#include "data/babi/stories.h"
 #include "data/babilong_metric.h"
 #include "data/csv.h"
 #include "train/config.h"

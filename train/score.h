@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "train/charts.h"
+#include "train/report/charts.h"
 
 namespace wt {
 

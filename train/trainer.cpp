@@ -15,9 +15,9 @@
 #include "layers/adapter.h"
 #include "train/costs.h"
 #include "train/freeze.h"
-#include "train/model_config_json.h"
-#include "train/model_folder.h"
-#include "train/model_io.h"
+#include "train/models/model_config_json.h"
+#include "train/models/model_folder.h"
+#include "train/models/model_io.h"
 #include "train/notice.h"
 #include "train/units.h"
 

@@ -20,7 +20,7 @@ struct LowRank {
 // y_G..O += scale · (x_G..I a_pᵀ) b_pᵀ in the outputs of each part p, in y's own memory. Two thin products beside the
 // layer's: R r (I + O) instead of the R I O that the gradient of an effective weight W + scale · b a would cost, and
 // the only form with dropout on x. The parts' b stand in one (O, Pr) matrix, zero elsewhere, since tensors have no
-// strides: P r columns in place of r are still few. Merged weights are for files and inference (train/lora.h).
+// strides: P r columns in place of r are still few. Merged weights are for files and inference (train/models/lora.h).
 Var low_rank(Context& ctx, const Var& x, const Var& y, const LowRank& adapter);
 
 }  // namespace wt::ops

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <functional>
 
-#include "data/babi_simulator.h"
+#include "data/babi/simulator.h"
 #include "tests/data/babi_shares.h"
 #include "tests/data/babi_solver.h"
 

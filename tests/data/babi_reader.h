@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "data/babi.h"
+#include "data/babi/stories.h"
 
 namespace wt::test {
 

@@ -1,8 +1,7 @@
-#include "data/babi_simulator.h"
-
 #include <gtest/gtest.h>
 
-#include "data/babi_lexicon.h"
+#include "data/babi/lexicon.h"
+#include "data/babi/simulator.h"
 #include "tests/data/babi_reader.h"
 #include "tests/data/babi_shares.h"
 #include "tests/support/expect_error.h"

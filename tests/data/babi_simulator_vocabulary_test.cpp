@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 
-#include "data/babi_simulator.h"
+#include "data/babi/simulator.h"
 #include "tests/data/babi_solver.h"
 
 namespace wt {

@@ -1,5 +1,4 @@
-#include "data/babi.h"
-
+#include "data/babi/stories.h"
 #include "data/inline_questions.h"
 #include "tests/data/data_test_support.h"
 #include "tests/support/expect_error.h"

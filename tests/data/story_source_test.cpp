@@ -3,7 +3,7 @@
 #include <cmath>
 #include <set>
 
-#include "data/babi_simulator.h"
+#include "data/babi/simulator.h"
 #include "tests/data/data_test_support.h"
 #include "tests/support/expect_error.h"
 

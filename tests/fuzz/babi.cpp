@@ -1,5 +1,4 @@
-#include "data/babi.h"
-
+#include "data/babi/stories.h"
 #include "tests/fuzz/target.h"
 
 // A bAbI file; stories that were read and written must read as the same text again.

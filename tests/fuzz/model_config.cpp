@@ -1,5 +1,5 @@
 #include "tests/fuzz/target.h"
-#include "train/model_config_json.h"
+#include "train/models/model_config_json.h"
 
 // A model folder's config.json.
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -1,7 +1,7 @@
 #include <string_view>
 
 #include "tests/fuzz/target.h"
-#include "train/state_file.h"
+#include "train/models/state_file.h"
 
 namespace {
 

@@ -25,7 +25,7 @@ inline double relative_error(const Tensor& a, const std::vector<double>& b) {
   return norm == 0 ? std::sqrt(difference) : std::sqrt(difference / norm);
 }
 
-// The fields that these files use; train/model_config_json.h reads real config.json files.
+// The fields that these files use; train/models/model_config_json.h reads real config.json files.
 inline ModelConfig config_of(const nlohmann::json& j, const nlohmann::json& armt) {
   ModelConfig c;
   const bool gpt2 = j.at("model_type") == "gpt2";

@@ -5,7 +5,7 @@
 #include "train/curriculum.h"
 #include "train/evaluate.h"
 #include "train/generate.h"
-#include "train/model_config_json.h"
+#include "train/models/model_config_json.h"
 #include "train/trainer.h"
 
 namespace wt {

@@ -1,4 +1,4 @@
-#include "train/charts.h"
+#include "train/report/charts.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 
 #include "tests/support/expect_error.h"
 #include "tests/support/well_formed.h"
-#include "train/svg.h"
+#include "train/report/svg.h"
 
 namespace wt {
 namespace {

@@ -1,6 +1,6 @@
 // Checkpoints of the published wrapper to ours and back; adapters merged (tests/fixtures/import/make_models.py has them
 // made by PEFT).
-#include "train/convert.h"
+#include "train/models/convert.h"
 
 #include <gtest/gtest.h>
 
@@ -16,8 +16,8 @@
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tolerances.h"
-#include "train/import.h"
-#include "train/model_config_json.h"
+#include "train/models/import.h"
+#include "train/models/model_config_json.h"
 
 namespace wt {
 namespace {

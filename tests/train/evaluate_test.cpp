@@ -15,7 +15,7 @@
 #include "tests/support/expect_error.h"
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
-#include "train/model_io.h"
+#include "train/models/model_io.h"
 #include "train/prompts.h"
 
 namespace wt {

@@ -16,9 +16,9 @@
 #include "tests/support/expect_error.h"
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
-#include "train/model_io.h"
+#include "train/models/model_io.h"
+#include "train/models/state_file.h"
 #include "train/prompts_file.h"
-#include "train/state_file.h"
 
 namespace wt {
 namespace {

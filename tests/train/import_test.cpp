@@ -1,6 +1,6 @@
 // Checkpoints from outside: logits against Hugging Face's library (tests/fixtures/import/make_models.py), wrapping in a
 // fresh memory, what is refused.
-#include "train/import.h"
+#include "train/models/import.h"
 
 #include <gtest/gtest.h>
 
@@ -15,8 +15,8 @@
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/tolerances.h"
-#include "train/model_config_json.h"
-#include "train/model_io.h"
+#include "train/models/model_config_json.h"
+#include "train/models/model_io.h"
 
 namespace wt {
 namespace {

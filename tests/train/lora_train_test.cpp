@@ -12,8 +12,8 @@
 #include "tests/support/run_program.h"
 #include "train/checkpoint.h"
 #include "train/freeze.h"
-#include "train/model_config_json.h"
-#include "train/model_io.h"
+#include "train/models/model_config_json.h"
+#include "train/models/model_io.h"
 
 namespace wt {
 namespace {

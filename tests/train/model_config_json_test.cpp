@@ -1,4 +1,4 @@
-#include "train/model_config_json.h"
+#include "train/models/model_config_json.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "train/report.h"
+#include "train/report/report.h"
 
 #include <gtest/gtest.h>
 
@@ -11,8 +11,8 @@
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/well_formed.h"
-#include "train/charts.h"
-#include "train/html.h"
+#include "train/report/charts.h"
+#include "train/report/html.h"
 
 namespace wt {
 namespace {

@@ -17,7 +17,7 @@
 #include "train/checkpoint.h"
 #include "train/costs.h"
 #include "train/generate.h"
-#include "train/model_io.h"
+#include "train/models/model_io.h"
 #include "train/optimizer.h"
 #include "train/trainer.h"
 

@@ -10,11 +10,11 @@
 
 #include "core/cuda.h"
 #include "core/files.h"
-#include "train/charts.h"
 #include "train/commands/commands.h"
 #include "train/config.h"
 #include "train/costs.h"
-#include "train/model_io.h"
+#include "train/models/model_io.h"
+#include "train/report/charts.h"
 #include "train/units.h"
 
 namespace wt {

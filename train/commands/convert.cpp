@@ -1,5 +1,5 @@
 // wavetape convert: checkpoints of the published PyTorch wrapper to ours, and back.
-#include "train/convert.h"
+#include "train/models/convert.h"
 
 #include <CLI/CLI.hpp>
 #include <cstdio>

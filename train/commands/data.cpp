@@ -3,8 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
-#include "data/babi.h"
-#include "data/babi_simulator.h"
+#include "data/babi/simulator.h"
+#include "data/babi/stories.h"
 #include "data/books.h"
 #include "data/eval_set.h"
 #include "data/tokenizer.h"

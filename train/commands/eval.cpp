@@ -7,14 +7,14 @@
 #include <span>
 
 #include "core/files.h"
-#include "data/babi.h"
+#include "data/babi/stories.h"
 #include "data/eval_set.h"
 #include "train/commands/commands.h"
 #include "train/config.h"
 #include "train/curriculum.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"
-#include "train/model_io.h"
+#include "train/models/model_io.h"
 #include "train/notice.h"
 #include "train/official_results.h"
 #include "train/progress.h"

@@ -5,8 +5,8 @@
 
 #include "train/commands/commands.h"
 #include "train/config.h"
-#include "train/export_adapters.h"
-#include "train/model_io.h"
+#include "train/models/export_adapters.h"
+#include "train/models/model_io.h"
 #include "train/notice.h"
 #include "train/units.h"
 

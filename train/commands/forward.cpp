@@ -5,7 +5,7 @@
 #include "core/safetensors.h"
 #include "schedulers/language_model.h"
 #include "train/commands/commands.h"
-#include "train/model_io.h"
+#include "train/models/model_io.h"
 
 namespace wt {
 namespace {

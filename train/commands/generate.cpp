@@ -13,9 +13,9 @@
 #include "data/text_stream.h"
 #include "data/tokenizer.h"
 #include "train/commands/commands.h"
-#include "train/model_io.h"
+#include "train/models/model_io.h"
+#include "train/models/state_file.h"
 #include "train/prompts_file.h"
-#include "train/state_file.h"
 
 namespace wt {
 namespace {

@@ -1,5 +1,5 @@
 // wavetape import: wrap a Hugging Face checkpoint in a fresh memory.
-#include "train/import.h"
+#include "train/models/import.h"
 
 #include <CLI/CLI.hpp>
 #include <cstdio>

@@ -12,14 +12,14 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "core/safetensors.h"
-#include "data/babi.h"
+#include "data/babi/stories.h"
 #include "data/hdf5_file.h"
 #include "data/tokenizer.h"
 #include "train/checkpoint.h"
 #include "train/commands/commands.h"
 #include "train/config.h"
 #include "train/metrics.h"
-#include "train/model_config_json.h"
+#include "train/models/model_config_json.h"
 #include "train/units.h"
 
 namespace wt {

@@ -1,5 +1,5 @@
 // wavetape report: runs as one HTML page.
-#include "train/report.h"
+#include "train/report/report.h"
 
 #include <CLI/CLI.hpp>
 #include <cstdio>

@@ -10,7 +10,7 @@
 #include "train/costs.h"
 #include "train/evaluate.h"
 #include "train/freeze.h"
-#include "train/model_io.h"
+#include "train/models/model_io.h"
 #include "train/notice.h"
 #include "train/trainer.h"
 #include "train/units.h"

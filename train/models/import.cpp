@@ -1,0 +1,119 @@
+#include "train/models/import.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "core/files.h"
+#include "core/json.h"
+#include "layers/model.h"
+#include "train/models/model_config_json.h"
+#include "train/models/model_folder.h"
+#include "train/models/model_io.h"
+#include "train/models/weight_map.h"
+
+namespace wt {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The deviation of a table's elements, as torch.std has it (over n - 1), a block of rows at a time.
+double deviation_of(const Tensor& table) {
+  constexpr std::int64_t kRows = 4096;
+  double sum = 0, squares = 0;
+  for (std::int64_t row = 0; row < table.dim(0); row += kRows) {
+    const Tensor block = table.slice(row, std::min(row + kRows, table.dim(0))).to(Stream{}, DType::kF32);
+    const float* values = block.data<float>();
+    for (std::int64_t i = 0; i < block.numel(); ++i) {
+      const double value = values[i];
+      sum += value;
+      squares += value * value;
+    }
+  }
+  const auto n = static_cast<double>(table.numel());
+  return std::sqrt(std::max(0.0, squares - sum * sum / n) / std::max(1.0, n - 1));
+}
+
+// The table's rows, then fresh ones.
+StoredTensor grown(const StoredTensor& table, const PublishedSpec& spec, std::uint64_t seed) {
+  const PublishedSpec added{spec.name, {spec.shape[0] - table.shape[0], spec.shape[1]}, spec.init};
+  const StoredTensor rows = stored_as(spec.name, table.dtype, draw_published(added, seed));
+  const auto bytes = std::make_shared<std::string>(cat(table.bytes, rows.bytes));
+  return {spec.name, table.dtype, spec.shape, *bytes, bytes};
+}
+
+}  // namespace
+
+std::string with_armt(const std::string& config_json, const std::string& name, const ArmtConfig& armt) {
+  nlohmann::ordered_json json = parse_ordered_json(config_json, name);
+  if (!json.is_object()) throw Error(cat(name, ": not a JSON object, expected a model's config"));
+  json["armt"] = {{"segment_size", armt.segment_size},
+                  {"num_mem_tokens", armt.num_mem_tokens},
+                  {"d_mem", armt.d_mem},
+                  {"nu", armt.nu},
+                  {"correction", armt.correction},
+                  {"segment_alignment", name_of(armt.segment_alignment)}};
+  return json.dump(2) + "\n";
+}
+
+ImportReport import_model(const std::string& source, const ImportOptions& options, const std::string& target) {
+  const ModelLocation location = find_model(source);
+  if (!location.base.empty()) throw UsageError(cat(source, ": a run with frozen weights; export it first"));
+  const ModelConfig backbone = read_model_config(location.config);
+  if (backbone.has_memory()) throw UsageError(cat(source, ": is wrapped in a memory already"));
+  if (backbone.type == BackboneType::kGPT2 && options.armt.segment_size > backbone.max_positions) {
+    throw UsageError(cat("--segment-size ", options.armt.segment_size, ": the position table of ", location.config,
+                         " has ", backbone.max_positions, " rows"));
+  }
+  const std::string config_text = with_armt(read_file(location.config), location.config, options.armt);
+  const ModelConfig config = parse_model_config(config_text, location.config);
+
+  WeightMap map(backbone, location.weights);
+  const Model names(config, DType::kF32, {}, WeightUse::kNamesOnly);
+  const std::string table_name =
+      config.type == BackboneType::kGPT2 ? "transformer.wte.weight" : "model.embed_tokens.weight";
+  const WeightMap::Place table = map.require(table_name, false);
+  WT_CHECK(table.shape() == (Shape{config.vocab_size, config.hidden_size}), table.file->path(), ": tensor ", table.name,
+           " is ", table.shape(), ", config.json says ", Shape{config.vocab_size, config.hidden_size});
+
+  ImportReport report;
+  report.dtype = table.file->stored_dtype(table.name);
+  report.has_tokenizer = !location.tokenizer.empty();
+  std::vector<StoredTensor> tensors;
+  for (PublishedSpec spec : names.parameters().published_specs()) {
+    report.parameters += spec.shape.numel();
+    if (is_memory_parameter(spec.name)) {
+      if (spec.name.starts_with("memory_cell.memory")) {
+        spec.init = Init::normal(deviation_of(table.file->tensor(table.name)));
+      }
+      tensors.push_back(stored_as(spec.name, report.dtype, draw_published(spec, options.seed)));
+      report.fresh += spec.shape.numel();
+      continue;
+    }
+    const WeightMap::Place& place = map.require(spec.name, true);
+    StoredTensor tensor = place.file->stored(place.name);
+    WT_CHECK(tensor.dtype == "F64" || tensor.dtype == "F32" || tensor.dtype == "BF16" || tensor.dtype == "F16",
+             place.file->path(), ": tensor ", place.name, " is ", tensor.dtype,
+             ": quantised weights are not supported, expected F32, BF16 or F16");
+    if (spec.name.ends_with("wpe.weight") && tensor.shape == Shape{config.max_positions, config.hidden_size}) {
+      report.fresh += spec.shape.numel() - tensor.shape.numel();
+      tensor = grown(tensor, spec, options.seed);
+    }
+    WT_CHECK(tensor.shape == spec.shape, place.file->path(), ": tensor ", place.name, " is ", tensor.shape,
+             ", the config expects ", spec.shape);
+    tensor.name = spec.name;
+    tensors.push_back(std::move(tensor));
+  }
+  map.check_all_used();
+
+  make_folder(target, [&](const std::string& partial) {
+    write_stored_tensors((fs::path(partial) / "model.safetensors").string(), tensors, {{"format", "pt"}});
+    write_file((fs::path(partial) / "config.json").string(), config_text);
+    copy_side_files(fs::path(location.config).parent_path().string(), partial);
+  });
+  return report;
+}
+
+}  // namespace wt

@@ -1,0 +1,53 @@
+#include "train/models/model_folder.h"
+
+#include <filesystem>
+#include <initializer_list>
+#include <system_error>
+
+#include "core/error.h"
+#include "core/files.h"
+
+namespace wt {
+namespace fs = std::filesystem;
+
+void make_folder(const std::string& folder, const std::function<void(const std::string& partial)>& fill) {
+  // "out/" is the folder out.
+  fs::path target = fs::path(folder).lexically_normal();
+  if (!target.has_filename()) target = target.parent_path();
+  if (fs::exists(target)) throw UsageError(cat(folder, ": exists already; name a new folder"));
+  const fs::path partial = target.string() + ".partial";
+  std::error_code error;
+  fs::remove_all(partial, error);
+  if (!fs::create_directories(partial, error)) throw Error(cat(partial.string(), ": ", error.message()));
+  try {
+    fill(partial.string());
+    sync_folder(partial.string());
+    fs::rename(partial, target);
+  } catch (...) {
+    fs::remove_all(partial, error);
+    throw;
+  }
+}
+
+namespace {
+
+void copy_files(const std::string& from, const std::string& to, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    const fs::path source = fs::path(from) / name;
+    if (fs::is_regular_file(source)) write_file((fs::path(to) / name).string(), read_file(source.string()));
+  }
+}
+
+}  // namespace
+
+void copy_side_files(const std::string& from, const std::string& to) {
+  copy_files(from, to, {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model", "generation_config.json"});
+  copy_tokenizer_settings(from, to);
+}
+
+void copy_tokenizer_settings(const std::string& from, const std::string& to) {
+  copy_files(from, to,
+             {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"});
+}
+
+}  // namespace wt

@@ -1,0 +1,160 @@
+#include "train/models/model_io.h"
+
+#include <filesystem>
+
+#include "core/files.h"
+#include "layers/adapter.h"
+#include "train/checkpoint.h"
+#include "train/models/lora.h"
+#include "train/models/model_config_json.h"
+#include "train/models/model_folder.h"
+#include "train/models/weight_map.h"
+
+namespace wt {
+namespace fs = std::filesystem;
+namespace {
+
+WeightMap open_map(const ModelConfig& config, const ModelConfig& source, const ModelLocation& location) {
+  return {config, location.weights, source.has_lora ? is_adapter_tensor : std::function<bool(const std::string&)>{},
+          location.base};
+}
+
+// Where a parameter of this name and shape stands; null for one that keeps its value. Throws Error for one that is
+// missing or of another shape.
+const WeightMap::Place* find_weight(WeightMap& map, const std::string& name, const Shape& shape, bool fresh_memory) {
+  if (is_adapter_name(name)) return nullptr;
+  const WeightMap::Place* place = map.find(name, fresh_memory);
+  if (place == nullptr && fresh_memory && is_memory_parameter(name)) return nullptr;
+  if (place == nullptr) place = &map.require(name, fresh_memory);
+  const Shape& found = place->shape();
+  // GPT-2's position table grows by the memory's rows when a plain one is wrapped.
+  const bool grown = fresh_memory && found.rank() == 2 && shape.rank() == 2 && found[1] == shape[1] &&
+                     place->name.find("wpe") != std::string::npos && found[0] < shape[0];
+  WT_CHECK(grown || found == shape, place->file->path(), ": tensor ", place->name, " is ", found,
+           ", the model expects ", shape);
+  return place;
+}
+
+}  // namespace
+
+ModelLocation find_model(const std::string& path, const std::function<void(const std::string&)>& report) {
+  const fs::path folder(path);
+  if (!fs::is_directory(folder)) throw UsageError(cat(path, ": no such folder; expected a model or run folder"));
+  const auto tokenizer_in = [](const fs::path& at) {
+    if (fs::exists(at / "tokenizer.json")) return (at / "tokenizer.json").string();
+    return fs::exists(at / "vocab.json") && fs::exists(at / "merges.txt") ? at.string() : std::string();
+  };
+  if (fs::is_directory(folder / "checkpoints")) {
+    const CheckpointStore store(path, StoreMode::kRead);
+    const auto best = store.load_best(report ? report : [](const std::string&) {});
+    if (!best) throw UsageError(cat(path, ": the run has no checkpoint yet"));
+    return {(folder / "config.json").string(), best->weights.path(), tokenizer_in(folder), store.base()};
+  }
+  if (!fs::exists(folder / "config.json")) {
+    throw UsageError(cat(path, ": no config.json and no checkpoints; expected a model or run folder"));
+  }
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json"}) {
+    if (fs::exists(folder / name)) {
+      return {(folder / "config.json").string(), (folder / name).string(), tokenizer_in(folder), {}};
+    }
+  }
+  throw UsageError(cat(path, ": no model.safetensors beside config.json",
+                       fs::exists(folder / "pytorch_model.bin") || fs::exists(folder / "pytorch_model.bin.index.json")
+                           ? "; save pytorch_model.bin as safetensors from Python first"
+                           : ""));
+}
+
+Device device_for(const std::string& name, DType dtype) {
+  return name == "auto" && dtype == DType::kF64 ? Device{} : device_from_name(name);
+}
+
+DType computing_dtype(const Device& device, DType dtype) {
+  return device.is_cpu() && dtype == DType::kBF16 ? DType::kF32 : dtype;
+}
+
+std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, const Stream& stream, WeightUse use) {
+  if (stream.device().is_cuda() && dtype == DType::kF64) {
+    throw UsageError("f64 runs on the CPU only: choose f32 or bf16, or --device cpu");
+  }
+  const DType computing = computing_dtype(stream.device(), dtype);
+  ModelConfig config = read_model_config(location.config);
+  config.has_lora = false;
+  check_weights(config, location);
+  auto model = std::make_unique<Model>(config, computing, stream, use);
+  load_weights(*model, location);
+  if (computing != dtype) {  // the weights that bf16 would have
+    for (const auto& parameter : model->parameters().all()) {
+      parameter->value().copy_from(stream, parameter->value().to(stream, DType::kBF16).to(stream, DType::kF32));
+    }
+  }
+  return model;
+}
+
+void check_weights(const ModelConfig& config, const ModelLocation& location, bool fresh_memory) {
+  WeightMap map = open_map(config, read_model_config(location.config), location);
+  const Model names(config, DType::kF32, {}, WeightUse::kNamesOnly);
+  for (const PublishedSpec& spec : names.parameters().published_specs()) {
+    find_weight(map, spec.name, spec.shape, fresh_memory);
+  }
+}
+
+void load_weights(Model& model, const ModelLocation& location, bool fresh_memory) {
+  const ModelConfig source = read_model_config(location.config);
+  WeightMap map = open_map(model.config(), source, location);
+  Adapters adapters(model.config(), map.files());
+  for (const PublishedTensor& tensor : model.parameters().published()) {
+    const WeightMap::Place* place = find_weight(map, tensor.name, tensor.value.shape(), fresh_memory);
+    if (place == nullptr) continue;
+    const WeightMap::Place& found = *place;
+    const bool grown = found.shape() != tensor.value.shape();
+    const PublishedTensor target = grown ? tensor.slice(0, found.shape()[0]) : tensor;
+    // Adapters stand under the name that their weight has in the source.
+    const std::string name = published_name(source, found.name);
+    target.write(model.stream(), adapters.merged(found.file->tensor(found.name), name, source.lora.scale()));
+  }
+  map.check_all_used();
+  adapters.check_all_used();
+}
+
+void load_tensors(Model& model, const SafetensorsFile& file, bool trainable) {
+  const std::string hint = "; did train.freeze or model.lora change since the run began?";
+  std::size_t used = 0;
+  for (const PublishedTensor& tensor : model.parameters().published()) {
+    if (tensor.trainable != trainable) continue;
+    WT_CHECK(file.contains(tensor.name), file.path(), ": tensor ", tensor.name, " is missing", hint);
+    WT_CHECK(file.shape(tensor.name) == tensor.value.shape(), file.path(), ": tensor ", tensor.name, " is ",
+             file.shape(tensor.name), ", the model expects ", tensor.value.shape());
+    tensor.write(model.stream(), file.tensor(tensor.name));
+    ++used;
+  }
+  const std::size_t count = file.names().size();
+  WT_CHECK(count == used, file.path(), ": holds ", count, " tensors, expected ", used, hint);
+}
+
+NamedTensors published_weights(const Model& model) {
+  NamedTensors tensors;
+  for (const PublishedTensor& tensor : model.parameters().published()) {
+    tensors.emplace_back(tensor.name, tensor.read(model.stream()));
+  }
+  return tensors;
+}
+
+NamedTensors published_weights(const Model& model, bool trainable) {
+  NamedTensors tensors;
+  for (const PublishedTensor& tensor : model.parameters().published()) {
+    if (tensor.trainable == trainable) tensors.emplace_back(tensor.name, tensor.read(model.stream()));
+  }
+  return tensors;
+}
+
+void export_model(const Model& model, const std::string& tokenizer, const std::string& folder) {
+  make_folder(folder, [&](const std::string& partial) {
+    const fs::path at(partial);
+    write_safetensors((at / "model.safetensors").string(), published_weights(model), {{"format", "pt"}});
+    write_file((at / "config.json").string(), format_model_config(model.config(), model.dtype()));
+    if (tokenizer.empty()) return;
+    copy_side_files(fs::is_directory(tokenizer) ? tokenizer : fs::path(tokenizer).parent_path().string(), partial);
+  });
+}
+
+}  // namespace wt

@@ -1,0 +1,189 @@
+#include "train/models/state_file.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+
+#include "core/safetensors.h"
+#include "data/fingerprint.h"
+#include "train/models/model_config_json.h"
+
+namespace wt {
+namespace {
+
+constexpr const char* kFormat = "wavetape state";
+constexpr const char* kOpenIds = "open_ids";
+
+// "W_mem.{l}" of layer 3: "W_mem.3".
+std::string name_of_layer(const std::string& published, int layer) {
+  std::string name = published;
+  return name.replace(name.find("{l}"), 3, std::to_string(layer));
+}
+
+// A tensor of the state as the file names it, and its place in Reading::memory for one sample.
+struct Entry {
+  std::string name;
+  std::size_t tensor;
+  std::int64_t index;
+  Shape shape;
+};
+
+std::vector<Entry> entries_of(const Model& model) {
+  if (model.carries_rows()) return {{"memory", 0, 0, {model.num_mem_tokens(), model.config().hidden_size}}};
+  std::vector<Entry> entries;
+  const std::vector<StateSpec> specs = model.state_specs();
+  for (int layer = 0; layer < model.num_layers(); ++layer) {
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      entries.push_back({name_of_layer(specs[i].name, layer), i, layer, specs[i].shape});
+    }
+  }
+  return entries;
+}
+
+using Metadata = std::map<std::string, std::string>;
+
+const std::string& text_of(const SafetensorsFile& file, const std::string& key) {
+  const auto found = file.metadata().find(key);
+  if (found == file.metadata().end()) throw Error(cat(file.path(), ": the state has no ", key, ": it is damaged"));
+  return found->second;
+}
+
+std::int64_t number_of(const SafetensorsFile& file, const std::string& key) {
+  const std::string& text = text_of(file, key);
+  std::int64_t value = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (problem != std::errc() || end != text.data() + text.size() || value < 1) {
+    throw Error(cat(file.path(), ": ", key, " is not a number of at least 1: the state is damaged"));
+  }
+  return value;
+}
+
+// The header's words: of this format and version, and of this model.
+void check_header(const SafetensorsFile& file, const Model& model, const std::string& tokenizer) {
+  const std::string& path = file.path();
+  const auto format = file.metadata().find("format");
+  if (format == file.metadata().end() || format->second != kFormat) {
+    throw Error(cat(path, ": not a state file, expected one that `wavetape generate --save-state` wrote"));
+  }
+  if (const std::int64_t version = number_of(file, "version"); version > kStateFileVersion) {
+    throw Error(cat(path, ": a state file of version ", version, ", this program reads up to ", kStateFileVersion,
+                    ": use the newer program that wrote it, or read the text again"));
+  }
+  const ModelFingerprint mine = fingerprint_of(model);
+  if (const std::int64_t size = number_of(file, "segment_size"); size != model.config().segment_size()) {
+    throw Error(cat(path, ": the state of a model with segments of ", size, " tokens, this one's have ",
+                    model.config().segment_size(), ": read the text again with this model"));
+  }
+  for (const auto& [key, wanted] : {std::pair("config", &mine.config), std::pair("weights", &mine.weights)}) {
+    if (text_of(file, key) != *wanted) {
+      throw Error(cat(path, ": the state of another model (its ", key, " differs): read the text again with this one"));
+    }
+  }
+  const std::string& made_with = text_of(file, "tokenizer");
+  if (!tokenizer.empty() && !made_with.empty() && tokenizer != made_with) {
+    throw Error(cat(path, ": the text was read with another tokenizer than the one in use: name it with --tokenizer"));
+  }
+}
+
+// A layer's tensor in the dtype that the model keeps its memory in.
+Tensor checked_memory(const SafetensorsFile& file, const std::string& name, const Shape& shape, DType dtype) {
+  const std::string& stored = file.stored_dtype(name);
+  if (file.shape(name) != shape || (stored != "F32" && stored != "F64")) {
+    throw Error(cat(file.path(), ": tensor ", name, " is ", stored, file.shape(name), ", expected F32 or F64", shape,
+                    ": the state is damaged"));
+  }
+  const Tensor wide = file.tensor(name).to(Stream{}, DType::kF64);
+  const double* values = wide.data<double>();
+  // Beyond f32 a value would become infinite on the way.
+  const bool sound = std::all_of(values, values + wide.numel(), [&](double value) {
+    return std::isfinite(value) && (dtype == DType::kF64 || std::isfinite(static_cast<float>(value)));
+  });
+  if (!sound)
+    throw Error(cat(file.path(), ": tensor ", name, " holds a value that is not finite: the state is damaged"));
+  return wide.to(Stream{}, dtype);
+}
+
+}  // namespace
+
+ModelFingerprint fingerprint_of(const Model& model) {
+  Fingerprint config, weights;
+  config.add(format_model_config(model.config(), DType::kF32));
+  for (const PublishedTensor& tensor : model.parameters().published()) {
+    weights.add(tensor.name);
+    for (const std::int64_t row : {std::int64_t{0}, tensor.value.dim(0) - 1}) {
+      const Tensor values =
+          tensor.slice(row, row + 1).read(model.stream()).to_cpu(model.stream()).to(Stream{}, DType::kBF16);
+      weights.add(std::string_view(static_cast<const char*>(values.raw()), values.bytes()));
+    }
+  }
+  return {config.hex(), weights.hex()};
+}
+
+void save_reading(const std::string& path, const Model& model, const std::string& tokenizer, const Reading& reading) {
+  WT_CHECK(reading.batch() == 1, "a state file holds what one sample has read, not ", reading.batch());
+  if (!model.recurrent()) {
+    throw UsageError("this model has no memory: all it keeps of a text is the text, there is no state to save");
+  }
+  if (reading.open[0].empty()) throw UsageError("nothing was read, there is no state to save");
+  const ModelFingerprint mine = fingerprint_of(model);
+  NamedTensors tensors;
+  for (const Entry& entry : entries_of(model)) {
+    const Tensor memory = reading.memory[entry.tensor].select(entry.index).select(0);
+    // Memory rows of a bf16 model; the file's are wide.
+    tensors.emplace_back(entry.name, memory.to_cpu(model.stream()).to(Stream{}, wide(memory.dtype())));
+  }
+  const auto open = static_cast<std::int64_t>(reading.open[0].size());
+  tensors.emplace_back(kOpenIds, Tensor::from<std::int32_t>({open}, reading.open[0]));
+  write_safetensors(path, tensors,
+                    {{"format", kFormat},
+                     {"version", std::to_string(kStateFileVersion)},
+                     {"config", mine.config},
+                     {"weights", mine.weights},
+                     {"tokenizer", tokenizer},
+                     {"segment_size", std::to_string(model.config().segment_size())},
+                     {"tokens_read", std::to_string(reading.tokens(0))}});
+}
+
+Reading load_reading(const std::string& path, const Model& model, const std::string& tokenizer) {
+  if (!model.recurrent()) throw UsageError(cat(path, ": this model has no memory, no state can be of it"));
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  check_header(file, model, tokenizer);
+  const std::vector<Entry> entries = entries_of(model);
+  const std::size_t wanted = entries.size() + 1;
+  Reading reading = new_reading(model, 1);
+  for (const Entry& entry : entries) {
+    const Tensor& memory = reading.memory[entry.tensor];
+    memory.select(entry.index)
+        .select(0)
+        .copy_from(model.stream(), checked_memory(file, entry.name, entry.shape, memory.dtype()));
+  }
+  const std::int64_t size = model.config().segment_size(), read = number_of(file, "tokens_read");
+  const Shape& shape = file.shape(kOpenIds);
+  if (file.stored_dtype(kOpenIds) != "I32" || shape.rank() != 1 || shape[0] < 1 || shape[0] > size) {
+    throw Error(cat(path, ": tensor ", kOpenIds, " is ", file.stored_dtype(kOpenIds), shape, ", expected 1 to ", size,
+                    " ids (I32): the state is damaged"));
+  }
+  if (file.names().size() != wanted) {
+    throw Error(cat(path, ": ", file.names().size(), " tensors, expected ", wanted, ": the state is damaged"));
+  }
+  reading.open[0] = file.tensor(kOpenIds).to_vector<std::int32_t>();
+  for (const std::int32_t id : reading.open[0]) {
+    if (id < 0 || id >= model.config().vocab_size) {
+      throw Error(cat(path, ": id ", id, " in ", kOpenIds, " is not in the vocabulary of ", model.config().vocab_size,
+                      ": the state is damaged"));
+    }
+  }
+  reading.closed[0] = read - shape[0];
+  if (reading.closed[0] < 0 || reading.closed[0] % size != 0) {
+    throw Error(cat(path, ": tokens_read is ", read, " with ", shape[0], " in an open segment of ", size,
+                    ": the state is damaged"));
+  }
+  // Before the first segment is closed there is no memory; kernels take it for zero without looking.
+  if (reading.closed[0] == 0) {
+    for (const Tensor& memory : reading.memory) memory.fill_zero(model.stream());
+  }
+  return reading;
+}
+
+}  // namespace wt
