@@ -142,17 +142,6 @@ TokenBatch Curriculum::validation_batch(std::size_t stage, std::int64_t index) c
   return batch;
 }
 
-std::int64_t Curriculum::trained_segments() const {
-  std::int64_t trained = 1;
-  for (const StageConfig& stage : config_.train.stages) trained = std::max(trained, stage.max_segments());
-  return trained;
-}
-
-RetrievalSampler Curriculum::test_retrieval(const std::string& length) const {
-  return make_test_retrieval(config_.data, static_cast<std::uint64_t>(config_.seed.data), model_, length,
-                             trained_segments());
-}
-
 RetrievalSampler make_test_retrieval(const DataConfig& data, std::uint64_t seed, const ModelConfig& model,
                                      const std::string& length, std::int64_t trained_segments) {
   const EvalLength parsed = parse_eval_length(length);
@@ -163,11 +152,6 @@ RetrievalSampler make_test_retrieval(const DataConfig& data, std::uint64_t seed,
   const std::int64_t pairs =
       parsed.is_pairs ? parsed.amount : parsed.amount * trained_segments * data.retrieval.pairs_per_segment;
   return RetrievalSampler(data.retrieval, pairs, model.segment_size(), seed, Split::kTest);
-}
-
-BabilongSampler Curriculum::test_sampler(const std::string& task, const std::string& length) const {
-  return make_test_sampler(config_.data, static_cast<std::uint64_t>(config_.seed.data), tokenizer_, books_, task,
-                           length, model_.data_segment(), trained_segments());
 }
 
 BabilongSampler make_test_sampler(const DataConfig& data, std::uint64_t seed, const Tokenizer& tokenizer,

@@ -27,11 +27,6 @@ class Curriculum {
   // `validation_samples` samples in pieces of the stage's batch size. Empty behind the last.
   TokenBatch validation_batch(std::size_t stage, std::int64_t index) const;
 
-  // The sampler that evaluation uses for a length of the config's `eval`, with samples no training has seen.
-  BabilongSampler test_sampler(const std::string& task, const std::string& length) const;
-  // The same for associative retrieval; `length` is "50p" or "4x".
-  RetrievalSampler test_retrieval(const std::string& length) const;
-
   const Tokenizer& tokenizer() const { return tokenizer_; }
 
  private:
@@ -46,7 +41,6 @@ class Curriculum {
   using Draw = std::function<Sample(std::uint64_t index)>;
   Draw draws_of(const std::string& task, const StageConfig& stage, std::int64_t segments, Split split) const;
   void append_sample(TokenBatch& batch, Sample sample) const;
-  std::int64_t trained_segments() const;
   struct Stage {
     std::vector<std::int64_t> segments;    // the numbers to draw from, rising
     std::vector<std::vector<Draw>> train;  // for each of them, one per task
@@ -65,9 +59,9 @@ class Curriculum {
 RetrievalSampler make_test_retrieval(const DataConfig& data, std::uint64_t seed, const ModelConfig& model,
                                      const std::string& length, std::int64_t trained_segments);
 
-// The sampler for evaluation: `length` in tokens ("4k") or in trained lengths ("16x", of `trained_segments` segments of
-// `segment_size` tokens). `reserved` tokens are left for a prompt around the sample: a length without room for them is
-// a UsageError; 0k has facts alone all the same.
+// The sampler for evaluation, of samples that no training has seen: `length` in tokens ("4k") or in trained lengths
+// ("16x", of `trained_segments` segments of `segment_size` tokens). `reserved` tokens are left for a prompt around the
+// sample: a length without room for them is a UsageError; 0k has facts alone all the same.
 BabilongSampler make_test_sampler(const DataConfig& data, std::uint64_t seed, const Tokenizer& tokenizer,
                                   std::shared_ptr<const BookText> books, const std::string& task,
                                   const std::string& length, std::int64_t segment_size, std::int64_t trained_segments,

@@ -98,9 +98,10 @@ TEST(Baselines, CurriculumOfPairs) {
   }
   EXPECT_TRUE(short_seen && long_seen);
   EXPECT_EQ(curriculum.validation_batch(0, 1).sequences.size(), 2u);
-  EXPECT_EQ(curriculum.test_retrieval("50p").num_pairs(), 50);
-  EXPECT_EQ(curriculum.test_retrieval("4x").num_pairs(), 4 * 3 * 2);
-  EXPECT_ERROR(curriculum.test_retrieval("4k"), UsageError, "is measured in pairs (50p)");
+  const auto test = [&](const char* length) { return make_test_retrieval(config.data, 1, config.model, length, 3); };
+  EXPECT_EQ(test("50p").num_pairs(), 50);
+  EXPECT_EQ(test("4x").num_pairs(), 4 * 3 * 2);
+  EXPECT_ERROR(test("4k"), UsageError, "is measured in pairs (50p)");
 }
 
 TEST(Baselines, EvaluationByNumberOfPairs) {

@@ -119,7 +119,8 @@ TEST(Curriculum, EveryTaskMakesSamples) {
       {"data.task=[qa1, qa2, qa4, qa5, qa6, qa7, qa8, qa9, qa10, qa11, qa12, qa13, qa14, qa15, qa16, qa17, "
        "qa18, qa19, qa20]"});
   for (const std::string& task : babi_tasks()) {
-    const BabilongSample sample = built.curriculum.test_sampler(task, "0k").sample(3);
+    const BabilongSample sample =
+        make_test_sampler(built.config.data, 1, built.tokenizer, nullptr, task, "0k", 32, 1).sample(3);
     EXPECT_FALSE(sample.answer.empty()) << task;
     // The answer, lists included, comes back from the tokens that the loss is on.
     const std::vector<std::int32_t> answer(sample.tokens.begin() + sample.prompt_size, sample.tokens.end() - 1);

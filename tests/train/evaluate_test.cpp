@@ -228,6 +228,27 @@ TEST_F(LongSets, AnswerAsInMemory) {
       }));
 }
 
+// Ctrl-C while the second set is read: the first one's results are there, and nothing of the second.
+TEST_F(LongSets, WhatIsDoneIsKept) {
+  const std::string first = make_set("done", 1000), second = make_set("cut", std::size_t{12} << 20);
+  const std::string results = *folder_ / "results";
+  const ProgramResult result =
+      run_program(cat("eval '", *folder_ / "run", "' --set '", first, "' '", second, "' --task qa1 --output '", results,
+                      "' & pid=$!; for i in {1..600}; do [ -f '", results,
+                      "/answers.csv' ] && break; sleep 0.05; done; ", "kill -INT $pid; wait $pid"),
+                  "set +e; set -m;");
+  EXPECT_EQ(result.code, 130);
+  EXPECT_EQ(result.err,
+            "\nstopping after this step; once more to stop at once\n"
+            "wavetape: stopped by signal 2 in qa1 cut; finished before it: 1 of 2\n");
+  const std::string csv = read_file(results + "/eval.csv"), answers = read_file(results + "/answers.csv");
+  EXPECT_NE(csv.find("\nqa1,done,1,"), std::string::npos) << csv;
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 2) << csv;
+  EXPECT_NE(answers.find("\nqa1,done,kitchen,"), std::string::npos) << answers;
+  EXPECT_EQ(std::count(answers.begin(), answers.end(), '\n'), 2) << answers;
+  EXPECT_NE(result.out.find(" done "), std::string::npos) << result.out;
+}
+
 TEST_F(LongSets, DamagedOnesAreNamedBeforeAnythingIsRead) {
   const std::string path = make_set("damaged", std::size_t{5} << 20);
   const std::string text = read_file(path);

@@ -9,6 +9,8 @@ class App;
 
 namespace wt {
 
+struct Config;
+
 // Thrown by a callback that has said all there is to say and wants another exit code.
 struct ExitWith {
   int code;
@@ -28,6 +30,9 @@ void add_export(CLI::App& program);
 void add_import(CLI::App& program);
 void add_convert(CLI::App& program);
 void add_info(CLI::App& program);
+
+// What `wavetape eval RUN --output RUN` does, on the device and in the dtype of the run, by the configuration's `eval`.
+void evaluate_run(const Config& config);
 
 // All of them, in the order of the help text.
 void add_commands(CLI::App& program);

@@ -41,18 +41,22 @@ struct Settings {
   std::int64_t trained_segments = 1;
 };
 
+Settings settings_of(const Config& config) {
+  Settings s{config.data, config.eval, config.seed.data};
+  if (s.eval.tasks.empty()) s.eval.tasks = s.data.tasks();
+  for (const StageConfig& stage : config.train.stages) {
+    s.trained_segments = std::max(s.trained_segments, stage.max_segments());
+  }
+  return s;
+}
+
 Settings resolve(const Options& o, const ModelLocation& location) {
   Settings s;
   s.data.books = "none";
   if (is_run_folder(o.model)) {
     const Config config = load_config(o.model + "/config.yaml");
     if (o.sets.empty()) check_data_files(config, o.babi.empty(), o.books.empty());
-    s.data = config.data;
-    s.eval = config.eval;
-    s.seed = config.seed.data;
-    for (const StageConfig& stage : config.train.stages) {
-      s.trained_segments = std::max(s.trained_segments, stage.max_segments());
-    }
+    s = settings_of(config);
   }
   if (!location.tokenizer.empty()) s.data.tokenizer = location.tokenizer;
   if (!o.tokenizer.empty()) s.data.tokenizer = o.tokenizer;
@@ -101,8 +105,8 @@ Job job_of_set(const std::string& path, const Options& o) {
 
 class Evaluation {
  public:
-  Evaluation(const Options& o, const ModelLocation& location, const Stream& stream)
-      : o_(o), s_(resolve(o, location)), tokenizer_(Tokenizer::load(s_.data.tokenizer)) {
+  Evaluation(const Options& o, Settings settings, const ModelLocation& location, const Stream& stream)
+      : o_(o), s_(std::move(settings)), tokenizer_(Tokenizer::load(s_.data.tokenizer)) {
     const DType dtype = dtype_from_name(o.dtype);
     if (!o.prompts.empty()) {
       prompts_ = Prompts::load(o.prompts);
@@ -123,25 +127,29 @@ class Evaluation {
     options_.schedule = choose_eval_schedule(o.schedule, *model_);
   }
 
-  std::vector<EvalRow> run() {
-    std::vector<EvalRow> rows;
+  // One job after the other. What is done is on disk when the next begins: neither a signal nor an error loses it.
+  // Returns the signal that came before the end, or 0.
+  int run() {
     if (o_.sets.empty() && s_.data.has_books()) books_ = load_books(s_.data.books, tokenizer_);
     if (!o_.output.empty()) std::filesystem::create_directories(o_.output);
     const StopSignals signals;
     for (const Job& job : jobs_) {
       std::vector<EvalAnswer> answers;
-      rows.push_back(job.set.empty() ? run_sampler(job, signals, answers) : run_set(job, signals, answers));
-      rows.back().length = job.length;
-      if (signals.requested()) throw ExitWith{128 + signals.received()};
-      if (o_.layout == "official") write_official(job, answers);
-      answers_csv_ += answers_csv(rows.back(), answers);
+      EvalRow row = job.set.empty() ? run_sampler(job, signals, answers) : run_set(job, signals, answers);
+      row.length = job.length;
+      if (signals.requested()) {
+        print_notice(cat("stopped by signal ", signals.received(), " in ", job.task.empty() ? "" : job.task + " ",
+                         job.length, "; finished before it: ", rows_.size(), " of ", jobs_.size()));
+        return signals.received();
+      }
+      answers_csv_ += answers_csv(row, answers);
+      rows_.push_back(std::move(row));
+      write_results(job, answers);
     }
-    return rows;
+    return 0;
   }
 
-  bool has_prompts() const { return prompts_.has_value(); }
-  // Every answer so far.
-  std::string all_answers() const { return answers_csv_heading() + answers_csv_; }
+  const std::vector<EvalRow>& rows() const { return rows_; }
 
  private:
   static constexpr std::int64_t kPromptedNewTokens = 20;              // as BABILong's own script
@@ -273,6 +281,18 @@ class Evaluation {
     return evaluate(*model_, tokenizer_, sampler.end_id(), s_.eval.samples, item, options);
   }
 
+  void write_results(const Job& job, const std::vector<EvalAnswer>& answers) const {
+    if (!o_.plot.empty()) write_file(o_.plot, eval_chart(rows_, prompts_.has_value()));
+    if (o_.output.empty()) return;
+    if (o_.layout == "official") {
+      write_official(job, answers);
+      return;
+    }
+    write_file(o_.output + "/eval.csv", eval_csv(rows_));
+    write_file(o_.output + "/eval.json", eval_json(rows_));
+    write_file(o_.output + "/answers.csv", answers_csv_);
+  }
+
   void write_official(const Job& job, const std::vector<EvalAnswer>& answers) const {
     OfficialSettings settings;
     settings.prompt = job.prompt;
@@ -297,22 +317,30 @@ class Evaluation {
   std::unique_ptr<Model> model_;
   std::shared_ptr<const BookText> books_;
   EvalOptions options_;
-  std::string answers_csv_;
+  std::vector<EvalRow> rows_;
+  std::string answers_csv_ = answers_csv_heading();
 };
 
-void run(const Options& o) {
+void run(const Options& o, const ModelLocation& location, Settings settings) {
   const Stream stream(device_for(o.device, dtype_from_name(o.dtype)));
-  Evaluation evaluation(o, find_model(o.model, print_notice), stream);
-  const std::vector<EvalRow> rows = evaluation.run();
-  std::printf("%s", eval_table(rows).c_str());
-  if (!o.plot.empty()) write_file(o.plot, eval_chart(rows, evaluation.has_prompts()));
-  if (o.output.empty() || o.layout == "official") return;
-  write_file(o.output + "/eval.csv", eval_csv(rows));
-  write_file(o.output + "/eval.json", eval_json(rows));
-  write_file(o.output + "/answers.csv", evaluation.all_answers());
+  Evaluation evaluation(o, std::move(settings), location, stream);
+  const int signal = evaluation.run();
+  if (!evaluation.rows().empty()) std::printf("%s", eval_table(evaluation.rows()).c_str());
+  if (signal != 0) throw ExitWith{128 + signal};
 }
 
 }  // namespace
+
+void evaluate_run(const Config& config) {
+  Options o;
+  o.model = o.output = config.run.dir;
+  o.dtype = name_of(config.run.dtype);
+  o.device = config.run.device;
+  const ModelLocation location = find_model(o.model, print_notice);
+  Settings settings = settings_of(config);
+  settings.data.tokenizer = location.tokenizer;
+  run(o, location, std::move(settings));
+}
 
 void add_eval(CLI::App& program) {
   auto o = std::make_shared<Options>();
@@ -357,7 +385,10 @@ void add_eval(CLI::App& program) {
       "Example: wavetape eval runs/quickstart --length 4x 16x 64x --samples 100 --output results\n"
       "  wavetape eval MODEL --set qa1/0k.json qa1/4k.json --prompts data/prompts.yaml \\\n"
       "    --layout official --output results/org/model --plot accuracy.svg");
-  command->callback([o] { run(*o); });
+  command->callback([o] {
+    const ModelLocation location = find_model(o->model, print_notice);
+    run(*o, location, resolve(*o, location));
+  });
 }
 
 }  // namespace wt

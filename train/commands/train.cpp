@@ -3,15 +3,11 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <filesystem>
 
-#include "core/files.h"
 #include "train/commands/commands.h"
 #include "train/costs.h"
-#include "train/evaluate.h"
 #include "train/freeze.h"
 #include "train/models/model_io.h"
-#include "train/notice.h"
 #include "train/trainer.h"
 #include "train/units.h"
 
@@ -62,44 +58,6 @@ void dry_run(Config config) {
   }
 }
 
-void evaluate_run(const Trainer& trainer) {
-  const Config& config = trainer.config();
-  if (config.eval.lengths.empty()) return;
-  const Stream stream(device_for(config.run.device, config.run.dtype));
-  const auto model = load_model(find_model(config.run.dir, print_notice), config.run.dtype, stream);
-  std::vector<std::string> tasks = config.eval.tasks;
-  if (tasks.empty()) tasks = config.data.tasks();
-  std::vector<EvalRow> rows;
-  std::string answers_text = answers_csv_heading();
-  EvalOptions options;
-  options.batch_size = config.eval.batch_size;
-  options.max_new_tokens = config.eval.max_new_tokens;
-  options.schedule = choose_eval_schedule("auto", *model);
-  const StopSignals signals;
-  for (const std::string& task : tasks) {
-    for (const std::string& length : config.eval.lengths) {
-      Progress progress(stdout, "eval " + task + " " + length, config.eval.samples);
-      std::vector<EvalAnswer> answers;
-      options.progress = [&](std::int64_t done, const EvalAnswer& answer) {
-        answers.push_back(answer);
-        progress.update(done);
-        return !signals.requested();
-      };
-      const Curriculum& data = trainer.curriculum();
-      rows.push_back(task == kAssociativeRetrieval
-                         ? evaluate(*model, data.test_retrieval(length), config.eval.samples, options)
-                         : evaluate(*model, data.test_sampler(task, length), config.eval.samples, options));
-      rows.back().length = length;
-      answers_text += answers_csv(rows.back(), answers);
-      if (signals.requested()) throw ExitWith{128 + signals.received()};
-    }
-  }
-  write_file(config.run.dir + "/eval.csv", eval_csv(rows));
-  write_file(config.run.dir + "/eval.json", eval_json(rows));
-  write_file(config.run.dir + "/answers.csv", answers_text);
-  std::printf("\n%s", eval_table(rows).c_str());
-}
-
 void run(const Options& o) {
   const Config config = load_config(o.config, o.overrides);
   if (o.print_config) {
@@ -110,9 +68,8 @@ void run(const Options& o) {
     dry_run(config);
     return;
   }
-  Trainer trainer(config, o.resume, stdout);
-  if (const int signal = trainer.run(); signal != 0) throw ExitWith{128 + signal};
-  if (!o.no_eval) evaluate_run(trainer);
+  if (const int signal = Trainer(config, o.resume, stdout).run(); signal != 0) throw ExitWith{128 + signal};
+  if (!o.no_eval && !config.eval.lengths.empty()) evaluate_run(config);
 }
 
 }  // namespace
