@@ -229,6 +229,27 @@ TEST_F(GenerateCommand, ABookIsReadOnceAndAskedOften) {
   EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 3);
 }
 
+// Ctrl-C amid very many prompts: whole results only, and the program says how many.
+TEST_F(GenerateCommand, ResultsSoFarAreKept) {
+  const std::string prompts = folder_ / "many.jsonl", results = folder_ / "some.jsonl";
+  std::string text;
+  for (int i = 0; i < 20'000; ++i) text += "\" is Mary?\"\n";
+  write_file(prompts, text);
+  const ProgramResult result =
+      run_program(cat("generate ", model_, " --batch-size 4 --max-new-tokens 3 --prompts-file ", prompts, " --output ",
+                      results, " & pid=$!; for i in {1..600}; do ls ", folder_ / ".some.jsonl.*",
+                      " >/dev/null 2>&1 && break; sleep 0.05; done; sleep 0.3; kill -INT $pid; wait $pid"),
+                  "set +e; set -m;");
+  EXPECT_EQ(result.code, 130) << result.err;
+  const std::string lines = read_file(results);
+  const auto count = std::count(lines.begin(), lines.end(), '\n');
+  EXPECT_EQ(count % 4, 0);
+  EXPECT_LT(count, 20'000);
+  EXPECT_TRUE(lines.empty() || lines.back() == '\n');
+  const std::string said = cat("stopped by signal 2; results of the first ", count, " of 20000 prompts are written\n");
+  EXPECT_NE(result.err.find(said), std::string::npos) << result.err;
+}
+
 TEST_F(GenerateCommand, StopsAtText) {
   // What random weights write is decided by their seed but may be anything: a stop string is taken from where three
   // plain letters stand.

@@ -15,7 +15,10 @@
 #include "train/commands/commands.h"
 #include "train/models/model_io.h"
 #include "train/models/state_file.h"
+#include "train/notice.h"
+#include "train/progress.h"
 #include "train/prompts_file.h"
+#include "train/signals.h"
 
 namespace wt {
 namespace {
@@ -89,10 +92,21 @@ class TextSide {
   std::optional<std::int32_t> chat_stop_;
 };
 
-// A file of any size, in pieces.
+// A file of any size, in pieces. How far it has got is for standard error: standard output is the continuation's.
 void read_input(const Options& o, const Model& model, const TextSide& text, Reading& reading) {
-  const TokenPieces ids = encoded(text.tokenizer(), text.encoding(reading.tokens(0) > 0), file_pieces(o.input));
-  read_in_pieces(model, {ids}, o.generation.schedule, reading);
+  constexpr std::int64_t kUnit = 1000, kShort = 1000;  // shorter ones need no bar
+  const bool has_size = std::filesystem::is_regular_file(o.input);
+  const std::int64_t size = has_size ? static_cast<std::int64_t>(std::filesystem::file_size(o.input)) / kUnit : 0;
+  std::optional<Progress> progress;
+  if (size > kShort) progress.emplace(stderr, cat("read ", o.input, ", kB"), size);
+  const TextPieces counted = [&, pieces = file_pieces(o.input), bytes = std::int64_t{0}]() mutable {
+    if (progress) progress->update(bytes / kUnit);
+    std::string piece = pieces();
+    bytes += static_cast<std::int64_t>(piece.size());
+    return piece;
+  };
+  read_in_pieces(model, {encoded(text.tokenizer(), text.encoding(reading.tokens(0) > 0), counted)},
+                 o.generation.schedule, reading);
 }
 
 void print(const std::string& text) {
@@ -119,11 +133,17 @@ void continue_one(const Options& o, const Model& model, const TextSide* text, Re
   print("\n");
 }
 
-// Each prompt stands behind what was read, for itself; `batch_size` of them are computed together.
+// Each prompt stands behind what was read, for itself; `batch_size` of them are computed together. A signal ends it
+// after the results that are whole.
 void continue_each(const Options& o, const Model& model, const TextSide& text, const Reading& before) {
   const std::vector<PromptLine> lines = read_prompts_file(o.prompts_file);
   std::optional<AtomicFile> file;
-  if (!o.output.empty()) file.emplace(o.output);
+  std::optional<Progress> progress;
+  if (!o.output.empty()) {
+    file.emplace(o.output);
+    progress.emplace(stdout, "generate", static_cast<std::int64_t>(lines.size()));
+  }
+  const StopSignals signals;
   for (std::size_t first = 0; first < lines.size(); first += static_cast<std::size_t>(o.batch_size)) {
     const std::size_t count = std::min(lines.size() - first, static_cast<std::size_t>(o.batch_size));
     TokenSequences prompts;
@@ -140,8 +160,15 @@ void continue_each(const Options& o, const Model& model, const TextSide& text, c
     const auto ids = generate_after(model, reading, generation, [&](int sample, std::int32_t id) {
       const auto at = static_cast<std::size_t>(sample);
       texts[at] += streams[at].push(id);
-      return !streams[at].stopped();
+      return !streams[at].stopped() && !signals.requested();
     });
+    if (signals.requested()) {
+      if (file) file->commit();
+      progress.reset();
+      print_notice(cat("stopped by signal ", signals.received(), "; results of the first ", first, " of ", lines.size(),
+                       " prompts are written"));
+      throw ExitWith{128 + signals.received()};
+    }
     for (std::size_t i = 0; i < count; ++i) {
       const auto& stop_ids = generation.stop_ids;
       const bool ended = std::find(stop_ids.begin(), stop_ids.end(), ids[i].back()) != stop_ids.end();
@@ -155,6 +182,7 @@ void continue_each(const Options& o, const Model& model, const TextSide& text, c
         print(line);
       }
     }
+    if (progress) progress->update(static_cast<std::int64_t>(first + count));
   }
   if (file) file->commit();
 }
