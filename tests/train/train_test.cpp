@@ -187,14 +187,14 @@ TEST(Train, AValidationCutShortIsMadeUpFor) {
   write_config(folder, folder / "calm");
   const std::string train = cat("train ", folder / "config.yaml",
                                 " --no-eval 'train.stages=[{segments: 2, steps: 4, lr: 3e-3}]' train.validate_every=3 "
-                                "train.validation_samples=12000 train.log_every=3");
+                                "train.validation_samples=4000 train.log_every=3");
   ASSERT_EQ(run_program(train).code, 0);
 
   const std::string run = folder / "cut", at = cat(" run.dir=", run);
-  const std::string first_line =
-      cat("for i in {1..600}; do grep -q '\"step\": 3' ", run, "/metrics.jsonl 2>/dev/null && break; sleep 0.05; done");
-  const ProgramResult cut = run_program(
-      cat(train, at, " & pid=$!; ", first_line, "; sleep 0.1; kill -INT $pid; wait $pid"), "set +e; set -m;");
+  const std::string first_line = cat("for i in {1..3000}; do grep -q '\"step\": 3' ", run,
+                                     "/metrics.jsonl 2>/dev/null && break; sleep 0.02; done");
+  const ProgramResult cut =
+      run_program(cat(train, at, " & pid=$!; ", first_line, "; kill -INT $pid; wait $pid"), "set +e; set -m;");
   EXPECT_EQ(cut.code, 130) << cut.err;
   EXPECT_NE(cut.out.find("stopped at step 3 by signal 2"), std::string::npos) << cut.out;
   EXPECT_EQ(read_file(run + "/metrics.jsonl").find("validation_loss"), std::string::npos) << "it was cut short";
