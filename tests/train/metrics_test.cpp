@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <bit>
+#include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -281,7 +282,8 @@ class Terminal {
   explicit Terminal(unsigned short columns) {
     const winsize size{24, columns, 0, 0};
     int slave = -1;
-    EXPECT_EQ(::openpty(&master_, &slave, nullptr, nullptr, &size), 0);
+    const int made = ::openpty(&master_, &slave, nullptr, nullptr, &size);
+    WT_CHECK(made == 0, "no pseudo terminal: ", std::strerror(errno), " (is /dev/pts mounted?)");
     out_ = ::fdopen(slave, "w");
   }
   ~Terminal() {
