@@ -27,8 +27,6 @@ class Curriculum {
   // `validation_samples` samples in pieces of the stage's batch size. Empty behind the last.
   TokenBatch validation_batch(std::size_t stage, std::int64_t index) const;
 
-  const Tokenizer& tokenizer() const { return tokenizer_; }
-
  private:
   BabilongConfig stage_config(const std::string& task, const StageConfig& stage, std::int64_t segments) const;
   // Which of data.task a sample is of.

@@ -61,10 +61,6 @@ class Trainer {
   // Trains to the end, or until a signal asks to stop: then the state is saved first. Returns the signal, or 0.
   int run();
 
-  const Model& model() const { return *model_; }
-  const Curriculum& curriculum() const { return *curriculum_; }
-  const Config& config() const { return config_; }
-
  private:
   struct StepResult {
     double loss = 0, grad_norm = 0, lr = 0, min_denominator = 0, flops = 0;

@@ -95,8 +95,10 @@ class TextSide {
 // A file of any size, in pieces. How far it has got is for standard error: standard output is the continuation's.
 void read_input(const Options& o, const Model& model, const TextSide& text, Reading& reading) {
   constexpr std::int64_t kUnit = 1000, kShort = 1000;  // shorter ones need no bar
-  const bool has_size = std::filesystem::is_regular_file(o.input);
-  const std::int64_t size = has_size ? static_cast<std::int64_t>(std::filesystem::file_size(o.input)) / kUnit : 0;
+  std::error_code ignored;                             // what cannot be read is said by who reads it
+  const bool has_size = std::filesystem::is_regular_file(o.input, ignored);
+  const std::int64_t size =
+      has_size ? static_cast<std::int64_t>(std::filesystem::file_size(o.input, ignored)) / kUnit : 0;
   std::optional<Progress> progress;
   if (size > kShort) progress.emplace(stderr, cat("read ", o.input, ", kB"), size);
   const TextPieces counted = [&, pieces = file_pieces(o.input), bytes = std::int64_t{0}]() mutable {

@@ -90,6 +90,19 @@ window.addEventListener("beforeprint", function () {
 
 }  // namespace
 
+HtmlCell text_cell(const std::string& text) {
+  HtmlCell cell;
+  cell.text = text;
+  return cell;
+}
+
+HtmlCell number_cell(const std::string& text, double value) {
+  HtmlCell cell;
+  cell.text = text;
+  cell.sort_key = fmt::format("{}", value);
+  return cell;
+}
+
 std::string html_escaped(std::string_view text) {
   std::string out;
   while (!text.empty()) {

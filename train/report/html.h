@@ -18,6 +18,8 @@ struct HtmlCell {
   std::string tooltip;
   std::string before;  // markup in front of the text: the key of a run
 };
+HtmlCell text_cell(const std::string& text);
+HtmlCell number_cell(const std::string& text, double value);  // sorted by the value, whatever the text
 
 // A table that is sorted by a click on a column's name, where scripts are allowed; each row has a cell for each column.
 class HtmlTable {

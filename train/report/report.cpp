@@ -171,16 +171,7 @@ double last(const MetricSeries& series) {
 
 // A figure and its sort key; below 0 it is missing.
 HtmlCell figure_cell(double value, const std::function<std::string(double)>& show) {
-  HtmlCell cell;
-  cell.text = value < 0 ? kMissing : show(value);
-  cell.sort_key = fmt::format("{}", value);
-  return cell;
-}
-
-HtmlCell text_cell(const std::string& text) {
-  HtmlCell cell;
-  cell.text = text;
-  return cell;
+  return number_cell(value < 0 ? kMissing : show(value), value);
 }
 
 std::string summary_section(const std::vector<RunRecord>& runs) {

@@ -100,19 +100,6 @@ HtmlCell run_cell(std::size_t run, const std::string& name) {
   return cell;
 }
 
-HtmlCell number_cell(const std::string& text, double value) {
-  HtmlCell cell;
-  cell.text = text;
-  cell.sort_key = fmt::format("{}", value);
-  return cell;
-}
-
-HtmlCell text_cell(const std::string& text) {
-  HtmlCell cell;
-  cell.text = text;
-  return cell;
-}
-
 std::string accuracy_table(const std::vector<RunRecord>& runs, const Evaluations& all, Metric metric) {
   std::vector<std::string> columns{"run", "task"};
   columns.insert(columns.end(), all.lengths.begin(), all.lengths.end());
