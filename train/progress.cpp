@@ -24,12 +24,10 @@ constexpr int kPlainWidth = 100;
 
 }  // namespace
 
-Progress::Progress(std::FILE* out, std::string title, std::int64_t total, std::int64_t first)
+Progress::Progress(std::FILE* out, std::string title, std::int64_t total)
     : out_(out),
       title_(std::move(title)),
       total_(total),
-      first_(first),
-      done_(first),
       is_terminal_(::isatty(::fileno(out)) == 1),
       start_(Clock::now()),
       last_line_(start_) {}
@@ -52,6 +50,11 @@ void Progress::update(std::int64_t done, const std::string& note) {
   if (drawn_ && done < total_ && now - last_draw_ < std::chrono::milliseconds(100)) return;
   last_draw_ = now;
   draw();
+}
+
+void Progress::count_from(std::int64_t done) {
+  first_ = done_ = done;
+  start_ = Clock::now();
 }
 
 void Progress::line(const std::string& text) {

@@ -10,8 +10,7 @@ namespace wt {
 
 class Progress {
  public:
-  // `first` of `total` are done already (a resumed run): rate and time left count from there.
-  Progress(std::FILE* out, std::string title, std::int64_t total, std::int64_t first = 0);
+  Progress(std::FILE* out, std::string title, std::int64_t total);
   // Leaves a last bar standing.
   ~Progress();
   Progress(const Progress&) = delete;
@@ -20,6 +19,8 @@ class Progress {
   // Redraws the bar, at most ten times a second: "train [=====>    ]  48 % 1450/3000 12.1/s 2:08 left loss 0.53".
   // Where the output is no terminal: a plain line after half a minute without any.
   void update(std::int64_t done, const std::string& note = "");
+  // `done` of `total` count as done (a resumed run, a stage that ended early): rate and time left start anew from there.
+  void count_from(std::int64_t done);
   // A line of its own, above the bar.
   void line(const std::string& text);
   bool is_terminal() const { return is_terminal_; }
@@ -33,7 +34,7 @@ class Progress {
 
   std::FILE* out_;
   std::string title_, note_;
-  std::int64_t total_, first_, done_;
+  std::int64_t total_, first_ = 0, done_ = 0;
   bool is_terminal_;
   bool drawn_ = false;
   std::chrono::steady_clock::time_point start_, last_draw_, last_line_;

@@ -433,6 +433,7 @@ void Trainer::run_stage(std::size_t stage, const StopSignals& signals) {
   Loader<TokenBatch> loader([this, stage](std::uint64_t index) { return curriculum_->train_batch(stage, index); },
                             loading);
   begin_line();
+  progress_->count_from(steps_before_stage() + state_.stage_step);  // the stage before may have ended early
   while (state_.validation_due || !state_.stage_done) {
     if (signals.requested()) return;
     const bool resumed_validation = state_.validation_due;
@@ -453,8 +454,7 @@ void Trainer::run_stage(std::size_t stage, const StopSignals& signals) {
 int Trainer::run() {
   const StopSignals signals;
   peak_gflops_ = measure_gemm_rate(model_->stream(), model_->dtype());
-  progress_ =
-      std::make_unique<Progress>(out_, "train", config_.train.total_steps(), steps_before_stage() + state_.stage_step);
+  progress_ = std::make_unique<Progress>(out_, "train", config_.train.total_steps());
   const ModelConfig& model = model_->config();
   say(fmt::format(
       "{} of {} parameters, {} layers of width {}; {} schedule; {} threads, {:.0f} GFLOP/s in matrix products",

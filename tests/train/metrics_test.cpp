@@ -309,8 +309,9 @@ class Terminal {
 TEST(Progress, DrawsABarOnATerminal) {
   Terminal terminal(100);
   {
-    Progress progress(terminal.out(), "train", 3000, 1000);
+    Progress progress(terminal.out(), "train", 3000);
     EXPECT_TRUE(progress.is_terminal());
+    progress.count_from(1000);
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     progress.update(1500, "loss 0.53");
     progress.line("a line");
@@ -325,6 +326,23 @@ TEST(Progress, DrawsABarOnATerminal) {
   EXPECT_EQ(text.find("too soon"), std::string::npos) << text;
   EXPECT_NE(text.find("100 % 3000/3000"), std::string::npos) << text;
   EXPECT_EQ(text.substr(text.size() - 2), "\r\n");
+}
+
+TEST(Progress, SkippedStepsAreNotItsSpeed) {
+  const TempFolder folder;
+  std::FILE* out = std::fopen((folder / "out").c_str(), "w");
+  Progress progress(out, "train", 1'000'000);
+  progress.count_from(900'000);
+  EXPECT_EQ(progress.bar(200).find("left"), std::string::npos) << "nothing has been timed yet";
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  progress.update(900'001);
+  const std::string bar = progress.bar(200);
+  std::fclose(out);
+  // One step in 20 ms: at most 50 a second, and the other 99,999 take half an hour at least.
+  const std::size_t rate = bar.find("/1000000 ");
+  ASSERT_NE(rate, std::string::npos) << bar;
+  EXPECT_LE(std::stod(bar.substr(rate + 9)), 50.0) << bar;
+  EXPECT_NE(bar.find(" 900001/"), std::string::npos) << bar;
 }
 
 TEST(Progress, NeverWrapsOnANarrowTerminal) {
