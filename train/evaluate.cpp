@@ -18,7 +18,7 @@
 namespace wt {
 
 Schedule choose_eval_schedule(std::string_view name, const Model& model) {
-  const bool stream = name == "auto" && !model.carries_rows() && model.stream().device().is_cpu();
+  const bool stream = name == "auto" && !model.carries_rows();
   return stream ? Schedule::kStreaming : choose_schedule(name, model.carries_rows());
 }
 

@@ -35,7 +35,7 @@ struct EvalAnswer {
   bool correct = false, official = false;
 };
 
-// As choose_schedule(), but "auto" is streaming on the CPU where the model allows it. (On CUDA it is not measured yet.)
+// As choose_schedule(), but "auto" is streaming where the model allows it.
 Schedule choose_eval_schedule(std::string_view name, const Model& model);
 
 struct EvalOptions {
