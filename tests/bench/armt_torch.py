@@ -4,15 +4,19 @@
 It is the other side of our throughput comparisons, and a second opinion on the mathematics.
 
     python3 armt_torch.py --layers 4 --hidden 128 --segments 4 --batch 16 --steps 20 --device cpu --threads 2
+    python3 armt_torch.py --prefill 131072 --device cuda --dtype bfloat16      # reading alone; --backward: and back
+    python3 armt_torch.py --prefill 2560 --decode 128 --device cuda --dtype bfloat16
     python3 armt_torch.py --check FILE.safetensors     # logits, memory, loss and gradients of a golden fixture, in double
 
-The first prints tokens/s of whole training steps (forward, backward, clipping, AdamW). Needs torch >= 2.4 alone.
+The first prints tokens/s of whole training steps (forward, backward, clipping, AdamW). --recompute keeps only what goes
+into each cell and runs it again on the way back. Needs torch >= 2.4 alone.
 B batch, N tokens and M memory rows of a segment, T = N + M, D width, H heads, P = 2·nu·d_mem.
 """
 import argparse, json, struct, time
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 class Block(nn.Module):
@@ -32,15 +36,18 @@ class Block(nn.Module):
         self.up = nn.Linear(D, I, bias=False)
         self.down = nn.Linear(I, D, bias=False)
 
-    def forward(self, x, cos, sin):
+    def forward(self, x, cos, sin, cache=None):
+        """With a cache [keys, values]: x is one row behind those in it, and joins them."""
         B, T, _ = x.shape
         h = self.norm1(x)
         q = rope(self.q(h).view(B, T, self.H, self.hd).transpose(1, 2), cos, sin)
         k = rope(self.k(h).view(B, T, self.KV, self.hd).transpose(1, 2), cos, sin)
         v = self.v(h).view(B, T, self.KV, self.hd).transpose(1, 2)
+        if cache is not None:
+            k, v = cache[:] = [torch.cat([old, new], 2) for old, new in zip(cache, (k, v))]
         if self.KV != self.H:
             k, v = (t.repeat_interleave(self.H // self.KV, 1) for t in (k, v))
-        a = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=T > 1)
         x = x + self.o(a.transpose(1, 2).reshape(B, T, -1))
         h = self.norm2(x)
         return x + self.down(F.silu(self.gate(h)) * self.up(h))
@@ -63,16 +70,20 @@ class MemoryBlock(nn.Module):
         u = torch.cat([F.relu(x), F.relu(-x)], -1)
         return torch.cat([u * u.roll(j, -1) for j in range(1, self.nu + 1)], -1)
 
+    def read(self, x, state):
+        if state is None:
+            return x
+        A, z = state
+        q = self.phi(self.W_mq(x))                                       # (B, T, P)
+        return x + (q @ A) / (q @ z.unsqueeze(-1) + 1e-5)
+
     def forward(self, x, cos, sin, state):
-        if state is not None:
-            A, z = state
-            q = self.phi(self.W_mq(x))                                   # (B, T, P)
-            x = x + (q @ A) / (q @ z.unsqueeze(-1) + 1e-5)
-        y = self.layer(x, cos, sin)
+        y = self.layer(self.read(x, state), cos, sin)
         m = y[:, -self.M:]                                               # (B, M, D)
         k, v, beta = self.phi(self.W_mk(m)), self.W_mv(m), torch.sigmoid(self.W_mb(m))
         if state is None:
             return y, (k.transpose(1, 2) @ (beta * v), k.sum(1))
+        A, z = state
         c = k @ z.unsqueeze(-1) + 1e-5                                   # (B, M, 1)
         v_old = (k @ A) / c
         gamma = (1 - c / (k.square().sum(-1, keepdim=True) + 1e-5)).clamp(0, 1).detach() if self.correction else 1.0
@@ -118,9 +129,31 @@ class ARMT(nn.Module):
             x = torch.cat([self.embed(part), self.memory.expand(B, M, -1)], 1)
             cos, sin = self.cos[:n + M].to(x.dtype), self.sin[:n + M].to(x.dtype)
             for l, layer in enumerate(self.layers):
-                x, state[l] = layer(x, cos, sin, state[l])
+                if self.c.get("recompute"):
+                    x, state[l] = checkpoint(layer, x, cos, sin, state[l], use_reentrant=False)
+                else:
+                    x, state[l] = layer(x, cos, sin, state[l])
             out.append(self.norm(x[:, :n]))
         return torch.cat(out, 1), state
+
+    def decode(self, ids, count):
+        """Greedy: `count` ids (B, count) after ids (B, n), and their logits. n ends within a segment, which stays open."""
+        N, B = self.c["segment"], ids.shape[0]
+        closed = ids.shape[1] // N * N
+        _, state = self(ids[:, :closed]) if closed else (None, [None] * len(self.layers))
+        hd = self.layers[0].layer.hd
+        caches = [[self.memory.new_empty(B, layer.layer.KV, 0, hd) for _ in range(2)] for layer in self.layers]
+        part, at, out, logits = ids[:, closed:], 0, [], []
+        while len(out) < count:
+            x = self.embed(part)
+            rows = slice(at, at + part.shape[1])
+            for l, layer in enumerate(self.layers):
+                x = layer.layer(layer.read(x, state[l]), self.cos[rows].to(x.dtype), self.sin[rows].to(x.dtype), caches[l])
+            logits.append(self.head(self.norm(x[:, -1])))
+            at += part.shape[1]
+            part = logits[-1].argmax(-1, keepdim=True)
+            out.append(part)
+        return torch.cat(out, 1), torch.stack(logits, 1)
 
     def loss(self, ids, labels_mask):
         """Mean cross-entropy of token t+1 over the positions t whose labels_mask is true; the head runs on those rows only."""
@@ -190,8 +223,39 @@ def check(path):
             e["grad"] = max(e["grad"], got.abs().max().item() if want is None else rel(got, want.double()))
         print(f"{path.split('/')[-1]} length {n}: " + "  ".join(f"{k} {v:.1e}" for k, v in e.items()))
         worst = max(worst, *e.values())
+    with torch.no_grad():  # decoding against reading it all
+        open_rows = c["segment"] // 3 + 1
+        prompt = T[f"len{meta['lens'][-1]}.input_ids"][:, :c["segment"] + open_rows]
+        new, logits = model.decode(prompt, 5)
+        again = model.head(model(torch.cat([prompt, new], 1))[0])[:, prompt.shape[1] - 1:-1]
+    e = rel(logits, again)
+    print(f"decoding: {e:.1e}")
+    worst = max(worst, e)
     print("agrees" if worst < 2e-6 else "DIFFERS")
     return worst < 2e-6
+
+
+def peak_memory(args):
+    return "" if args.device == "cpu" else f", {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB"
+
+
+@torch.no_grad()
+def decode(model, c, args):
+    """Seconds of one greedy token behind --prefill tokens, the least of three runs' means."""
+    model = model.to(getattr(torch, args.dtype))
+    ids = torch.randint(c["vocab"], (args.batch, args.prefill), device=args.device)
+    sync = (lambda: None) if args.device == "cpu" else torch.cuda.synchronize
+
+    def seconds(count):
+        sync()
+        t0 = time.perf_counter()
+        model.decode(ids, count)
+        sync()
+        return time.perf_counter() - t0
+
+    seconds(2)
+    each = min(seconds(args.decode + 1) - seconds(1) for _ in range(3)) / args.decode
+    print(f"decoding {args.batch} x {args.decode} tokens behind {args.prefill}: {each * 1e3:.3f} ms a token{peak_memory(args)}")
 
 
 def prefill(model, c, args):
@@ -211,9 +275,8 @@ def prefill(model, c, args):
                 model(ids)
         sync()
         times.append(time.perf_counter() - t0)
-    memory = "" if args.device == "cpu" else f", {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB"
     what = "forward and backward" if args.backward else "prefill"
-    print(f"{what} of {args.batch} x {args.prefill} tokens: {sorted(times[1:])[1]:.4f} s{memory}")
+    print(f"{what} of {args.batch} x {args.prefill} tokens: {sorted(times[1:])[1]:.4f} s{peak_memory(args)}")
 
 
 def main():
@@ -227,6 +290,8 @@ def main():
     ap.add_argument("--check", metavar="FILE")
     ap.add_argument("--prefill", type=int, metavar="TOKENS", help="time reading this many tokens instead, in --dtype, no head")
     ap.add_argument("--backward", action="store_true", help="with --prefill: forward and backward through all output rows")
+    ap.add_argument("--decode", type=int, metavar="COUNT", help="with --prefill: time greedy tokens behind them")
+    ap.add_argument("--recompute", action="store_true", help="keep a cell's input only")
     args = ap.parse_args()
     if args.check:
         raise SystemExit(0 if check(args.check) else 1)
@@ -236,7 +301,7 @@ def main():
              correction=True, init_std=0.1)
     model = ARMT(c).to(args.device)
     if args.prefill:
-        return prefill(model, c, args)
+        return (decode if args.decode else prefill)(model, c, args)
     opt = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
     n = args.segments * args.segment
     ids = torch.randint(c["vocab"], (args.batch, n), device=args.device)
@@ -258,7 +323,7 @@ def main():
     t = sorted(times[3:])[args.steps // 2]
     params = sum(p.numel() for p in model.parameters())
     print(f"{params} parameters, {args.batch} x {n} tokens a step, loss {loss.item():.3f}: "
-          f"median {t * 1e3:.2f} ms a step, {args.batch * n / t:.0f} tokens/s")
+          f"median {t * 1e3:.2f} ms a step, {args.batch * n / t:.0f} tokens/s{peak_memory(args)}")
 
 
 if __name__ == "__main__":
