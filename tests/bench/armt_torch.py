@@ -299,7 +299,8 @@ def main():
     torch.manual_seed(args.seed)
     c = dict(vars(args), kv_heads=args.kv_heads or args.heads, ffn=args.ffn or 2 * args.hidden, eps=1e-5, tied=False, theta=1e4,
              correction=True, init_std=0.1)
-    model = ARMT(c).to(args.device)
+    with torch.device(args.device):
+        model = ARMT(c)
     if args.prefill:
         return (decode if args.decode else prefill)(model, c, args)
     opt = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
