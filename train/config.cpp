@@ -166,6 +166,8 @@ void describe_stage_stories(Fields& f, StageConfig& c) {
   f.integer("min_facts", c.min_facts, count(), "Like data.min_facts");
   f.integer("max_facts", c.max_facts, count(), "Like data.max_facts");
   f.real("background_ratio", c.background_ratio, share(), "Like data.background_ratio");
+  f.real("task_start_pct", c.task_start_pct, share(), "Like data.task_start_pct");
+  f.real("task_end_pct", c.task_end_pct, share(), "Like data.task_end_pct");
   f.integer("length_jitter", c.length_jitter, count(), "Like data.length_jitter");
 }
 
@@ -209,6 +211,8 @@ StageConfig inherited_stage(const Config& c) {
   stage.min_facts = c.data.min_facts;
   stage.max_facts = c.data.max_facts;
   stage.background_ratio = c.data.has_books() ? c.data.background_ratio : 0;
+  stage.task_start_pct = c.data.task_start_pct;
+  stage.task_end_pct = c.data.task_end_pct;
   stage.mixed_length_ratio = c.data.mixed_length_ratio;
   return stage;
 }
@@ -290,8 +294,16 @@ void check_tasks(const Places& places, const std::vector<std::string>& tasks) {
   }
 }
 
-void check_facts(const Places& places, const std::string& group, std::int64_t min, std::int64_t max) {
-  if (max > 0 && min > max) places.fail(group + ".min_facts", cat("is ", min, ", above max_facts ", max));
+// How many facts a sample has and where they stand, in `data` or in a stage.
+template <class Group>
+void check_facts(const Places& places, const std::string& path, const Group& c) {
+  if (c.max_facts > 0 && c.min_facts > c.max_facts) {
+    places.fail(path + ".min_facts", cat("is ", c.min_facts, ", above max_facts ", c.max_facts));
+  }
+  if (c.task_start_pct >= c.task_end_pct) {
+    places.fail(path + ".task_start_pct",
+                cat("is ", c.task_start_pct, ", expected below task_end_pct ", c.task_end_pct));
+  }
 }
 
 // What single keys cannot know: whether they fit together.
@@ -313,15 +325,11 @@ void check(const Config& c) {
   }
   if (!retrieval && c.data.books.empty()) places.fail("data.books", "is empty, expected a file, a folder or none");
   if (!retrieval && c.data.tokenizer.empty()) places.fail("data.tokenizer", "is empty, expected a file or a folder");
-  if (c.data.task_start_pct >= c.data.task_end_pct) {
-    places.fail("data.task_start_pct",
-                cat("is ", c.data.task_start_pct, ", expected below task_end_pct ", c.data.task_end_pct));
-  }
   if (c.data.max_sentence_len > 0 && c.data.min_sentence_len > c.data.max_sentence_len) {
     places.fail("data.min_sentence_len",
                 cat("is ", c.data.min_sentence_len, ", above max_sentence_len ", c.data.max_sentence_len));
   }
-  check_facts(places, "data", c.data.min_facts, c.data.max_facts);
+  check_facts(places, "data", c.data);
 
   if (c.model.has_armt && c.model.has_rmt) places.fail("model.rmt", "is there beside model.armt: choose one memory");
   if (c.model.has_memory() && c.model.window > 0) {
@@ -347,7 +355,7 @@ void check(const Config& c) {
     if (!retrieval && !c.data.has_books() && stage.background_ratio > 0) {
       places.fail(path + ".background_ratio", cat("is ", stage.background_ratio, ", but data.books is none"));
     }
-    check_facts(places, path, stage.min_facts, stage.max_facts);
+    check_facts(places, path, stage);
     if (stage.stop_metric == StopMetric::kExactMatch && stage.stop_at > 1) {
       places.fail(path + ".stop_at", cat("is ", stage.stop_at, ", but an exact match is at most 1"));
     }

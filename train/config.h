@@ -83,6 +83,8 @@ struct StageConfig {
   std::int64_t min_facts = 0;
   std::int64_t max_facts = 0;
   double background_ratio = 1;
+  double task_start_pct = 0;
+  double task_end_pct = 1;
   double mixed_length_ratio = 0;
   std::int64_t length_jitter = 0;
   StopMetric stop_metric = StopMetric::kExactMatch;

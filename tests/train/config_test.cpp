@@ -183,6 +183,8 @@ TEST(Config, ContradictionsNameKeyAndPlace) {
   expect_refused("data={books: x, tokenizer: t, min_facts: 5, max_facts: 3}",
                  "data.min_facts: is 5, above max_facts 3");
   expect_refused("train.stages.0={steps: 1, min_facts: 3, max_facts: 2}", "train.stages.0.min_facts: is 3, above");
+  expect_refused("train.stages.0={steps: 1, task_end_pct: 0}",
+                 "train.stages.0.task_start_pct: is 0, expected below task_end_pct 0");
   expect_refused("train.stages.0.segments=[]", "train.stages.0.segments: is an empty list");
   expect_refused("train.stages.0.warmup=2.5",
                  "train.stages.0.warmup: is 2.5, expected whole steps, or a share below 1");

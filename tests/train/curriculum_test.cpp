@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "data/books.h"
 #include "data/inline_questions.h"
 #include "tests/support/expect_error.h"
 #include "train/evaluate.h"
@@ -101,6 +102,39 @@ TEST(Curriculum, InlineQuestionsGoToTheTasksThatHaveThem) {
   EXPECT_GE(*numbers["qa1"].begin(), 3u);  // two facts at least, each with its question, and the last one
   EXPECT_ERROR(Built({"data.inline_question_rate=1", "data.task=[qa15, qa19]"}), UsageError,
                "inline questions: there is no rule that answers them for qa15, only for qa1");
+}
+
+TEST(Curriculum, AStagePlacesItsFacts) {
+  const Config config = mixture({"data.task=qa1", "data.books=a.txt", "data.task_end_pct=0.5", "data.max_facts=6",
+                                 "train.stages.0.task_end_pct=0.02", "train.stages.0.segments=8",
+                                 "train.stages.1.segments=8"});
+  const Tokenizer tokenizer = Tokenizer::load(config.data.tokenizer);
+  auto books = std::make_shared<BookText>(tokenizer.vocab_size());
+  books->begin_book("a book");
+  for (int i = 0; i < 100; ++i) books->add_sentence(tokenizer.encode_plain(" the rain went on and on and on."));
+  const Curriculum curriculum(config, config.model, tokenizer, books);
+  // Where the last fact stands, as a share of the text.
+  const auto last_fact = [&](const std::vector<std::int32_t>& tokens) {
+    const std::string text = tokenizer.decode(tokens);
+    const std::size_t question = text.rfind("Where is");
+    EXPECT_NE(question, std::string::npos);
+    std::size_t last = 0;
+    for (const char* place : {"bathroom.", "bedroom.", "garden.", "hallway.", "kitchen.", "office."}) {
+      const std::size_t at = text.rfind(place, question);
+      if (at != std::string::npos) last = std::max(last, at);
+    }
+    EXPECT_GT(last, 0u) << text;
+    return static_cast<double>(last) / static_cast<double>(text.size());
+  };
+  double latest = 0;
+  for (std::uint64_t i = 0; i < 5; ++i) {
+    for (const auto& tokens : curriculum.train_batch(0, i).sequences) {
+      EXPECT_LT(last_fact(tokens), 0.15);  // six facts take a tenth
+    }
+    for (const auto& tokens : curriculum.train_batch(1, i).sequences) latest = std::max(latest, last_fact(tokens));
+  }
+  EXPECT_GT(latest, 0.3);  // as `data` says
+  EXPECT_LT(latest, 0.55);
 }
 
 TEST(Curriculum, TheLongestAnswersFitIntoTheDefaultNumberOfTokens) {
