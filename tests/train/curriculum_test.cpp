@@ -105,9 +105,9 @@ TEST(Curriculum, InlineQuestionsGoToTheTasksThatHaveThem) {
 }
 
 TEST(Curriculum, AStagePlacesItsFacts) {
-  const Config config = mixture({"data.task=qa1", "data.books=a.txt", "data.task_end_pct=0.5", "data.max_facts=6",
-                                 "train.stages.0.task_end_pct=0.02", "train.stages.0.segments=8",
-                                 "train.stages.1.segments=8"});
+  const Config config =
+      mixture({"data.task=qa1", "data.books=a.txt", "data.task_end_pct=0.5", "data.max_facts=6",
+               "train.stages.0.task_end_pct=0.02", "train.stages.0.segments=8", "train.stages.1.segments=8"});
   const Tokenizer tokenizer = Tokenizer::load(config.data.tokenizer);
   auto books = std::make_shared<BookText>(tokenizer.vocab_size());
   books->begin_book("a book");

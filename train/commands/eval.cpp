@@ -374,9 +374,7 @@ void add_eval(CLI::App& program) {
       ->capture_default_str();
   command->add_option("--name", o->name, "Configuration in the official files' names (default: the prompt's parts)");
   command->add_option("--plot", o->plot, "SVG to write: accuracy by length, a line for each task");
-  command
-      ->add_option("--schedule", o->schedule,
-                   "auto (streaming; RMT: sequential), sequential, diagonal or streaming")
+  command->add_option("--schedule", o->schedule, "auto (streaming; RMT: sequential), sequential, diagonal or streaming")
       ->capture_default_str();
   command->add_option("--dtype", o->dtype, "f32, f64, or bf16 (weights rounded to bf16)")->capture_default_str();
   command->add_option("--device", o->device, "auto, cpu or cuda")->capture_default_str();
