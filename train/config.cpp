@@ -199,21 +199,14 @@ void describe(Fields& f, StageConfig& c, bool is_retrieval) {
 
 StageConfig inherited_stage(const Config& c) {
   StageConfig stage;
+  static_cast<SampleConfig&>(stage) = c.data;
+  if (!c.data.has_books()) stage.background_ratio = 0;
   stage.batch_size = c.train.batch_size;
   stage.lr = c.train.optimizer.lr;
   stage.lr_schedule = c.train.lr_schedule;
   stage.warmup = c.train.warmup;
   stage.min_lr_ratio = c.train.min_lr_ratio;
   stage.reset_optimizer = c.train.reset_optimizer;
-  stage.length_jitter = c.data.length_jitter;
-  stage.inline_question_rate = c.data.inline_question_rate;
-  stage.ask_everyone = c.data.ask_everyone;
-  stage.min_facts = c.data.min_facts;
-  stage.max_facts = c.data.max_facts;
-  stage.background_ratio = c.data.has_books() ? c.data.background_ratio : 0;
-  stage.task_start_pct = c.data.task_start_pct;
-  stage.task_end_pct = c.data.task_end_pct;
-  stage.mixed_length_ratio = c.data.mixed_length_ratio;
   return stage;
 }
 
@@ -295,8 +288,7 @@ void check_tasks(const Places& places, const std::vector<std::string>& tasks) {
 }
 
 // How many facts a sample has and where they stand, in `data` or in a stage.
-template <class Group>
-void check_facts(const Places& places, const std::string& path, const Group& c) {
+void check_facts(const Places& places, const std::string& path, const SampleConfig& c) {
   if (c.max_facts > 0 && c.min_facts > c.max_facts) {
     places.fail(path + ".min_facts", cat("is ", c.min_facts, ", above max_facts ", c.max_facts));
   }

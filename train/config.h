@@ -29,22 +29,26 @@ struct RunSettings {
   std::int64_t threads = 0;     // 0: one per core
 };
 
-struct DataConfig {
-  std::vector<WeightedName> task{{"qa1", 1}};  // drawn for every sample of training and validation, by weight
-  std::string babi = "simulate";               // or a folder with bAbI's files
-  std::string books;                           // a books.h5, a .txt, a folder of .txt, or "none"
-  std::string tokenizer;                       // tokenizer.json, or a folder that holds one
+// What samples are like, in `data` and, where a stage says so, in that stage.
+struct SampleConfig {
   double inline_question_rate = 0;
   bool ask_everyone = false;
   std::int64_t min_facts = 0;
   std::int64_t max_facts = 0;
   double background_ratio = 1;
-  std::int64_t min_sentence_len = 10;
-  std::int64_t max_sentence_len = 0;
   double task_start_pct = 0;
   double task_end_pct = 1;
   double mixed_length_ratio = 0;
   std::int64_t length_jitter = 0;
+};
+
+struct DataConfig : SampleConfig {
+  std::vector<WeightedName> task{{"qa1", 1}};  // drawn for every sample of training and validation, by weight
+  std::string babi = "simulate";               // or a folder with bAbI's files
+  std::string books;                           // a books.h5, a .txt, a folder of .txt, or "none"
+  std::string tokenizer;                       // tokenizer.json, or a folder that holds one
+  std::int64_t min_sentence_len = 10;
+  std::int64_t max_sentence_len = 0;
   double holdout_pct = 0.1;
   std::int64_t loader_threads = 1;
   bool has_retrieval = false;  // whether the group is there; without it the options are the defaults
@@ -68,7 +72,7 @@ struct OptimizerConfig {  // AdamW
 };
 
 // One step of the curriculum. Keys that a stage leaves out have the values of `train` and `data`.
-struct StageConfig {
+struct StageConfig : SampleConfig {
   std::string name;
   std::vector<std::int64_t> segments{1};  // a sample's number of segments is drawn from these
   bool vary_n_segments = false;           // 1 ... the largest of `segments`
@@ -78,15 +82,6 @@ struct StageConfig {
   LrSchedule lr_schedule = LrSchedule::kConstant;
   double warmup = 0;
   double min_lr_ratio = 0;
-  double inline_question_rate = 0;
-  bool ask_everyone = false;
-  std::int64_t min_facts = 0;
-  std::int64_t max_facts = 0;
-  double background_ratio = 1;
-  double task_start_pct = 0;
-  double task_end_pct = 1;
-  double mixed_length_ratio = 0;
-  std::int64_t length_jitter = 0;
   StopMetric stop_metric = StopMetric::kExactMatch;
   double stop_at = 1;
   StartFrom start_from = StartFrom::kBest;

@@ -19,8 +19,8 @@ class Progress {
   // Redraws the bar, at most ten times a second: "train [=====>    ]  48 % 1450/3000 12.1/s 2:08 left loss 0.53".
   // Where the output is no terminal: a plain line after half a minute without any.
   void update(std::int64_t done, const std::string& note = "");
-  // `done` of `total` count as done (a resumed run, a stage that ended early): rate and time left
-  // start anew from there.
+  // `done` of `total` count as done (a resumed run, a stage that ended early): rate and time
+  // left start anew from there.
   void count_from(std::int64_t done);
   // A line of its own, above the bar.
   void line(const std::string& text);

@@ -411,12 +411,12 @@ void Trainer::take_step(const StageConfig& stage, Loader<TokenBatch>& loader) {
   if (state_.stage_step >= stage.steps) state_.stage_done = true;
   const std::int64_t every = config_.train.validate_every;
   state_.validation_due = state_.stage_done || (every > 0 && state_.stage_step % every == 0);
-  progress_->update(steps_before_stage() + state_.stage_step, fmt::format("loss {:.3f}", result.loss));
+  progress_->update(planned_steps(), fmt::format("loss {:.3f}", result.loss));
   if (state_.step % config_.train.log_every == 0 || state_.stage_done) log_step(result);
 }
 
-std::int64_t Trainer::steps_before_stage() const {
-  std::int64_t steps = 0;
+std::int64_t Trainer::planned_steps() const {
+  std::int64_t steps = state_.stage_step;
   for (std::int64_t i = 0; i < state_.stage; ++i) steps += config_.train.stages[static_cast<std::size_t>(i)].steps;
   return steps;
 }
@@ -433,7 +433,7 @@ void Trainer::run_stage(std::size_t stage, const StopSignals& signals) {
   Loader<TokenBatch> loader([this, stage](std::uint64_t index) { return curriculum_->train_batch(stage, index); },
                             loading);
   begin_line();
-  progress_->count_from(steps_before_stage() + state_.stage_step);  // the stage before may have ended early
+  progress_->count_from(planned_steps());  // the stage before may have ended early
   while (state_.validation_due || !state_.stage_done) {
     if (signals.requested()) return;
     const bool resumed_validation = state_.validation_due;

@@ -77,7 +77,8 @@ class Trainer {
   void take_step(const StageConfig& stage, Loader<TokenBatch>& loader);
   void log_step(const StepResult& result);
   void begin_line();
-  std::int64_t steps_before_stage() const;
+  // How far the run is among all stages' steps; a stage that ended early counts in full.
+  std::int64_t planned_steps() const;
   // Nothing where a signal came before the last batch.
   std::optional<Validation> validate(std::size_t stage, const StopSignals& signals);
   void judge(const Validation& validation, const StageConfig& stage);

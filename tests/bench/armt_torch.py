@@ -235,6 +235,16 @@ def check(path):
     return worst < 2e-6
 
 
+def seconds(args, run):
+    """What run() takes until the device is done."""
+    sync = (lambda: None) if args.device == "cpu" else torch.cuda.synchronize
+    sync()
+    start = time.perf_counter()
+    run()
+    sync()
+    return time.perf_counter() - start
+
+
 def peak_memory(args):
     return "" if args.device == "cpu" else f", {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB"
 
@@ -244,17 +254,9 @@ def decode(model, c, args):
     """Seconds of one greedy token behind --prefill tokens, the least of three runs' means."""
     model = model.to(getattr(torch, args.dtype))
     ids = torch.randint(c["vocab"], (args.batch, args.prefill), device=args.device)
-    sync = (lambda: None) if args.device == "cpu" else torch.cuda.synchronize
-
-    def seconds(count):
-        sync()
-        t0 = time.perf_counter()
-        model.decode(ids, count)
-        sync()
-        return time.perf_counter() - t0
-
-    seconds(2)
-    each = min(seconds(args.decode + 1) - seconds(1) for _ in range(3)) / args.decode
+    tokens = lambda count: seconds(args, lambda: model.decode(ids, count))
+    tokens(2)
+    each = min(tokens(args.decode + 1) - tokens(1) for _ in range(3)) / args.decode
     print(f"decoding {args.batch} x {args.decode} tokens behind {args.prefill}: {each * 1e3:.3f} ms a token{peak_memory(args)}")
 
 
@@ -262,19 +264,16 @@ def prefill(model, c, args):
     """Seconds to read --prefill tokens segment by segment, weights and activations in --dtype, without the head."""
     model = model.to(getattr(torch, args.dtype))
     ids = torch.randint(c["vocab"], (args.batch, args.prefill), device=args.device)
-    sync = (lambda: None) if args.device == "cpu" else torch.cuda.synchronize
-    times = []
-    for _ in range(4):
-        sync()
-        t0 = time.perf_counter()
+
+    def run():
         if args.backward:
             model(ids)[0].mul(1e-3).sum().backward()
             model.zero_grad(set_to_none=True)
         else:
             with torch.no_grad():
                 model(ids)
-        sync()
-        times.append(time.perf_counter() - t0)
+
+    times = [seconds(args, run) for _ in range(4)]
     what = "forward and backward" if args.backward else "prefill"
     print(f"{what} of {args.batch} x {args.prefill} tokens: {sorted(times[1:])[1]:.4f} s{peak_memory(args)}")
 
@@ -307,23 +306,21 @@ def main():
     n = args.segments * args.segment
     ids = torch.randint(c["vocab"], (args.batch, n), device=args.device)
     mask = (torch.arange(n, device=args.device) % args.loss_every == 0).expand(args.batch, n)
-    times = []
-    for step in range(args.steps + 3):
-        if args.device != "cpu":
-            torch.cuda.synchronize()
-        t0 = time.perf_counter()
+
+    def step():
         with torch.autocast(args.device.split(":")[0], torch.bfloat16, enabled=args.dtype == "bfloat16"):
             loss = model.loss(ids, mask)
         opt.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         opt.step()
-        if args.device != "cpu":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - t0)
+        losses.append(loss.detach())
+
+    losses = []
+    times = [seconds(args, step) for _ in range(args.steps + 3)]
     t = sorted(times[3:])[args.steps // 2]
     params = sum(p.numel() for p in model.parameters())
-    print(f"{params} parameters, {args.batch} x {n} tokens a step, loss {loss.item():.3f}: "
+    print(f"{params} parameters, {args.batch} x {n} tokens a step, loss {losses[-1].item():.3f}: "
           f"median {t * 1e3:.2f} ms a step, {args.batch * n / t:.0f} tokens/s{peak_memory(args)}")
 
 
