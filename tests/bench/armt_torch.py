@@ -292,6 +292,8 @@ def main():
     ap.add_argument("--decode", type=int, metavar="COUNT", help="with --prefill: time greedy tokens behind them")
     ap.add_argument("--recompute", action="store_true", help="keep a cell's input only")
     args = ap.parse_args()
+    if args.decode and (not args.prefill or args.prefill % args.segment == 0):
+        ap.error(f"--decode wants a --prefill that ends within a segment of {args.segment} tokens")
     if args.check:
         raise SystemExit(0 if check(args.check) else 1)
     torch.set_num_threads(args.threads)

@@ -247,6 +247,21 @@ TEST(Train, DryRunWritesNothing) {
   EXPECT_FALSE(fs::exists(folder / "run"));
 }
 
+TEST(Train, DryRunSaysHowLittleMemoryAutoCanDoWith) {
+  const TempFolder folder;
+  write_config(folder, folder / "run");
+  const auto last_figure = [&](const std::string& activations) {
+    const ProgramResult result =
+        run_program("train " + folder / "config.yaml" + " --dry-run train.activations=" + activations);
+    EXPECT_EQ(result.code, 0) << result.err;
+    std::string row = result.out.substr(result.out.find("\n# 1 ") + 1);  // of the first stage
+    row.resize(row.find('\n'));
+    return row.substr(row.rfind(' ', row.rfind(' ') - 1) + 1);
+  };
+  EXPECT_NE(last_figure("keep"), last_figure("recompute"));
+  EXPECT_EQ(last_figure("auto"), last_figure("recompute"));
+}
+
 TEST(Train, EveryShippedConfigurationRuns) {
   const std::string source = WAVETAPE_SOURCE_DIR;
   const TempFolder folder;

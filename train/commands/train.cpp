@@ -37,18 +37,25 @@ void dry_run(Config config) {
     std::printf(", %s of them train", human_count(static_cast<double>(trained)).c_str());
   }
   std::printf("\n");
-  std::printf("# %-5s %8s %6s %9s %10s %6s %9s %12s %12s\n", "stage", "segments", "batch", "steps", "lr", "waves",
-              "fill", "activations", "memory");
+  // With `auto` the tape keeps what there is room for: of the memory down to what recomputing all of it takes.
+  const bool may_recompute = config.train.activations == Activations::kAuto;
+  std::printf("# %-5s %8s %6s %9s %10s %6s %9s %12s %12s%s\n", "stage", "segments", "batch", "steps", "lr", "waves",
+              "fill", "activations", "memory", may_recompute ? "     at least" : "");
   std::int64_t number = 0;
   for (const StageConfig& stage : config.train.stages) {
     const std::int64_t segments = stage.max_segments();
     const Plan plan = make_plan(config.train.wave_schedule, model.num_layers(), {static_cast<int>(segments)});
-    const MemoryEstimate memory = estimate_memory(m, model.parameters().count(), stage.batch_size, segments,
-                                                  config.train.activations, size_of(dtype), trained);
-    std::printf("# %-5lld %8lld %6lld %9lld %10.2e %6zu %7.0f %% %12s %12s\n", static_cast<long long>(++number),
+    const auto memory_with = [&](Activations activations) {
+      return estimate_memory(m, model.parameters().count(), stage.batch_size, segments, activations, size_of(dtype),
+                             trained);
+    };
+    const MemoryEstimate memory = memory_with(config.train.activations);
+    std::printf("# %-5lld %8lld %6lld %9lld %10.2e %6zu %7.0f %% %12s %12s", static_cast<long long>(++number),
                 static_cast<long long>(segments), static_cast<long long>(stage.batch_size),
                 static_cast<long long>(stage.steps), stage.lr, plan.waves.size(), 100 * plan.fill(),
                 human_bytes(memory.activations).c_str(), human_bytes(memory.total()).c_str());
+    if (may_recompute) std::printf(" %12s", human_bytes(memory_with(Activations::kRecompute).total()).c_str());
+    std::printf("\n");
   }
   if (!config.train.stages.empty()) {
     const auto segments = static_cast<int>(config.train.stages.back().max_segments());
