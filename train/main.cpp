@@ -28,8 +28,9 @@ int complain(const std::string& message, int code) {
 
 // Waiting threads should spin for some tens of microseconds, then sleep. OpenMP's own default, milliseconds, takes the
 // core that another program needs, and the work waits for it in turn: on two cores that two other programs used,
-// quickstart's model trained at 4 to 8 thousand tokens/s with it and at 8 to 11 with this (29 alone, with both). Sleeping
-// at once costs a third of that. OpenMP reads its settings before main(), so the program starts once more with this one.
+// quickstart's model trained at 4 to 8 thousand tokens/s with it and at 8 to 11 with this (29 alone, with both).
+// Sleeping at once costs a third of that. OpenMP reads its settings before main(), so the program starts once more with
+// this one.
 void limit_spinning(char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   if (::setenv("GOMP_SPINCOUNT", "20000", 0) == 0) ::execv("/proc/self/exe", argv);  // where it fails: as it is

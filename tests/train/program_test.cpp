@@ -30,6 +30,18 @@ void expect_failure(const std::string& arguments, int code, const std::string& m
   EXPECT_TRUE(contains(result.err, message)) << result.err;
 }
 
+// Unless the user says how.
+TEST(Program, WaitingThreadsSoonSleep) {
+  const std::string show = "export OMP_DISPLAY_ENV=verbose; ", set = "GOMP_SPINCOUNT = '20000'";
+  const ProgramResult unset = run_program("--version", show + "unset OMP_WAIT_POLICY GOMP_SPINCOUNT;");
+  EXPECT_EQ(unset.code, 0);
+  EXPECT_TRUE(contains(unset.out, "wavetape ")) << "the arguments must come along";
+  EXPECT_TRUE(contains(unset.err, set)) << unset.err;
+  for (const char* own : {"export OMP_WAIT_POLICY=passive;", "export GOMP_SPINCOUNT=7; unset OMP_WAIT_POLICY;"}) {
+    EXPECT_FALSE(contains(run_program("--version", show + own).err, set)) << own;
+  }
+}
+
 TEST(Program, VersionIsTheProjects) {
   const ProgramResult result = run_program("--version");
   EXPECT_EQ(result.code, 0);
