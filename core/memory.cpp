@@ -34,15 +34,25 @@ void* allocate_cuda(const Stream& stream, std::size_t size) {
   return block;
 }
 
-// What the system could give without swapping, within the container's limit where there is one.
-std::uint64_t free_host_memory() {
-  std::uint64_t free = 0, limit = 0, used = 0;
-  std::ifstream info("/proc/meminfo");
-  for (std::string line; free == 0 && std::getline(info, line);) {
-    if (std::istringstream words(line); words >> line && line == "MemAvailable:" && words >> free) free *= 1024;
+// The number behind `key` in a file of such lines, 0 where there is none.
+std::uint64_t value_in(const char* file, const std::string& key) {
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) {
+    std::istringstream words(line);
+    std::uint64_t value = 0;
+    if (words >> line && line == key && words >> value) return value;
   }
-  std::ifstream container("/sys/fs/cgroup/memory.max"), usage("/sys/fs/cgroup/memory.current");
-  if (container >> limit && usage >> used) free = std::min(free, limit - std::min(limit, used));
+  return 0;
+}
+
+// What the system could give without swapping, within the container's limit (cgroup v2) where there is one.
+std::uint64_t free_host_memory() {
+  std::uint64_t free = value_in("/proc/meminfo", "MemAvailable:") * 1024, limit = 0, used = 0;
+  std::ifstream max("/sys/fs/cgroup/memory.max"), current("/sys/fs/cgroup/memory.current");
+  if (max >> limit && current >> used) {
+    used -= std::min(used, value_in("/sys/fs/cgroup/memory.stat", "inactive_file"));  // cached files give way
+    free = std::min(free, limit - std::min(limit, used));
+  }
   return free;
 }
 
