@@ -37,10 +37,12 @@ void dry_run(Config config) {
     std::printf(", %s of them train", human_count(static_cast<double>(trained)).c_str());
   }
   std::printf("\n");
-  // With `auto` the tape keeps what there is room for: of the memory down to what recomputing all of it takes.
+  // With `auto` the tape keeps what there is room for: "memory" is with all of it, "at least" with none.
   const bool may_recompute = config.train.activations == Activations::kAuto;
-  std::printf("# %-5s %8s %6s %9s %10s %6s %9s %12s %12s%s\n", "stage", "segments", "batch", "steps", "lr", "waves",
-              "fill", "activations", "memory", may_recompute ? "     at least" : "");
+  std::printf("# %-5s %8s %6s %9s %10s %6s %9s %12s %12s", "stage", "segments", "batch", "steps", "lr", "waves", "fill",
+              "activations", "memory");
+  if (may_recompute) std::printf(" %12s", "at least");
+  std::printf("\n");
   std::int64_t number = 0;
   for (const StageConfig& stage : config.train.stages) {
     const std::int64_t segments = stage.max_segments();
