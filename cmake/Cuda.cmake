@@ -1,5 +1,6 @@
 # CUDA, behind one option: WAVETAPE_CUDA. `wavetape_cuda` is what core and kernels link, empty in a build without it.
 add_library(wavetape_cuda INTERFACE)
+set_target_properties(wavetape_cuda PROPERTIES EXPORT_NAME cuda)
 if(NOT WAVETAPE_CUDA)
   return()
 endif()
@@ -16,8 +17,11 @@ set(CMAKE_CUDA_FLAGS_RELEASE "-O3 -DNDEBUG -lineinfo")
 find_package(CUDAToolkit 13.0 REQUIRED)
 
 # Kernels call a lambda with a template parameter and constexpr functions of the standard library.
-target_compile_options(wavetape_flags INTERFACE
-  $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr --extended-lambda -Xcompiler=-Wall,-Wextra,-Wno-unused-parameter -Werror=all-warnings>)
+set(wavetape_cuda_options --expt-relaxed-constexpr --extended-lambda -Xcompiler=-Wall,-Wextra,-Wno-unused-parameter)
+if(WAVETAPE_WERROR)
+  list(APPEND wavetape_cuda_options -Werror=all-warnings)
+endif()
+add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:${wavetape_cuda_options}>")
 # Only this file knows which backends there are: the rest compiles the same with and without CUDA.
 set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/dispatch.cpp PROPERTIES COMPILE_DEFINITIONS WAVETAPE_CUDA)
 
@@ -31,6 +35,7 @@ foreach(needed WAVETAPE_CUDNN_FRONTEND WAVETAPE_CUDNN_INCLUDE WAVETAPE_CUDNN)
     message(FATAL_ERROR "${needed} not found: install cuDNN 9 beside the CUDA toolkit, and run ./dev build cuda")
   endif()
 endforeach()
-target_include_directories(wavetape_cuda SYSTEM INTERFACE ${WAVETAPE_CUDNN_FRONTEND} ${WAVETAPE_CUDNN_INCLUDE})
+target_include_directories(wavetape_cuda SYSTEM INTERFACE
+  $<BUILD_INTERFACE:${WAVETAPE_CUDNN_FRONTEND}> $<BUILD_INTERFACE:${WAVETAPE_CUDNN_INCLUDE}>)
 target_link_libraries(wavetape_cuda INTERFACE
   CUDA::cudart_static CUDA::cublasLt ${WAVETAPE_CUDNN} CUDA::nvrtc)
