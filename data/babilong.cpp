@@ -16,15 +16,15 @@ std::int64_t length(const std::vector<std::int32_t>& tokens) {
   return static_cast<std::int64_t>(tokens.size());
 }
 
-// Whether a sample can be made of this story at all.
-bool fits(const BabilongConfig& config, const StoryEncoder& encoder, const BabiSample& story) {
-  const int num_facts = static_cast<int>(story.facts.size());
-  if (num_facts < config.min_n_facts || (config.max_n_facts > 0 && num_facts > config.max_n_facts)) return false;
+// Of which stories a sample can be made at all.
+SampleLimits limits_of(const BabilongConfig& config) {
+  SampleLimits limits;
+  limits.min_facts = config.min_n_facts;
+  limits.max_facts = config.max_n_facts;
   const std::vector<std::int64_t>& sizes = config.sample_sizes;
-  if (config.size_rule == SizeRule::kContext || std::count(sizes.begin(), sizes.end(), 0) > 0) return true;
-  std::int64_t needed = length(encoder.question(story.question, story.answer).tokens);
-  for (const std::string& fact : story.facts) needed += length(encoder.fact(fact));
-  return needed <= *std::max_element(sizes.begin(), sizes.end());
+  const bool is_limited = config.size_rule == SizeRule::kTotal && std::count(sizes.begin(), sizes.end(), 0) == 0;
+  if (is_limited) limits.max_tokens = *std::max_element(sizes.begin(), sizes.end());
+  return limits;
 }
 
 }  // namespace
@@ -54,10 +54,7 @@ BabilongSampler::BabilongSampler(const BabilongConfig& config, const Tokenizer& 
       task_(babi_task_number(config.stories.task)) {
   check_config(split);
   if (has_background()) choose_book_parts(split);
-  // The filter holds copies, so that a sampler may be copied and moved.
-  stories_ = open_stories(config_.stories, seed, split, [config, encoder = encoder_](const BabiSample& story) {
-    return fits(config, encoder, story);
-  });
+  stories_ = open_stories(config_.stories, seed, split, limits_of(config_), encoder_);
 }
 
 void BabilongSampler::check_config(Split split) const {
@@ -65,31 +62,31 @@ void BabilongSampler::check_config(Split split) const {
   check_share("mixed_length_ratio", c.mixed_length_ratio);
   check_share("no_background_rate", c.no_background_rate);
   check_share("inline_question_rate", c.inline_question_rate);
-  check_share("held_out_books", c.held_out_books);
+  check_share("holdout_pct", c.held_out_books);
   const auto fail = [](const auto&... what) { throw UsageError(cat("babilong: ", what...)); };
-  if (c.sample_sizes.empty()) fail("sample_sizes is empty, expected at least one number of tokens");
+  if (c.sample_sizes.empty()) fail("no sample sizes, expected at least one number of tokens");
   for (const std::int64_t size : c.sample_sizes) {
-    if (size < 0) fail("sample_sizes has ", size, ", expected numbers of tokens (0: no background)");
+    if (size < 0) fail("a sample size of ", size, ", expected numbers of tokens (0: no background)");
   }
   if (c.segment_size < 0) fail("segment_size is ", c.segment_size, ", expected at least 0");
   if (c.min_sentence_len < 1) fail("min_sentence_len is ", c.min_sentence_len, ", expected at least 1");
   if (c.max_sentence_len != 0 && c.max_sentence_len < c.min_sentence_len) {
     fail("max_sentence_len is ", c.max_sentence_len, ", expected 0 or at least min_sentence_len, ", c.min_sentence_len);
   }
-  if (c.held_out_books == 1 && split == Split::kTrain) fail("held_out_books is 1: nothing is left to train on");
+  if (c.held_out_books == 1 && split == Split::kTrain) fail("holdout_pct is 1: nothing is left to train on");
   if (!(c.task_start_pct >= 0 && c.task_start_pct < c.task_end_pct && c.task_end_pct <= 1)) {
     fail("task_start_pct and task_end_pct are ", c.task_start_pct, " and ", c.task_end_pct,
          ", expected 0 <= start < end <= 1");
   }
   if (c.min_n_facts < 0 || c.max_n_facts < 0 || (c.max_n_facts > 0 && c.max_n_facts < c.min_n_facts)) {
-    fail("min_n_facts and max_n_facts are ", c.min_n_facts, " and ", c.max_n_facts,
+    fail("min_facts and max_facts are ", c.min_n_facts, " and ", c.max_n_facts,
          ", expected 0 (no limit) or min <= max");
   }
   if ((c.inline_question_rate > 0 || c.ask_everyone) && !has_known_questions(c.stories.task)) {
     known_questions(c.stories.task, {});  // throws, saying for which tasks there is a rule
   }
   if (has_background() && books_ == nullptr) {
-    fail("no books for the background: name a books.h5 or a folder of .txt, or set sample_sizes to 0");
+    fail("no books for the background: name a books.h5, a .txt or a folder of .txt (--books), or ask for length 0k");
   }
   if (has_background() && books_->vocab_size() != tokenizer().vocab_size()) {
     fail("the books were tokenised with ", books_->vocab_size(), " tokens, the tokenizer has ",
@@ -121,7 +118,7 @@ void BabilongSampler::choose_book_parts(Split split) {
   }
   if (parts_.empty()) {
     throw Error(cat("babilong: no sentence of ", config_.min_sentence_len, " tokens or more in the ", name_of(split),
-                    " part (held_out_books ", config_.held_out_books, ") of ", books_->num_books(), " books"));
+                    " part (holdout_pct ", config_.held_out_books, ") of ", books_->num_books(), " books"));
   }
 }
 

@@ -86,15 +86,17 @@ struct BabilongSample {
 class BabilongSampler {
  public:
   // `books` may be null where no sample has background. Throws UsageError where settings contradict each other or are
-  // out of range, and Error where books or stories have nothing that fits.
+  // out of range, or where no story fits, and Error where the books have nothing that does.
   BabilongSampler(const BabilongConfig& config, const Tokenizer& tokenizer, std::shared_ptr<const BookText> books,
                   std::uint64_t seed, Split split);
 
-  // index < 2^36. Throws Error where no simulated story fits.
+  // index < 2^36.
   BabilongSample sample(std::uint64_t index) const;
 
   // Different samples there are before stories repeat; 0: without end.
   std::uint64_t size() const { return stories_->size(); }
+  // The share of all stories' samples that fit: see StorySource.
+  double accepted_share() const { return stories_->accepted_share(); }
   const BabilongConfig& config() const { return config_; }
   const Tokenizer& tokenizer() const { return encoder_.tokenizer(); }
   std::int32_t separator_id() const { return encoder_.separator_id(); }

@@ -148,7 +148,11 @@ BabilongSampler eval_sampler(const EvalSetConfig& config, const Tokenizer& token
   babilong.no_background_rate = 0;
   babilong.inline_question_rate = 0;
   babilong.ask_everyone = false;
-  return BabilongSampler(babilong, tokenizer, std::move(books), seed, config.split);
+  try {
+    return BabilongSampler(babilong, tokenizer, std::move(books), seed, config.split);
+  } catch (const UnfitStories& e) {
+    throw UsageError(cat("length ", config.length, ": ", e.what()));
+  }
 }
 
 std::int64_t build_eval_set(const EvalSetConfig& config, const Tokenizer& tokenizer,

@@ -2,6 +2,7 @@
 // the stream is the same whatever the number of threads, and can be taken up again at any i.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -18,9 +19,15 @@
 namespace wt {
 
 struct LoaderOptions {
-  int num_threads = 1;   // 0: make each batch when it is asked for, in the caller's thread
-  int num_prefetch = 4;  // batches ready or in the making, beyond the one in use
+  int num_threads = 1;               // 0: make each batch when it is asked for, in the caller's thread
+  std::int64_t batches_at_once = 1;  // that the consumer takes one right after another
   std::uint64_t first_index = 0;
+
+  // Batches ready or in the making, beyond those in use: what is taken at once (but three, and not hundreds), and one
+  // more in every thread's hands.
+  std::size_t num_prefetch() const {
+    return static_cast<std::size_t>(num_threads + std::clamp<std::int64_t>(batches_at_once, 3, 256));
+  }
 };
 
 template <class Batch>
@@ -34,8 +41,9 @@ class Loader {
         next_to_make_(options.first_index) {
     WT_CHECK(make_ != nullptr, "loader: no function to make batches with");
     WT_CHECK(options_.num_threads >= 0, "loader: num_threads is ", options_.num_threads, ", expected at least 0");
-    WT_CHECK(options_.num_prefetch >= 1, "loader: num_prefetch is ", options_.num_prefetch, ", expected at least 1");
-    slots_.resize(static_cast<std::size_t>(options_.num_prefetch));
+    WT_CHECK(options_.batches_at_once >= 1, "loader: batches_at_once is ", options_.batches_at_once,
+             ", expected at least 1");
+    slots_.resize(options_.num_prefetch());
     try {
       for (int i = 0; i < options_.num_threads; ++i) threads_.emplace_back([this] { work(); });
     } catch (...) {
@@ -86,7 +94,7 @@ class Loader {
   void work() {
     std::unique_lock lock(mutex_);
     while (true) {
-      // Batch i goes into slot i mod num_prefetch, which is free once batch i - num_prefetch was given.
+      // Batch i goes into slot i mod num_prefetch(), which is free once batch i - num_prefetch() was given.
       space_.wait(lock, [&] { return stopping_ || !retry_.empty() || next_to_make_ - next_to_give_ < slots_.size(); });
       if (stopping_) return;
       std::uint64_t index;

@@ -29,6 +29,16 @@ EncodedQuestion StoryEncoder::question(const std::string& question, const std::s
   return out;
 }
 
+std::int64_t StoryEncoder::size(const BabiSample& sample) const {
+  std::size_t tokens = question(sample.question, sample.answer).tokens.size();
+  for (const std::string& text : sample.facts) tokens += fact(text).size();
+  return static_cast<std::int64_t>(tokens);
+}
+
+std::string StoryEncoder::fingerprint() const {
+  return cat(tokenizer_.fingerprint(), style_ == QuestionStyle::kProse ? " prose" : " published");
+}
+
 std::int32_t find_separator(const Tokenizer& tokenizer, const std::string& wanted) {
   if (!wanted.empty()) return tokenizer.require_id(wanted);
   if (const auto id = tokenizer.id_of("<|gen|>")) return *id;
@@ -40,7 +50,7 @@ std::int32_t find_end_token(const Tokenizer& tokenizer, const std::string& wante
   for (const char* token : {"<|endoftext|>", "<|end_of_text|>", "</s>"}) {
     if (const auto id = tokenizer.id_of(token)) return *id;
   }
-  throw Error("the tokenizer has no <|endoftext|>, <|end_of_text|> or </s>: name its end-of-text token (end_token)");
+  throw Error("the tokenizer has no <|endoftext|>, <|end_of_text|> or </s>: set model.eos_id to its end-of-text token");
 }
 
 }  // namespace wt

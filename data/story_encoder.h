@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "data/babi/stories.h"
 #include "data/tokenizer.h"
 
 namespace wt {
@@ -26,6 +27,10 @@ class StoryEncoder {
 
   std::vector<std::int32_t> fact(const std::string& text) const;
   EncodedQuestion question(const std::string& question, const std::string& answer) const;
+  // Tokens of a sample without background: facts, question and what follows it.
+  std::int64_t size(const BabiSample& sample) const;
+  // Encoders with the same one give everything the same number of tokens.
+  std::string fingerprint() const;
 
   std::int32_t separator_id() const { return separator_id_; }
   std::int32_t end_id() const { return end_id_; }

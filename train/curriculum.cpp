@@ -1,5 +1,7 @@
 #include "train/curriculum.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -9,6 +11,15 @@
 
 namespace wt {
 namespace {
+
+constexpr double kFewAccepted = 0.01;  // of the stories' samples: worth a notice
+
+std::vector<double> task_weights(const DataConfig& data) {
+  std::vector<double> weights;
+  weights.reserve(data.task.size());
+  for (const WeightedName& task : data.task) weights.push_back(task.weight);
+  return weights;
+}
 
 BabilongConfig base_config(const DataConfig& data, const std::string& task) {
   BabilongConfig c;
@@ -27,31 +38,60 @@ BabilongConfig base_config(const DataConfig& data, const std::string& task) {
 
 Curriculum::Curriculum(const Config& config, const ModelConfig& model, const Tokenizer& tokenizer,
                        std::shared_ptr<const BookText> books)
-    : config_(config), model_(model), tokenizer_(tokenizer), books_(std::move(books)) {
+    : config_(config),
+      model_(model),
+      tokenizer_(tokenizer),
+      books_(std::move(books)),
+      mixture_(task_weights(config.data), static_cast<std::uint64_t>(config.seed.data)) {
   std::uint64_t first_sample = 0;
-  for (const StageConfig& stage : config.train.stages) {
-    Stage built;
-    built.first_sample = first_sample;
+  std::vector<Used> used(config.data.task.size());
+  for (std::size_t number = 0; number < config.train.stages.size(); ++number) {
+    add_stage(number, first_sample, used);
+    const StageConfig& stage = config.train.stages[number];
     first_sample += static_cast<std::uint64_t>(stage.steps * config.train.grad_accumulation * stage.batch_size);
-    built.segments = stage.segments;
-    if (stage.vary_n_segments) {
-      built.segments.resize(static_cast<std::size_t>(stage.max_segments()));
-      std::iota(built.segments.begin(), built.segments.end(), 1);
+    const std::vector<std::uint64_t> ranks = mixture_.counts(Split::kTrain, first_sample);
+    for (std::size_t task = 0; task < used.size(); ++task) {
+      const Source& full = stages_.back().train.back()[task];
+      used[task] = {full.size, full.first_index + ranks[task] - stages_.back().first_ranks[task]};
     }
-    std::sort(built.segments.begin(), built.segments.end());
-    built.train.resize(built.segments.size());
-    for (const std::string& task : config.data.tasks()) {
-      for (std::size_t i = 0; i < built.segments.size(); ++i) {
-        built.train[i].push_back(draws_of(task, stage, built.segments[i], Split::kTrain));
-      }
-      built.validation.push_back(draws_of(task, stage, stage.max_segments(), Split::kValidation));
-    }
-    stages_.push_back(std::move(built));
   }
 }
 
-Curriculum::Draw Curriculum::draws_of(const std::string& task, const StageConfig& stage, std::int64_t segments,
-                                      Split split) const {
+void Curriculum::add_stage(std::size_t number, std::uint64_t first_sample, std::vector<Used>& used) {
+  const StageConfig& stage = config_.train.stages[number];
+  Stage built;
+  built.first_sample = first_sample;
+  built.first_ranks = mixture_.counts(Split::kTrain, first_sample);
+  built.segments = stage.segments;
+  if (stage.vary_n_segments) {
+    built.segments.resize(static_cast<std::size_t>(stage.max_segments()));
+    std::iota(built.segments.begin(), built.segments.end(), 1);
+  }
+  std::sort(built.segments.begin(), built.segments.end());
+  built.train.resize(built.segments.size());
+  const std::vector<std::string> tasks = config_.data.tasks();
+  for (std::size_t task = 0; task < tasks.size(); ++task) {
+    for (std::size_t i = 0; i < built.segments.size(); ++i) {
+      Source source = make_source(tasks[task], number, built.segments[i], Split::kTrain);
+      // The epoch goes on where the stage has the same samples as the one before, else another begins.
+      source.first_index = used[task].next;
+      if (source.size > 0 && source.size != used[task].size) {
+        source.first_index = (used[task].next + source.size - 1) / source.size * source.size;
+      }
+      if (source.accepted_share < kFewAccepted) {
+        notices_.push_back(fmt::format(
+            "stage {}: only {:.2g} % of {}'s samples have the facts asked for and fit into {} segment{}", number + 1,
+            100 * source.accepted_share, tasks[task], built.segments[i], built.segments[i] == 1 ? "" : "s"));
+      }
+      built.train[i].push_back(std::move(source));
+    }
+    built.validation.push_back(make_source(tasks[task], number, stage.max_segments(), Split::kValidation));
+  }
+  stages_.push_back(std::move(built));
+}
+
+Curriculum::Source Curriculum::make_source(const std::string& task, std::size_t stage, std::int64_t segments,
+                                           Split split) const {
   const auto seed = static_cast<std::uint64_t>(config_.seed.data);
   const auto draws = [](const auto& sampler) {
     return [sampler](std::uint64_t index) {
@@ -59,16 +99,28 @@ Curriculum::Draw Curriculum::draws_of(const std::string& task, const StageConfig
       return Sample{std::move(sample.tokens), std::move(sample.mask)};
     };
   };
+  Source source;
   if (config_.data.is_retrieval()) {
     const RetrievalOptions& options = config_.data.retrieval;
-    return draws(RetrievalSampler(options, segments * options.pairs_per_segment, model_.segment_size(), seed, split));
+    source.draw =
+        draws(RetrievalSampler(options, segments * options.pairs_per_segment, model_.segment_size(), seed, split));
+    return source;
   }
-  BabilongConfig c = stage_config(task, stage, segments);
+  BabilongConfig c = stage_config(task, config_.train.stages[stage], segments);
   if (split == Split::kValidation) {
     c.inline_question_rate = 0;
     c.ask_everyone = false;
   }
-  return draws(BabilongSampler(c, tokenizer_, books_, seed, split));
+  try {
+    const BabilongSampler sampler(c, tokenizer_, books_, seed, split);
+    source.size = sampler.size();
+    source.accepted_share = sampler.accepted_share();
+    source.draw = draws(sampler);
+  } catch (const UnfitStories& e) {
+    config_.places.fail(cat("train.stages.", stage),
+                        cat(e.what(), ": change segments, min_facts or max_facts, or the model's segment_size"));
+  }
+  return source;
 }
 
 // The last tokens are what a windowed model reads, in training as in generation.
@@ -105,16 +157,6 @@ BabilongConfig Curriculum::stage_config(const std::string& task, const StageConf
   return c;
 }
 
-std::size_t Curriculum::draw_task(Split split, std::uint64_t sample) const {
-  // Beside the streams of train_batch(), which are below 2^55.
-  const std::uint64_t stream = (std::uint64_t{1} << 55) | (static_cast<std::uint64_t>(split) << 48) | sample;
-  RandomStream random(static_cast<std::uint64_t>(config_.seed.data), random_stream(RandomPurpose::kCurriculum, stream));
-  std::vector<double> weights;
-  weights.reserve(config_.data.task.size());
-  for (const WeightedName& task : config_.data.task) weights.push_back(task.weight);
-  return random.weighted(weights);
-}
-
 TokenBatch Curriculum::train_batch(std::size_t stage, std::uint64_t index) const {
   const Stage& s = stages_[stage];
   const StageConfig& settings = config_.train.stages[stage];
@@ -127,7 +169,9 @@ TokenBatch Curriculum::train_batch(std::size_t stage, std::uint64_t index) const
   for (std::int64_t i = 0; i < settings.batch_size; ++i) {
     const std::uint64_t sample =
         s.first_sample + index * static_cast<std::uint64_t>(settings.batch_size) + static_cast<std::uint64_t>(i);
-    append_sample(batch, s.train[choice][draw_task(Split::kTrain, sample)](sample));
+    const auto [task, rank] = mixture_.at(Split::kTrain, sample);
+    const Source& source = s.train[choice][task];
+    append_sample(batch, source.draw(source.first_index + rank - s.first_ranks[task]));
   }
   return batch;
 }
@@ -137,8 +181,8 @@ TokenBatch Curriculum::validation_batch(std::size_t stage, std::int64_t index) c
   TokenBatch batch;
   const std::int64_t end = std::min(config_.train.validation_samples, (index + 1) * size);
   for (std::int64_t i = index * size; i < end; ++i) {
-    const auto sample = static_cast<std::uint64_t>(i);
-    append_sample(batch, stages_[stage].validation[draw_task(Split::kValidation, sample)](sample));
+    const auto [task, rank] = mixture_.at(Split::kValidation, static_cast<std::uint64_t>(i));
+    append_sample(batch, stages_[stage].validation[task].draw(rank));
   }
   batch.batch = static_cast<int>(batch.sequences.size());
   return batch;

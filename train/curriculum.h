@@ -1,5 +1,6 @@
 // The training data of a run's stages, as a pure function of the configuration. Each sample's task is drawn by weight
-// from the data seed and the sample's number alone, so that a resumed run goes on with the same tasks.
+// from the data seed and the sample's number alone, so that a resumed run goes on with the same tasks; and which of the
+// task's samples it is, by how many of the task came before: of files, all are shown once before one is shown again.
 #pragma once
 
 #include <functional>
@@ -11,6 +12,7 @@
 #include "data/loader.h"
 #include "schedulers/language_model.h"
 #include "train/config.h"
+#include "train/task_mixture.h"
 
 namespace wt {
 
@@ -20,6 +22,9 @@ class Curriculum {
   Curriculum(const Config& config, const ModelConfig& model, const Tokenizer& tokenizer,
              std::shared_ptr<const BookText> books);
 
+  // Where only a small share of the stories is what a stage asks for: a line each.
+  const std::vector<std::string>& notices() const { return notices_; }
+
   // Micro-batch `index` of a stage, counted from 0 in each stage. The number of segments is drawn once per batch, so
   // that no sample of it waits for a longer one; samples never come back in a later stage.
   TokenBatch train_batch(std::size_t stage, std::uint64_t index) const;
@@ -28,28 +33,41 @@ class Curriculum {
   TokenBatch validation_batch(std::size_t stage, std::int64_t index) const;
 
  private:
-  BabilongConfig stage_config(const std::string& task, const StageConfig& stage, std::int64_t segments) const;
-  // Which of data.task a sample is of.
-  std::size_t draw_task(Split split, std::uint64_t sample) const;
   // A sample's tokens and mask, cut to the model's window.
   struct Sample {
     std::vector<std::int32_t> tokens;
     std::vector<std::uint8_t> mask;
   };
-  using Draw = std::function<Sample(std::uint64_t index)>;
-  Draw draws_of(const std::string& task, const StageConfig& stage, std::int64_t segments, Split split) const;
-  void append_sample(TokenBatch& batch, Sample sample) const;
-  struct Stage {
-    std::vector<std::int64_t> segments;    // the numbers to draw from, rising
-    std::vector<std::vector<Draw>> train;  // for each of them, one per task
-    std::vector<Draw> validation;          // one per task
-    std::uint64_t first_sample = 0;
+  // A task's samples in a number of segments.
+  struct Source {
+    std::function<Sample(std::uint64_t index)> draw;
+    std::uint64_t size = 0;         // before they repeat; 0: without end
+    double accepted_share = 1;      // of the stories
+    std::uint64_t first_index = 0;  // of the stage's first sample of the task
   };
+  // Up to where a task's samples are used by the stages so far.
+  struct Used {
+    std::uint64_t size = 0;  // of the source, at the last stage's full length
+    std::uint64_t next = 0;  // index
+  };
+  struct Stage {
+    std::vector<std::int64_t> segments;      // the numbers to draw from, rising
+    std::vector<std::vector<Source>> train;  // for each of them, one per task
+    std::vector<Source> validation;          // one per task
+    std::uint64_t first_sample = 0;
+    std::vector<std::uint64_t> first_ranks;  // of each task: its samples in the stages before
+  };
+  BabilongConfig stage_config(const std::string& task, const StageConfig& stage, std::int64_t segments) const;
+  Source make_source(const std::string& task, std::size_t stage, std::int64_t segments, Split split) const;
+  void add_stage(std::size_t number, std::uint64_t first_sample, std::vector<Used>& used);
+  void append_sample(TokenBatch& batch, Sample sample) const;
   const Config& config_;
   ModelConfig model_;
   Tokenizer tokenizer_;
   std::shared_ptr<const BookText> books_;
+  TaskMixture mixture_;
   std::vector<Stage> stages_;
+  std::vector<std::string> notices_;
 };
 
 // The sampler for evaluating associative retrieval: `length` in pairs ("50p") or in trained lengths ("4x", of

@@ -274,8 +274,15 @@ std::optional<Validation> Trainer::validate(std::size_t stage, const StopSignals
   Executor executor(*model_);
   std::int64_t targets = 0, samples = 0, exact = 0;
   double sum = 0;
-  for (std::int64_t i = 0;; ++i) {
-    const TokenBatch batch = curriculum_->validation_batch(stage, i);
+  LoaderOptions loading;
+  loading.num_threads = static_cast<int>(config_.data.loader_threads);
+  Loader<TokenBatch> loader(
+      [this, stage](std::uint64_t index) {
+        return curriculum_->validation_batch(stage, static_cast<std::int64_t>(index));
+      },
+      loading);
+  while (true) {
+    const TokenBatch batch = loader.next();
     if (batch.sequences.empty()) break;
     if (signals.requested()) return std::nullopt;
     State memory = model_->new_state(batch.batch);
@@ -429,6 +436,7 @@ void Trainer::run_stage(std::size_t stage, const StopSignals& signals) {
                   settings.max_segments() == 1 ? "" : "s"));
   LoaderOptions loading;
   loading.num_threads = static_cast<int>(config_.data.loader_threads);
+  loading.batches_at_once = config_.train.grad_accumulation;
   loading.first_index = static_cast<std::uint64_t>(state_.stage_step * config_.train.grad_accumulation);
   Loader<TokenBatch> loader([this, stage](std::uint64_t index) { return curriculum_->train_batch(stage, index); },
                             loading);
@@ -466,6 +474,7 @@ int Trainer::run() {
   if (const std::int64_t trained = model_->parameters().trainable_count(); trained < model_->parameters().count()) {
     say(fmt::format("{} of them train, the others are frozen", human_count(static_cast<double>(trained))));
   }
+  for (const std::string& notice : curriculum_->notices()) say(notice);
   if (resumed_) say(fmt::format("resumed at step {}", state_.step));
   while (true) {
     run_stage(static_cast<std::size_t>(state_.stage), signals);

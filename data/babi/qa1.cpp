@@ -6,11 +6,10 @@
 
 namespace wt::babi {
 
-BabiStory simulate_qa1(RandomStream& random) {
+void simulate_qa1(RandomStream& random, StoryWriter& story) {
   const WorldRules rules{.kind_weights = {1, 0, 0, 0}};
   World world(rules, random);
-  StoryWriter story;
-  while (story.num_questions() < kQuestionsPerStory) {
+  while (story.goes_on()) {
     for (int i = 0; i < kFactsPerTurn; ++i) story.add_fact(world.sentence(world.step()));
     const int actor = pick_actor([&](int a) { return world.num_moves(a, story.window_begin()); }, random);
     const int asked = world.last_move(actor, story.num_facts());
@@ -18,7 +17,6 @@ BabiStory simulate_qa1(RandomStream& random) {
     story.add_question(cat("Where is ", at(kActors, event.actor), "? "), std::string(at(kPlaces, event.place)),
                        {asked});
   }
-  return story.take();
 }
 
 }  // namespace wt::babi

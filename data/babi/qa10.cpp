@@ -24,12 +24,11 @@ struct Said {
 
 }  // namespace
 
-BabiStory simulate_qa10(RandomStream& random) {
+void simulate_qa10(RandomStream& random, StoryWriter& story) {
   constexpr int kNumPlaces = static_cast<int>(kTownPlaces.size());
   std::array<Said, kTownspeople.size()> said;
   std::vector<int> told;  // the actor of every fact
-  StoryWriter story;
-  while (story.num_questions() < kQuestionsPerStory) {
+  while (story.goes_on()) {
     for (int i = 0; i < kFactsPerTurn; ++i) {
       told.push_back(static_cast<int>(random.below(kTownspeople.size())));
       const std::string_view actor = at(kTownspeople, told.back());
@@ -56,7 +55,6 @@ BabiStory simulate_qa10(RandomStream& random) {
     story.add_question(cat("Is ", at(kTownspeople, asked), " in the ", at(kTownPlaces, place), "? "), answer,
                        {last.fact});
   }
-  return story.take();
 }
 
 }  // namespace wt::babi

@@ -19,7 +19,7 @@ std::string_view pronoun(std::string_view actor) {
 
 // Walks of one actor, or of two together. With `goes_on` a turn is one walk in two steps, the second told with a
 // pronoun; else it is two walks.
-BabiStory simulate_walks(bool together, bool goes_on, RandomStream& random) {
+void simulate_walks(bool together, bool goes_on, RandomStream& random, StoryWriter& story) {
   struct Walker {
     int place = -1;
     std::vector<int> facts;  // that tell where it is
@@ -27,7 +27,6 @@ BabiStory simulate_walks(bool together, bool goes_on, RandomStream& random) {
   constexpr int kNumPlaces = static_cast<int>(kPlaces.size()), kNumActors = static_cast<int>(kActors.size());
   std::array<Walker, kActors.size()> walkers;
   std::vector<int> told;  // every step of every actor, so that a fact about two stands for two
-  StoryWriter story;
   const auto step = [&](int first, int second, const std::string& who, bool is_first) {
     Walker &one = at(walkers, first), &other = at(walkers, second);
     const int place = pick_other(kNumPlaces, {one.place, other.place}, random);
@@ -40,7 +39,7 @@ BabiStory simulate_walks(bool together, bool goes_on, RandomStream& random) {
     other = one;
     told.push_back(second);
   };
-  while (story.num_questions() < kQuestionsPerStory) {
+  while (story.goes_on()) {
     for (int i = 0; i < kFactsPerTurn; i += goes_on ? 2 : 1) {
       const int first = static_cast<int>(random.below(kActors.size()));
       const int second = together ? pick_other(kNumActors, {first}, random) : first;
@@ -55,19 +54,18 @@ BabiStory simulate_walks(bool together, bool goes_on, RandomStream& random) {
     story.add_question(cat("Where is ", at(kActors, asked), "? "), std::string(at(kPlaces, walker.place)),
                        walker.facts);
   }
-  return story.take();
 }
 
 }  // namespace
 
-BabiStory simulate_qa11(RandomStream& random) {
-  return simulate_walks(false, true, random);
+void simulate_qa11(RandomStream& random, StoryWriter& story) {
+  simulate_walks(false, true, random, story);
 }
-BabiStory simulate_qa12(RandomStream& random) {
-  return simulate_walks(true, false, random);
+void simulate_qa12(RandomStream& random, StoryWriter& story) {
+  simulate_walks(true, false, random, story);
 }
-BabiStory simulate_qa13(RandomStream& random) {
-  return simulate_walks(true, true, random);
+void simulate_qa13(RandomStream& random, StoryWriter& story) {
+  simulate_walks(true, true, random, story);
 }
 
 }  // namespace wt::babi

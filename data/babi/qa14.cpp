@@ -70,13 +70,12 @@ void ask(const std::vector<Visit>& visits, const Visit& asked, StoryWriter& stor
 
 }  // namespace
 
-BabiStory simulate_qa14(RandomStream& random) {
+void simulate_qa14(RandomStream& random, StoryWriter& story) {
   constexpr int kNumTimes = static_cast<int>(kFirstTimes.size());
   std::vector<Visit> visits;
   std::array<int, kTownspeople.size()> next_time{}, place_of;
   place_of.fill(-1);
-  StoryWriter story;
-  while (story.num_questions() < kQuestionsPerStory) {
+  while (story.goes_on()) {
     const auto begin = visits.size();
     std::vector<double> weights;
     // Pairs of visits until something can be asked.
@@ -95,7 +94,6 @@ BabiStory simulate_qa14(RandomStream& random) {
     tell(visits, begin, random, story);
     ask(visits, visits[random.weighted(weights)], story);
   }
-  return story.take();
 }
 
 }  // namespace wt::babi

@@ -20,7 +20,7 @@ constexpr int kNumQuestions = 4;
 
 }  // namespace
 
-BabiStory simulate_qa15(RandomStream& random) {
+void simulate_qa15(RandomStream& random, StoryWriter& story) {
   constexpr int kNumSpecies = static_cast<int>(kSpecies.size());
   struct Stated {
     int species = -1;  // a species' enemy, or a person's kind
@@ -28,7 +28,6 @@ BabiStory simulate_qa15(RandomStream& random) {
   };
   std::array<Stated, kSpecies.size()> enemies;
   std::array<Stated, kNames.size()> persons;
-  StoryWriter story;
   while (story.num_facts() < static_cast<int>(enemies.size() + persons.size())) {
     // Draws what is told next; a person only once its species has been told of.
     const int drawn = static_cast<int>(random.below(enemies.size() + persons.size()));
@@ -53,7 +52,6 @@ BabiStory simulate_qa15(RandomStream& random) {
     story.add_question(cat("What is ", at(kLowerNames, asked), " afraid of?"),
                        std::string(at(kSpecies, enemy.species).one), {person.fact, enemy.fact});
   }
-  return story.take();
 }
 
 }  // namespace wt::babi

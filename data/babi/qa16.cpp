@@ -38,7 +38,7 @@ std::vector<int> draw_order(RandomStream& random) {
 
 }  // namespace
 
-BabiStory simulate_qa16(RandomStream& random) {
+void simulate_qa16(RandomStream& random, StoryWriter& story) {
   std::array<Creature, kNames.size()> creatures;
   std::vector<int> order;
   int asked = 0, num_alike = 0;
@@ -53,7 +53,6 @@ BabiStory simulate_qa16(RandomStream& random) {
     for (const Creature& creature : creatures) num_alike += creature.species == at(creatures, asked).species;
   } while (num_alike == 0 || num_alike == 2);
 
-  StoryWriter story;
   for (const int told : order) {
     Creature& creature = at(creatures, told);
     if (creature.species_fact < 0) {
@@ -78,7 +77,6 @@ BabiStory simulate_qa16(RandomStream& random) {
   WT_CHECK(shown != nullptr, "qa16: nobody shares the asked one's species");
   story.add_question(cat("What color is ", at(kNames, asked), "?"), std::string(at(kColors, shown->color)),
                      {open.species_fact, shown->species_fact, shown->color_fact});
-  return story.take();
 }
 
 }  // namespace wt::babi

@@ -18,7 +18,7 @@ constexpr int kNumQuestions = 8;
 
 }  // namespace
 
-BabiStory simulate_qa17(RandomStream& random) {
+void simulate_qa17(RandomStream& random, StoryWriter& story) {
   constexpr int kNumRelations = static_cast<int>(kRelations.size());
   std::vector<std::string_view> shapes(kShapes.begin(), kShapes.end());
   random.shuffle(shapes);
@@ -28,7 +28,6 @@ BabiStory simulate_qa17(RandomStream& random) {
   std::array<int, 2> sides{};
   sides[0] = static_cast<int>(random.below(kRelations.size()));
   sides[1] = pick_other(kNumRelations, {sides[0]}, random);
-  StoryWriter story;
   for (std::size_t i = 0; i < ends.size(); ++i) {
     story.add_fact(random.bernoulli(kMiddleFirstRate)
                        ? cat("The ", middle, " is ", at(kRelations, sides[i] ^ 1), " the ", ends[i], ".")
@@ -48,7 +47,6 @@ BabiStory simulate_qa17(RandomStream& random) {
                            at(ends, reference), "?"),
                        yes ? "yes" : "no", {asked, reference});
   }
-  return story.take();
 }
 
 }  // namespace wt::babi

@@ -19,7 +19,7 @@ struct Edge {
 
 }  // namespace
 
-BabiStory simulate_qa19(RandomStream& random) {
+void simulate_qa19(RandomStream& random, StoryWriter& story) {
   constexpr int kNumDirections = static_cast<int>(kDirections.size()), kNumPlaces = static_cast<int>(kPlaces.size());
   std::vector<std::string_view> places(kPlaces.begin(), kPlaces.end());
   random.shuffle(places);
@@ -47,7 +47,6 @@ BabiStory simulate_qa19(RandomStream& random) {
 
   std::vector<std::size_t> order{0, 1, 2, 3, 4};
   random.shuffle(order);
-  StoryWriter story;
   for (const std::size_t i : order) {
     Edge& edge = edges[i];
     const std::string_view from = at(places, edge.from), to = at(places, edge.to);
@@ -58,7 +57,6 @@ BabiStory simulate_qa19(RandomStream& random) {
   story.add_question(cat("How do you go from the ", places[0], " to the ", places[2], "?"),
                      cat(at(kDirections, first).substr(0, 1), ",", at(kDirections, second).substr(0, 1)),
                      {edges[0].fact, edges[1].fact});
-  return story.take();
 }
 
 }  // namespace wt::babi

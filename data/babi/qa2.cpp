@@ -32,10 +32,9 @@ std::vector<Candidate> candidates(const World& world, const StoryWriter& story) 
 
 }  // namespace
 
-BabiStory simulate_qa2(RandomStream& random) {
+void simulate_qa2(RandomStream& random, StoryWriter& story) {
   World world(WorldRules{}, random);
-  StoryWriter story;
-  while (story.num_questions() < kQuestionsPerStory) {
+  while (story.goes_on()) {
     for (int i = 0; i < kFactsPerTurn; ++i) story.add_fact(world.sentence(world.step()));
     const std::vector<Candidate> found = candidates(world, story);
     if (found.empty()) continue;
@@ -49,7 +48,6 @@ BabiStory simulate_qa2(RandomStream& random) {
         cat("Where is the ", kObjects[static_cast<std::size_t>(world.event(asked.handling).object)], "? "),
         std::string(kPlaces[static_cast<std::size_t>(world.event(asked.move).place)]), {asked.handling, asked.move});
   }
-  return story.take();
 }
 
 }  // namespace wt::babi

@@ -28,18 +28,17 @@ struct Agent {
 
 }  // namespace
 
-BabiStory simulate_qa20(RandomStream& random) {
+void simulate_qa20(RandomStream& random, StoryWriter& story) {
   std::array<Agent, kNames.size()> agents;
   for (Agent& agent : agents) agent.motive = static_cast<int>(random.below(kMotives.size()));
   std::array<bool, kMotives.size()> is_taken{};  // the object
-  StoryWriter story;
   while (true) {
     std::vector<int> able;  // to do the next step; an object is there once
     for (int i = 0; i < static_cast<int>(agents.size()); ++i) {
       const Agent& agent = at(agents, i);
       if (agent.steps < 2 || (agent.steps == 2 && !at(is_taken, agent.motive))) able.push_back(i);
     }
-    if (able.empty()) return story.take();
+    if (able.empty()) return;
     const int acting = pick(able, random);
     Agent& agent = at(agents, acting);
     const std::string_view name = at(kNames, acting), lower = at(kLowerNames, acting);

@@ -45,11 +45,10 @@ std::pair<int, int> choose_moves(const World& world, const Carry& carry, RandomS
 
 }  // namespace
 
-BabiStory simulate_qa3(RandomStream& random) {
+void simulate_qa3(RandomStream& random, StoryWriter& story) {
   const WorldRules rules{.get_there_rate = 0.2};
   World world(rules, random);
-  StoryWriter story;
-  while (story.num_questions() < kQuestionsPerStory) {
+  while (story.goes_on()) {
     for (int i = 0; i < kFactsPerTurn; ++i) story.add_fact(world.sentence(world.step()));
     const std::vector<Carry> found = candidates(world, story);
     if (found.empty()) continue;
@@ -65,7 +64,6 @@ BabiStory simulate_qa3(RandomStream& random) {
                            " before the ", place(to), "? "),
                        std::string(place(from)), {asked.handling, to, from});
   }
-  return story.take();
 }
 
 }  // namespace wt::babi

@@ -18,7 +18,7 @@ struct Relation {
 
 }  // namespace
 
-BabiStory simulate_qa4(RandomStream& random) {
+void simulate_qa4(RandomStream& random, StoryWriter& story) {
   std::vector<std::string_view> places(kPlaces.begin(), kPlaces.end());
   random.shuffle(places);
   // places[0] - places[1] - places[2] on one axis; the middle one stands in both facts.
@@ -29,7 +29,6 @@ BabiStory simulate_qa4(RandomStream& random) {
   }
   if (random.bernoulli(0.5)) std::swap(facts[0], facts[1]);
 
-  StoryWriter story;
   for (const Relation& fact : facts) {
     story.add_fact(cat("The ", fact.subject, " is ", kDirections[static_cast<std::size_t>(fact.direction)], " of the ",
                        fact.reference, "."));
@@ -42,7 +41,6 @@ BabiStory simulate_qa4(RandomStream& random) {
   const std::string question = forward ? cat("What is ", direction, " of the ", fact.reference, "?")
                                        : cat("What is the ", fact.reference, " ", opposite, " of?");
   story.add_question(question, std::string(fact.subject), {asked});
-  return story.take();
 }
 
 }  // namespace wt::babi

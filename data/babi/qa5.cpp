@@ -65,18 +65,16 @@ void ask(const World& world, int asked, RandomStream& random, StoryWriter& story
 
 }  // namespace
 
-BabiStory simulate_qa5(RandomStream& random) {
+void simulate_qa5(RandomStream& random, StoryWriter& story) {
   const WorldRules rules{.actors = kGivers, .kind_weights = {1, 1, 1, 3.6}};
   World world(rules, random);
-  StoryWriter story;
-  while (story.num_questions() < kQuestionsPerStory) {
+  while (story.goes_on()) {
     for (int i = 0; i < kFactsPerTurn; ++i) story.add_fact(world.sentence(world.step()));
     const std::vector<int> found = candidates(world, story);
     if (found.empty()) continue;
     const bool take_last = found.size() == 1 || random.bernoulli(kLastGiveRate);
     ask(world, take_last ? found[0] : found[1], random, story);
   }
-  return story.take();
 }
 
 }  // namespace wt::babi

@@ -6,10 +6,9 @@
 
 namespace wt::babi {
 
-BabiStory simulate_qa6(RandomStream& random) {
+void simulate_qa6(RandomStream& random, StoryWriter& story) {
   World world(WorldRules{}, random);
-  StoryWriter story;
-  while (story.num_questions() < kQuestionsPerStory) {
+  while (story.goes_on()) {
     for (int i = 0; i < kFactsPerTurn; ++i) story.add_fact(world.sentence(world.step()));
     // Gets and drops say nothing about places here: only who moved lately can be asked about.
     const int actor = pick_actor([&](int a) { return world.num_moves(a, story.window_begin()); }, random);
@@ -21,7 +20,6 @@ BabiStory simulate_qa6(RandomStream& random) {
     story.add_question(cat("Is ", at(kActors, event.actor), " in the ", at(kPlaces, place), "? "),
                        is_there ? "yes" : "no", {asked});
   }
-  return story.take();
 }
 
 }  // namespace wt::babi

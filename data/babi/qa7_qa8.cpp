@@ -34,32 +34,30 @@ Hands hands_of(const World& world, int actor) {
   return hands;
 }
 
-// Facts and questions about what somebody carries; `ask(story, name, hands)` words the question and the answer.
+// Facts and questions about what somebody carries; `ask(name, hands)` words the question and the answer.
 template <class Ask>
-BabiStory simulate_carrying(const WorldRules& rules, RandomStream& random, Ask&& ask) {
+void simulate_carrying(const WorldRules& rules, RandomStream& random, StoryWriter& story, Ask&& ask) {
   World world(rules, random);
-  StoryWriter story;
-  while (story.num_questions() < kQuestionsPerStory) {
+  while (story.goes_on()) {
     for (int i = 0; i < kFactsPerTurn; ++i) story.add_fact(world.sentence(world.step()));
     const int asked = pick_actor([&](int a) { return world.num_handlings_by(a, story.window_begin()); }, random);
     if (asked == World::kNobody) continue;
-    ask(story, at(kActors, asked), hands_of(world, asked));
+    ask(at(kActors, asked), hands_of(world, asked));
   }
-  return story.take();
 }
 
 }  // namespace
 
-BabiStory simulate_qa7(RandomStream& random) {
+void simulate_qa7(RandomStream& random, StoryWriter& story) {
   const WorldRules rules{.kind_weights = {1, 1, 1, 4}};
-  return simulate_carrying(rules, random, [](StoryWriter& story, std::string_view name, const Hands& hands) {
+  simulate_carrying(rules, random, story, [&](std::string_view name, const Hands& hands) {
     story.add_question(cat("How many objects is ", name, " carrying? "), std::string(kCounts[hands.objects.size()]),
                        hands.facts);
   });
 }
 
-BabiStory simulate_qa8(RandomStream& random) {
-  return simulate_carrying(WorldRules{}, random, [](StoryWriter& story, std::string_view name, const Hands& hands) {
+void simulate_qa8(RandomStream& random, StoryWriter& story) {
+  simulate_carrying(WorldRules{}, random, story, [&](std::string_view name, const Hands& hands) {
     std::string list;
     for (const int object : hands.objects) list += cat(list.empty() ? "" : ",", at(kObjects, object));
     story.add_question(cat("What is ", name, " carrying? "), list.empty() ? "nothing" : list, hands.facts);

@@ -22,13 +22,12 @@ struct Walker {
 
 }  // namespace
 
-BabiStory simulate_qa9(RandomStream& random) {
+void simulate_qa9(RandomStream& random, StoryWriter& story) {
   constexpr int kNumPlaces = static_cast<int>(kPlaces.size());
   std::array<Walker, kActors.size()> walkers;
   for (Walker& walker : walkers) walker.place = static_cast<int>(random.below(kPlaces.size()));
   std::vector<int> told;  // the actor of every fact
-  StoryWriter story;
-  while (story.num_questions() < kQuestionsPerStory) {
+  while (story.goes_on()) {
     for (int i = 0; i < kFactsPerTurn; ++i) {
       // Every fact is a move. A negation tells of the place left and keeps the new one back.
       told.push_back(static_cast<int>(random.below(kActors.size())));
@@ -52,7 +51,6 @@ BabiStory simulate_qa9(RandomStream& random) {
     story.add_question(cat("Is ", at(kActors, asked), " in the ", at(kPlaces, place), "? "), yes ? "yes" : "no",
                        {walker.fact});
   }
-  return story.take();
 }
 
 }  // namespace wt::babi

@@ -5,9 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
+#include "core/random.h"
 #include "data/babi/stories.h"
 #include "data/splits.h"
 
@@ -15,6 +17,12 @@ namespace wt {
 
 // A pure function of its arguments: story `index` (< 2^46) of a task. Throws UsageError for anything but qa1 ... qa20.
 BabiStory simulate_story(std::string_view task, std::uint64_t seed, std::uint64_t index, Split split = Split::kTrain);
+
+// A sample of a story that `story` draws, at one of its questions, drawn evenly by `question`; none where it has not
+// the number of facts, or its facts alone have more tokens than wanted. No more of the story is made than it takes to
+// know: what is behind the question, or behind a limit, changes neither. `task` is a number, 1 ... 20.
+std::optional<BabiSample> simulate_sample(int task, RandomStream& story, RandomStream& question,
+                                          const SampleLimits& limits, const FactTokens& fact_tokens);
 
 // The first `num_stories` stories: what `wavetape data babi` writes.
 std::vector<BabiStory> simulate_stories(std::string_view task, std::uint64_t seed, std::uint64_t num_stories,

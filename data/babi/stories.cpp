@@ -16,13 +16,16 @@ class Parser {
   Parser(std::string_view text, const std::string& name) : text_(text), name_(name) {}
 
   std::vector<BabiStory> run() {
+    if (text_.starts_with("\xEF\xBB\xBF")) text_.remove_prefix(3);
+    // Without the blank lines at the end.
+    const std::size_t last = text_.find_last_not_of(" \t\r\n");
+    text_ = last == std::string_view::npos ? std::string_view() : text_.substr(0, text_.find('\n', last));
     while (position_ < text_.size()) {
       const std::size_t end = std::min(text_.find('\n', position_), text_.size());
       std::string_view line = text_.substr(position_, end - position_);
       while (line.ends_with('\r')) line.remove_suffix(1);
       position_ = end + 1;
       ++number_;
-      if (line.empty() && position_ >= text_.size()) break;  // blank last line
       read_line(line);
     }
     if (stories_.empty()) {
@@ -42,6 +45,8 @@ class Parser {
     const bool whole = error == std::errc() && end == text.data() + text.size();
     return whole && text.front() != '0' && value > 0 ? value : 0;
   }
+
+  static bool is_blank(std::string_view text) { return text.find_first_not_of(' ') == std::string_view::npos; }
 
   void check_finished() const {
     if (!stories_.empty() && stories_.back().num_questions() == 0) fail("the story ends without a question");
@@ -65,7 +70,7 @@ class Parser {
     BabiLine line;
     const std::size_t tab = text.find('\t');
     line.text = std::string(text.substr(0, tab));
-    if (std::all_of(line.text.begin(), line.text.end(), [](char c) { return c == ' '; })) fail("no sentence");
+    if (is_blank(line.text)) fail("no sentence");
     if (tab == std::string_view::npos) return line;
     const std::string_view rest = text.substr(tab + 1);
     const std::size_t second = rest.find('\t');
@@ -73,7 +78,7 @@ class Parser {
       fail("a question needs an answer and supporting line numbers: <question> TAB <answer> TAB <numbers>");
     }
     line.answer = std::string(rest.substr(0, second));
-    if (line.answer.empty()) fail("a question without answer");
+    if (is_blank(line.answer)) fail("a question without answer");
     std::string_view supports = rest.substr(second + 1);
     while (!supports.empty()) {
       const std::size_t end = std::min(supports.find(' '), supports.size());
@@ -130,19 +135,6 @@ BabiSample babi_sample(const BabiStory& story, int question) {
     return sample;
   }
   throw Error(cat("question ", question, " of a bAbI story with ", seen, ", counted from 0"));
-}
-
-std::vector<BabiSample> babi_samples(std::span<const BabiStory> stories, int max_n_facts) {
-  std::vector<BabiSample> samples;
-  for (const BabiStory& story : stories) {
-    const int count = story.num_questions();
-    for (int question = 0; question < count; ++question) {
-      BabiSample sample = babi_sample(story, question);
-      if (max_n_facts > 0 && static_cast<int>(sample.facts.size()) > max_n_facts) break;  // later ones have more
-      samples.push_back(std::move(sample));
-    }
-  }
-  return samples;
 }
 
 std::vector<BabiStory> parse_babi(std::string_view text, const std::string& name) {

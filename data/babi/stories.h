@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <iosfwd>
 #include <span>
 #include <string>
@@ -39,11 +40,22 @@ struct BabiSample {
 
 // The sample of the story's index-th question (from 0).
 BabiSample babi_sample(const BabiStory& story, int question);
-// All samples of the stories, in order. Those with more than `max_n_facts` facts are left out (0: none is).
-std::vector<BabiSample> babi_samples(std::span<const BabiStory> stories, int max_n_facts = 0);
+
+// Which samples are wanted. Facts and tokens only grow along a story: once beyond a limit, all the rest of it is.
+struct SampleLimits {
+  int min_facts = 0, max_facts = 0;  // 0: no limit
+  std::int64_t max_tokens = 0;       // of facts, question and answer together; 0: no limit
+  bool has_room(std::int64_t facts, std::int64_t tokens) const {
+    return (max_facts == 0 || facts <= max_facts) && (max_tokens == 0 || tokens <= max_tokens);
+  }
+  bool allow(std::int64_t facts, std::int64_t tokens) const { return facts >= min_facts && has_room(facts, tokens); }
+};
+// How many tokens a fact has, one at least; asked only where max_tokens is a limit.
+using FactTokens = std::function<std::int64_t(const std::string& fact)>;
 
 // Throws Error with path, line and what was expected: a line without its number, a number out of turn, a question
 // without answer or supports, a support that is no earlier fact, a stray tab, a story without facts, an empty file.
+// A byte order mark and blank lines at the end are passed over.
 std::vector<BabiStory> read_babi(const std::string& path);
 // The same from text; `name` stands for the path in errors.
 std::vector<BabiStory> parse_babi(std::string_view text, const std::string& name);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <utility>
@@ -20,8 +21,16 @@ inline constexpr int kWindow = 5;
 
 class StoryWriter {
  public:
+  // For a whole story.
+  StoryWriter() = default;
+  // For a sample at question number `question` (from 0): the story ends there, or once the limits keep that question
+  // from coming. `fact_tokens` must outlive the writer.
+  StoryWriter(int question, const SampleLimits& limits, const FactTokens& fact_tokens)
+      : wanted_questions_(question + 1), limits_(limits), fact_tokens_(&fact_tokens) {}
+
   // Returns the fact's number (from 0); questions are not counted.
   int add_fact(std::string text) {
+    if (limits_.max_tokens > 0) num_tokens_ += (*fact_tokens_)(text);
     line_of_fact_.push_back(static_cast<int>(story_.lines.size()) + 1);
     story_.lines.push_back({std::move(text), {}, {}});
     return num_facts() - 1;
@@ -33,6 +42,11 @@ class StoryWriter {
     story_.lines.push_back(std::move(line));
     ++num_questions_;
   }
+  // Whether there is another turn of kFactsPerTurn facts or more, and then perhaps a question.
+  bool goes_on() const {
+    const int missing = wanted_questions_ - num_questions_, facts = missing * kFactsPerTurn;
+    return missing > 0 && limits_.has_room(num_facts() + facts, num_tokens_ + facts);  // a token each at least
+  }
   int num_facts() const { return static_cast<int>(line_of_fact_.size()); }
   int num_questions() const { return num_questions_; }
   int window_begin() const { return std::max(0, num_facts() - kWindow); }
@@ -43,6 +57,10 @@ class StoryWriter {
   BabiStory story_;
   std::vector<int> line_of_fact_;
   int num_questions_ = 0;
+  int wanted_questions_ = kQuestionsPerStory;
+  SampleLimits limits_;
+  const FactTokens* fact_tokens_ = nullptr;
+  std::int64_t num_tokens_ = 0;  // of the facts; counted where they are limited
 };
 
 template <class Container>

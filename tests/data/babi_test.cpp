@@ -21,8 +21,8 @@ TEST(Babi, ReadsStoriesAndMakesOneSampleAQuestion) {
   const std::vector<BabiStory> stories = parse_babi(kTwoStories, "two");
   ASSERT_EQ(stories.size(), 2u);
   EXPECT_EQ(stories[0].num_questions(), 3);
-  const std::vector<BabiSample> samples = babi_samples(stories);
-  ASSERT_EQ(samples.size(), 4u);
+  const std::vector<BabiSample> samples{babi_sample(stories[0], 0), babi_sample(stories[0], 1),
+                                        babi_sample(stories[0], 2), babi_sample(stories[1], 0)};
   EXPECT_EQ(samples[0].facts,
             (std::vector<std::string>{"John travelled to the hallway.", "Mary journeyed to the bathroom."}));
   EXPECT_EQ(samples[0].question, "Where is John? ");
@@ -32,8 +32,6 @@ TEST(Babi, ReadsStoriesAndMakesOneSampleAQuestion) {
   // Line 5 is the fourth fact: questions do not count.
   EXPECT_EQ(samples[2].supporting, (std::vector<int>{3, 0, 1}));
   EXPECT_EQ(samples[3].facts, (std::vector<std::string>{"Sandra went to the office."}));
-  EXPECT_EQ(babi_samples(stories, 3).size(), 2u);
-  EXPECT_EQ(babi_samples(stories, 4).size(), 4u);
   EXPECT_ERROR(babi_sample(stories[1], 1), Error, "question 1 of a bAbI story with 1");
 }
 
@@ -49,6 +47,17 @@ TEST(Babi, FilesComeBackByteForByte) {
   for (const char c : std::string(kTwoStories)) windows += c == '\n' ? "\r\n" : std::string(1, c);
   EXPECT_EQ(parse_babi(windows, "windows"), stories);
   EXPECT_ERROR(write_babi(folder / "no/such/folder.txt", stories), Error, "no/such/folder.txt");
+}
+
+TEST(Babi, MarkAtTheBeginningAndBlankLinesAtTheEndArePassedOver) {
+  const std::vector<BabiStory> stories = parse_babi(kTwoStories, "two");
+  EXPECT_EQ(parse_babi(cat("\xEF\xBB\xBF", kTwoStories), "mark"), stories);
+  for (const char* end : {"\n", "\n\n\n", "\r\n\r\n", "  \n\t\n", " "}) {
+    EXPECT_EQ(parse_babi(cat(kTwoStories, end), "blank"), stories) << end;
+  }
+  // The last line itself is read as it is.
+  EXPECT_ERROR(parse_babi("1 Mary.\n2 Where?\tx\t1\t\n\n", "f.txt"), Error, "f.txt:2: supporting line number `1\t`");
+  EXPECT_ERROR(parse_babi("\xEF\xBB\xBF\n\n", "f.txt"), Error, "f.txt: the file is empty");
 }
 
 TEST(Babi, MalformedLinesAreNamed) {
@@ -68,6 +77,8 @@ TEST(Babi, MalformedLinesAreNamed) {
   expect("1  \n", "f.txt:1: no sentence");
   expect("1 Mary.\n2 Where?\tx\n", "f.txt:2: a question needs an answer and supporting line numbers");
   expect("1 Mary.\n2 Where?\t\t1\n", "f.txt:2: a question without answer");
+  expect("1 Mary.\n2 Where?\t \t1\n", "f.txt:2: a question without answer");
+  expect("1 Mary.\n2 Where?\t   \t1\n", "f.txt:2: a question without answer");
   expect("1 Mary.\n2 Where?\tx\t\n", "f.txt:2: a question without supporting");
   expect("1 Mary.\n2 Where?\tx\t1  1\n", "f.txt:2: supporting line number ``");
   expect("1 Mary.\n2 Where?\tx\t1\t\n", "f.txt:2: supporting line number `1\t`");

@@ -21,8 +21,8 @@ Batch make_batch(std::uint64_t index) {
   return {index, random.next_u64(), random.next_u64()};
 }
 
-std::vector<Batch> first_batches(int num_threads, int num_prefetch, std::uint64_t first_index, std::size_t count) {
-  Loader<Batch> loader(make_batch, {num_threads, num_prefetch, first_index});
+std::vector<Batch> first_batches(int num_threads, int batches_at_once, std::uint64_t first_index, std::size_t count) {
+  Loader<Batch> loader(make_batch, {num_threads, batches_at_once, first_index});
   std::vector<Batch> batches;
   for (std::size_t i = 0; i < count; ++i) {
     EXPECT_EQ(loader.next_index(), first_index + i);
@@ -37,7 +37,7 @@ TEST(Loader, TheStreamIsTheSameWhateverTheThreads) {
   EXPECT_EQ(first_batches(1, 1, 0, 200), expected);
   EXPECT_EQ(first_batches(1, 4, 0, 200), expected);
   EXPECT_EQ(first_batches(4, 4, 0, 200), expected);
-  EXPECT_EQ(first_batches(8, 3, 0, 200), expected);  // more threads than places
+  EXPECT_EQ(first_batches(8, 20, 0, 200), expected);
 }
 
 TEST(Loader, GoesOnFromAnyIndex) {
@@ -48,25 +48,48 @@ TEST(Loader, GoesOnFromAnyIndex) {
   }
 }
 
-TEST(Loader, PreparesAheadButNotWithoutBound) {
-  std::atomic<std::uint64_t> made{0};
-  Loader<Batch> loader(
-      [&](std::uint64_t index) {
-        ++made;
-        return Batch{index};
-      },
-      {2, 4, 0});
-  const auto wait_for = [&](std::uint64_t count) {
-    for (int i = 0; i < 5000 && made < count; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  };
-  wait_for(4);
-  EXPECT_EQ(made, 4u);  // nobody has asked yet
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  EXPECT_EQ(made, 4u);
-  loader.next();
-  wait_for(5);
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  EXPECT_EQ(made, 5u);
+TEST(Loader, PreparesAheadWhatIsTakenAtOnceButNotWithoutBound) {
+  // Three at least, one more for each thread, and no hundreds.
+  const std::pair<LoaderOptions, std::uint64_t> cases[] = {{{2, 1, 0}, 5}, {{2, 16, 0}, 18}, {{3, 1000000, 0}, 259}};
+  for (const auto& [options, expected] : cases) {
+    std::atomic<std::uint64_t> made{0};
+    Loader<Batch> loader(
+        [&](std::uint64_t index) {
+          ++made;
+          return Batch{index};
+        },
+        options);
+    const auto wait_for = [&](std::uint64_t count) {
+      for (int i = 0; i < 5000 && made < count; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    };
+    wait_for(expected);
+    EXPECT_EQ(made, expected);  // nobody has asked yet
+    loader.next();
+    wait_for(expected + 1);
+    EXPECT_EQ(made, expected + 1);
+  }
+}
+
+TEST(Loader, EveryThreadHasABatchToMake) {
+  for (const int num_threads : {1, 4, 16}) {
+    std::atomic<int> working{0}, most{0};
+    std::atomic<bool> waits{true};
+    Loader<Batch> loader(
+        [&](std::uint64_t index) {
+          most = std::max(most.load(), ++working);
+          // All wait for the others, as threads of a slow disk would; ten seconds are for a loader without them.
+          for (int i = 0; i < 10000 && waits && most < num_threads; ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+          }
+          --working;
+          return Batch{index};
+        },
+        {num_threads, 1, 0});
+    EXPECT_EQ(loader.next(), Batch{0});
+    waits = false;
+    EXPECT_EQ(most, num_threads);
+  }
 }
 
 TEST(Loader, AnErrorComesInItsTurnAndMayBeTriedAgain) {
@@ -109,7 +132,7 @@ TEST(Loader, MoveOnlyBatches) {
 
 TEST(Loader, ImpossibleOptionsAreNamed) {
   EXPECT_ERROR((Loader<Batch>(make_batch, {-1, 4, 0})), Error, "num_threads is -1");
-  EXPECT_ERROR((Loader<Batch>(make_batch, {1, 0, 0})), Error, "num_prefetch is 0");
+  EXPECT_ERROR((Loader<Batch>(make_batch, {1, 0, 0})), Error, "batches_at_once is 0");
   EXPECT_ERROR((Loader<Batch>(nullptr, {1, 1, 0})), Error, "no function");
 }
 

@@ -1,6 +1,10 @@
 #include "data/story_source.h"
 
+#include <sys/resource.h>
+
 #include <cmath>
+#include <ctime>
+#include <optional>
 #include <set>
 
 #include "data/babi/simulator.h"
@@ -10,7 +14,15 @@
 namespace wt {
 namespace {
 
-const StoryFilter kAll = [](const BabiSample&) { return true; };
+StoryEncoder encoder() {
+  const Tokenizer& tokenizer = test::shipped_tokenizer();
+  return {tokenizer, QuestionStyle::kProse, find_separator(tokenizer), find_end_token(tokenizer)};
+}
+
+std::shared_ptr<const StorySource> simulated(const std::string& task, const SampleLimits& limits,
+                                             Split split = Split::kTrain) {
+  return open_stories({.task = task}, 7, split, limits, encoder());
+}
 
 TEST(Permuted, IsAPermutation) {
   for (const std::uint64_t size : {1u, 2u, 3u, 10u, 255u, 256u, 257u, 1000u, 10000u}) {
@@ -48,8 +60,9 @@ class FileSource : public ::testing::Test {
       test::put(folder_ / cat("qa1_x_", split, ".txt"), text);
     }
   }
-  std::shared_ptr<const StorySource> open(Split split, double validation_share = 0.25, StoryFilter filter = kAll) {
-    return open_stories({"qa1", folder_.path(), validation_share}, 7, split, std::move(filter));
+  std::shared_ptr<const StorySource> open(Split split, double validation_share = 0.25,
+                                          const SampleLimits& limits = {}) {
+    return open_stories({"qa1", folder_.path(), validation_share}, 7, split, limits, encoder());
   }
   static std::vector<std::string> answers(const StorySource& source, std::uint64_t begin, std::uint64_t end) {
     std::vector<std::string> out;
@@ -81,13 +94,66 @@ TEST_F(FileSource, TrainIsShuffledEachEpochAndApartFromValidation) {
 }
 
 TEST_F(FileSource, WhatDoesNotFitIsLeftOut) {
-  const auto source = open(Split::kTest, 0.1, [](const BabiSample& s) { return s.answer.size() == 6; });
-  EXPECT_EQ(source->size(), 10u);
-  EXPECT_EQ(answers(*source, 0, 2), (std::vector<std::string>{"test10", "test11"}));
-  EXPECT_ERROR(open(Split::kTest, 0.1, [](const BabiSample&) { return false; }), Error, "none of 20 test samples fits");
-  EXPECT_ERROR(open(Split::kValidation, 0.0), Error, "none of 0 validation samples fits");
+  // The second story has two facts at its second question.
+  test::put(folder_ / "qa1_x_test.txt",
+            "1 Mary went to the hall.\n2 Where is Mary? \thall\t1\n"
+            "1 Mary went to the moon.\n2 Where is Mary? \tmoon\t1\n"
+            "3 Mary went to the very dark side of the moon.\n4 Where is Mary? \tside\t3\n");
+  EXPECT_EQ(answers(*open(Split::kTest), 0, 3), (std::vector<std::string>{"hall", "moon", "side"}));
+  const auto one = open(Split::kTest, 0.1, {.max_facts = 1}), two = open(Split::kTest, 0.1, {.min_facts = 2});
+  EXPECT_EQ(answers(*one, 0, one->size()), (std::vector<std::string>{"hall", "moon"}));
+  EXPECT_EQ(answers(*two, 0, two->size()), std::vector<std::string>{"side"});
+  EXPECT_DOUBLE_EQ(one->accepted_share(), 2.0 / 3);
+  // To the token.
+  const std::int64_t tokens = encoder().size(open(Split::kTest)->sample(2));
+  EXPECT_EQ(open(Split::kTest, 0.1, {.max_tokens = tokens})->size(), 3u);
+  EXPECT_EQ(open(Split::kTest, 0.1, {.max_tokens = tokens - 1})->size(), 2u);
+  EXPECT_ERROR(
+      open(Split::kTest, 0.1, {.min_facts = 3, .max_facts = 5, .max_tokens = 7}), UnfitStories,
+      "qa1_x_test.txt: none of 3 test samples fits: 3 to 5 facts and at most 7 tokens are asked for, they have "
+      "1 to 2 facts and ");
+  EXPECT_ERROR(open(Split::kTest, 0.1, {.min_facts = 3}), UnfitStories, "at least 3 facts are asked for");
+  EXPECT_ERROR(open(Split::kValidation, 0.0), UnfitStories,
+               "none of 0 validation samples fits: this part of the file has no story");
   EXPECT_ERROR(open(Split::kTrain, 1.0), UsageError, "validation_share is 1");
   EXPECT_ERROR(open(Split::kTrain, std::nan("")), UsageError, "validation_share is");
+}
+
+TEST_F(FileSource, MemoryGrowsWithTheStoryAndNotWithItsSquare) {
+  std::string text;
+  constexpr int kQuestions = 8000;
+  for (int i = 0; i < kQuestions; ++i) {
+    text +=
+        cat(2 * i + 1, " Mary went to room ", i, ".\n", 2 * i + 2, " Where is Mary? \troom", i, "\t", 2 * i + 1, "\n");
+  }
+  test::put(folder_ / "qa1_x_test.txt", text);  // 0.4 MB; every question with its facts would take 3 GB
+  rusage before{}, after{};
+  getrusage(RUSAGE_SELF, &before);
+  const auto source = open(Split::kTest, 0.1, {.max_facts = kQuestions});
+  EXPECT_EQ(source->size(), static_cast<std::uint64_t>(kQuestions));
+  EXPECT_EQ(source->sample(kQuestions - 1).facts.size(), static_cast<std::size_t>(kQuestions));
+  EXPECT_EQ(source->sample(3).answer, "room3");
+  getrusage(RUSAGE_SELF, &after);
+  EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 100 * 1024);  // KiB
+}
+
+TEST_F(FileSource, LinesAreTokenisedOnceForEverySource) {
+  std::string text;
+  for (int i = 0; i < 3000; ++i) {
+    text += cat("1 Mary went to the room of number ", i, ".\n2 Where is Mary? \troom", i, "\t1\n");
+  }
+  test::put(folder_ / "qa1_x_test.txt", text);
+  const auto processor_time = [&](std::int64_t tokens) {
+    const std::clock_t start = std::clock();
+    const auto source = open(Split::kTest, 0.1, {.max_tokens = tokens});
+    EXPECT_EQ(source->size(), 3000u);
+    return static_cast<double>(std::clock() - start);
+  };
+  const auto first = open(Split::kTest);  // keeps the text
+  const double once = processor_time(100);
+  double others = 0;
+  for (int i = 1; i <= 50; ++i) others += processor_time(100 + i);
+  EXPECT_LT(others, 25 * once);
 }
 
 TEST_F(FileSource, AFileWrittenAnewIsReadAnew) {
@@ -98,12 +164,12 @@ TEST_F(FileSource, AFileWrittenAnewIsReadAnew) {
 }
 
 TEST(SimulatedSource, IsEndlessAndApartBySplit) {
-  const StoryOptions options{.task = "qa2"};
-  const auto train = open_stories(options, 7, Split::kTrain, kAll), test = open_stories(options, 7, Split::kTest, kAll);
+  const auto train = simulated("qa2", {}), test = simulated("qa2", {}, Split::kTest);
   EXPECT_EQ(train->size(), 0u);
+  EXPECT_EQ(train->accepted_share(), 1.0);
   std::set<std::size_t> lengths;
   for (std::uint64_t i = 0; i < 50; ++i) {
-    EXPECT_EQ(train->sample(i), open_stories(options, 7, Split::kTrain, kAll)->sample(i));
+    EXPECT_EQ(train->sample(i), simulated("qa2", {})->sample(i));
     EXPECT_NE(train->sample(i), test->sample(i));
     lengths.insert(train->sample(i).facts.size());
   }
@@ -113,7 +179,7 @@ TEST(SimulatedSource, IsEndlessAndApartBySplit) {
 }
 
 TEST(SimulatedSource, UnwantedStoriesAreReplaced) {
-  const auto shorter = open_stories({}, 7, Split::kTrain, [](const BabiSample& s) { return s.facts.size() <= 4; });
+  const auto shorter = simulated("qa1", {.max_facts = 4});
   int fours = 0;
   for (std::uint64_t i = 0; i < 1000; ++i) {
     const std::size_t facts = shorter->sample(i).facts.size();
@@ -121,10 +187,69 @@ TEST(SimulatedSource, UnwantedStoriesAreReplaced) {
     fours += facts == 4;
   }
   EXPECT_NEAR(fours, 500, 65);  // four standard deviations
-  EXPECT_ERROR(open_stories({}, 7, Split::kTrain, [](const BabiSample&) { return false; })->sample(0), Error,
-               "none of 1024 simulated qa1 samples fits");
-  EXPECT_ERROR(open_stories({.task = "qa21"}, 7, Split::kTrain, kAll), UsageError,
-               "task `qa21`, expected qa1 ... qa20");
+  EXPECT_NEAR(shorter->accepted_share(), 0.4, 0.3);
+  EXPECT_ERROR(simulated("qa21", {}), UsageError, "task `qa21`, expected qa1 ... qa20");
+}
+
+// Making less of a story must not change which samples are taken, or how often.
+TEST(SimulatedSource, LimitsOnlyLeaveSamplesOut) {
+  const StoryEncoder encode = encoder();
+  const FactTokens fact_tokens = [&](const std::string& fact) {
+    return static_cast<std::int64_t>(encode.fact(fact).size());
+  };
+  for (int task = 1; task <= kNumBabiTasks; ++task) {
+    int taken = 0, left = 0;
+    for (std::uint64_t i = 0; i < 150; ++i) {
+      const auto streams = [&] {
+        return std::pair{data_stream(7, DataPurpose::kStory, Split::kTrain, task, i),
+                         data_stream(7, DataPurpose::kOrder, Split::kTrain, task, i)};
+      };
+      auto [story_stream, question_stream] = streams();
+      const BabiStory story = simulate_story(cat("qa", task), 7, i);
+      const auto num_questions = static_cast<std::uint64_t>(story.num_questions());
+      const BabiSample whole = babi_sample(story, static_cast<int>(question_stream.below(num_questions)));
+      const auto facts = static_cast<std::int64_t>(whole.facts.size());
+      std::int64_t tokens = 0;
+      for (const std::string& fact : whole.facts) tokens += fact_tokens(fact);
+      for (const SampleLimits& limits :
+           {SampleLimits{}, SampleLimits{.max_facts = 6}, SampleLimits{.min_facts = 5, .max_facts = 20},
+            SampleLimits{.max_tokens = 30}, SampleLimits{.min_facts = 3, .max_facts = 40, .max_tokens = 150}}) {
+        auto [s, q] = streams();
+        const std::optional<BabiSample> sample = simulate_sample(task, s, q, limits, fact_tokens);
+        ASSERT_EQ(sample.has_value(), limits.allow(facts, tokens)) << "qa" << task << " " << i;
+        if (sample) {
+          ASSERT_EQ(*sample, whole);
+        }
+        ++(sample ? taken : left);
+      }
+    }
+    EXPECT_GT(taken, 150) << "qa" << task;
+    EXPECT_GT(left, 0) << "qa" << task;
+  }
+}
+
+TEST(SimulatedSource, RareSamplesAreDrawnHoweverLongItTakes) {
+  // About one story in two hundred: with a thousand tries for each, two of these samples would find none.
+  const auto rare = simulated("qa3", {.min_facts = 4, .max_facts = 4});
+  EXPECT_GT(rare->accepted_share(), 0.002);
+  EXPECT_LT(rare->accepted_share(), 0.01);
+  std::set<std::string> first_facts;
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    const BabiSample sample = rare->sample(i);
+    ASSERT_EQ(sample.facts.size(), 4u);
+    first_facts.insert(sample.facts[0]);
+  }
+  EXPECT_GT(first_facts.size(), 30u);
+  EXPECT_EQ(simulated("qa3", {.min_facts = 4, .max_facts = 4})->sample(299), rare->sample(299));
+}
+
+TEST(SimulatedSource, WhatHardlyEverFitsIsRefusedAtOnce) {
+  EXPECT_ERROR(simulated("qa3", {.max_facts = 3}), UnfitStories,
+               "none of 131072 simulated qa3 samples fits: at most 3 facts are asked for, they have ");
+  EXPECT_ERROR(simulated("qa1", {.min_facts = 11}), UnfitStories,
+               "none of 131072 simulated qa1 samples fits: at least 11 facts are asked for, they have 2 to 10 facts");
+  EXPECT_ERROR(simulated("qa2", {.min_facts = 3, .max_facts = 3}), UnfitStories, "3 facts are asked for");
+  EXPECT_ERROR(simulated("qa20", {.max_tokens = 5}), UnfitStories, "at most 5 tokens are asked for, they have ");
 }
 
 }  // namespace

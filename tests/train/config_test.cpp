@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <regex>
+#include <set>
+#include <sstream>
 
 #include "core/files.h"
 #include "tests/support/expect_error.h"
@@ -269,6 +272,47 @@ TEST(Config, PlacesServeLaterChecks) {
   EXPECT_EQ(c.places.of("eval.samples"), "c.yaml:1");
   EXPECT_EQ(Places{}.of("a.b"), "config");
   EXPECT_ERROR(c.places.fail("data.books", "no such file"), UsageError, "c.yaml:9: data.books: no such file");
+}
+
+// Words_like_this in what the samples' and the curriculum's code says are keys that can be set.
+TEST(Config, MessagesNameKeysThatThereAre) {
+  const std::regex literal("\"((?:[^\"\\\\]|\\\\.)*)\""), word("[a-z][a-z0-9]*(?:_[a-z0-9]+)+");
+  const std::string reference = config_reference();
+  std::set<std::string> keys;
+  for (std::sregex_iterator key(reference.begin(), reference.end(), word), end; key != end; ++key) {
+    keys.insert(key->str());
+  }
+  const std::set<std::string> of_files{"book_names", "prompt_offsets"};  // HDF5 datasets
+  const std::set<std::string> of_code{"validation_share"};               // no user can set it
+  namespace fs = std::filesystem;
+  std::set<std::string> files{"train/curriculum.cpp", "train/trainer.cpp", "train/config.cpp",
+                              "train/task_mixture.cpp"};
+  for (const auto& entry : fs::directory_iterator(WAVETAPE_SOURCE_DIR "/data")) {
+    const std::string name = entry.path().filename().string();
+    for (const char* start : {"associative", "babilong", "book", "eval_set", "inline", "story"}) {
+      if (name.starts_with(start) && name.ends_with(".cpp")) files.insert("data/" + name);
+    }
+  }
+  EXPECT_GT(files.size(), 10u);
+  int seen = 0;
+  for (const std::string& file : files) {
+    std::istringstream lines(read_file(WAVETAPE_SOURCE_DIR "/" + file));
+    for (std::string line; std::getline(lines, line);) {
+      if (line.starts_with("#include")) continue;
+      for (std::sregex_iterator text(line.begin(), line.end(), literal), end; text != end; ++text) {
+        const std::string message = (*text)[1];
+        if (message.find(' ') == std::string::npos) continue;  // a name, not a message
+        for (std::sregex_iterator found(message.begin(), message.end(), word); found != end; ++found) {
+          const std::string name = found->str();
+          if (of_files.contains(name) || of_code.contains(name) || message.find("<|" + name) != std::string::npos)
+            continue;
+          EXPECT_TRUE(keys.contains(name)) << file << ": " << message;
+          ++seen;
+        }
+      }
+    }
+  }
+  EXPECT_GT(seen, 20);
 }
 
 }  // namespace

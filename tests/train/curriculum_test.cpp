@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
+#include "core/files.h"
 #include "data/books.h"
 #include "data/inline_questions.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/temp_folder.h"
 #include "train/evaluate.h"
 
 namespace wt {
@@ -65,6 +68,77 @@ TEST(Curriculum, TasksAreDrawnByWeightForEverySample) {
   EXPECT_NEAR(validation["qa1"], 100, 35);
   EXPECT_NEAR(validation["qa19"], 100, 35);
   EXPECT_TRUE(built.curriculum.validation_batch(1, 40).sequences.empty());
+}
+
+// bAbI's files of a task: stories of one fact and, every fourth, of two, each with an answer of its own.
+void put_stories(const TempFolder& folder, const std::string& task, int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) {
+    const bool two = i % 4 == 3;
+    if (two) text += "1 John went to the garden.\n";
+    text += cat(two ? 2 : 1, " Mary went to ", task, "room", i, ".\n");
+    text += cat(two ? 3 : 2, " Where is Mary? \t", task, "room", i, "\t", two ? 2 : 1, "\n");
+  }
+  write_file(folder / cat(task, "_x_train.txt"), text);
+}
+
+TEST(Curriculum, EverySampleOfAFileIsShownBeforeOneComesAgain) {
+  const TempFolder folder;
+  put_stories(folder, "qa1", 50);  // less a tenth for validation
+  put_stories(folder, "qa2", 80);
+  put_stories(folder, "qa4", 30);
+  const Built built({cat("data.babi=", folder.path()), "data.task={qa1: 1, qa2: 1.5, qa4: 0.2}",
+                     "train.stages=[{segments: [1, 2], steps: 37}, {segments: 2, steps: 41}, {segments: 1, steps: 33, "
+                     "max_facts: 1}, {segments: 1, steps: 60}]"});
+  // The answers of a stage's samples of each task, in order.
+  const auto shown = [&](std::size_t stage, std::map<std::string, std::vector<std::string>>& of_task) {
+    const auto batches = static_cast<std::uint64_t>(built.config.train.stages[stage].steps);
+    for (std::uint64_t i = 0; i < batches; ++i) {
+      for (const auto& tokens : built.curriculum.train_batch(stage, i).sequences) {
+        const std::string text = built.tokenizer.decode(tokens);
+        const std::string answer = text.substr(text.find("<|gen|> ") + 8);
+        of_task[answer.substr(0, 3)].push_back(answer.substr(0, answer.find('<')));
+      }
+    }
+  };
+  const auto expect_epochs = [](std::map<std::string, std::vector<std::string>>& of_task,
+                                const std::map<std::string, std::size_t>& sizes) {
+    for (const auto& [task, size] : sizes) {
+      const std::vector<std::string>& answers = of_task[task];
+      ASSERT_GE(answers.size(), size) << task;
+      for (std::size_t begin = 0; begin < answers.size(); begin += size) {
+        const std::size_t end = std::min(begin + size, answers.size());
+        EXPECT_EQ(std::set<std::string>(&answers[begin], &answers[0] + end).size(), end - begin) << task << begin;
+      }
+    }
+  };
+  std::map<std::string, std::vector<std::string>> first, third, fourth;
+  shown(0, first);
+  shown(1, first);  // the same samples: it goes on in the epoch
+  expect_epochs(first, {{"qa1", 45}, {"qa2", 72}, {"qa4", 27}});
+  shown(2, third);  // some of them: an epoch of its own
+  expect_epochs(third, {{"qa1", 34}, {"qa2", 54}, {"qa4", 21}});
+  shown(3, fourth);
+  expect_epochs(fourth, {{"qa1", 45}, {"qa2", 72}, {"qa4", 27}});
+  std::set<std::string> validation;
+  for (const auto& tokens : built.curriculum.validation_batch(0, 0).sequences) {
+    validation.insert(built.tokenizer.decode(tokens));
+  }
+  EXPECT_EQ(validation.size(), 10u);  // of 16
+}
+
+TEST(Curriculum, StagesThatHardlyAnyStoryFitsAreNamedOrRefused) {
+  const Built built({"data.task={qa1: 1, qa3: 1}", "train.stages.0.max_facts=4"});
+  ASSERT_EQ(built.curriculum.notices().size(), 2u);  // one for each number of segments
+  EXPECT_TRUE(built.curriculum.notices()[0].starts_with("stage 1: only 0.")) << built.curriculum.notices()[0];
+  EXPECT_TRUE(
+      built.curriculum.notices()[0].ends_with(" % of qa3's samples have the facts asked for and fit into 1 segment"))
+      << built.curriculum.notices()[0];
+  EXPECT_TRUE(Built().curriculum.notices().empty());
+  EXPECT_ERROR(Built({"data.task=qa3", "train.stages.1.max_facts=3"}), UsageError,
+               "train.stages.1: none of 131072 simulated qa3 samples fits: at most 3 facts and at most 512 tokens are asked for, they have ");
+  EXPECT_ERROR(Built({"model.armt.segment_size=4"}), UsageError,
+               "change segments, min_facts or max_facts, or the model's segment_size");
 }
 
 TEST(Curriculum, AMixtureIsAFunctionOfSeedAndIndex) {

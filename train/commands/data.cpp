@@ -93,7 +93,7 @@ void add_babilong(CLI::App& data) {
                     "length - 300 tokens (of GPT-2's tokenizer), stories of at most an eighth of that in lines");
   command->add_option("--babi", babilong.stories.babi, "A folder with bAbI's files (their test split), or simulate")
       ->capture_default_str();
-  command->add_option("--books", options->books, "A books.h5, a .txt or a folder of .txt; not needed at length 0k");
+  command->add_option("--books", options->books, "A books.h5, a .txt, a folder of .txt, or none at length 0k");
   command->add_option("--tokenizer", options->tokenizer, "A tokenizer.json, or a folder with one")->required();
   command->add_option("--seed", options->seed, "Another seed gives other samples")->capture_default_str();
   command->add_option("--min-sentence-len", babilong.min_sentence_len, "Shorter book sentences are skipped")
@@ -109,7 +109,8 @@ void add_babilong(CLI::App& data) {
   command->callback([=] {
     if (options->set.released && samples->count() == 0) options->set.num_samples = 0;
     const Tokenizer tokenizer = Tokenizer::load(options->tokenizer);
-    const auto books = options->books.empty() ? nullptr : load_books(options->books, tokenizer);
+    const bool has_books = !options->books.empty() && options->books != "none";
+    const auto books = has_books ? load_books(options->books, tokenizer) : nullptr;
     std::int64_t count = 0;
     {
       std::unique_ptr<Progress> progress;
