@@ -1,6 +1,7 @@
 #include "data/babilong.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/error.h"
 #include "data/inline_questions.h"
@@ -53,7 +54,7 @@ BabilongSampler::BabilongSampler(const BabilongConfig& config, const Tokenizer& 
       split_(split),
       task_(babi_task_number(config.stories.task)) {
   check_config(split);
-  if (has_background()) choose_book_parts(split);
+  if (has_background()) check_books();
   stories_ = open_stories(config_.stories, seed, split, limits_of(config_), encoder_);
 }
 
@@ -99,27 +100,39 @@ bool BabilongSampler::has_background() const {
                                                        [](std::int64_t size) { return size > 0; });
 }
 
-// The part of each book that this split may read. Draws start at a random place and drop the sentence they hit, so the
-// sentence that makes a part worth reading must not be its first.
-void BabilongSampler::choose_book_parts(Split split) {
+// The part of a book that this split may read; an empty one where that is nothing.
+BabilongSampler::BookPart BabilongSampler::part_of(std::int64_t book) const {
+  const BookPart whole{books_->first_sentence(book), books_->first_sentence(book + 1)};
+  const double share = config_.held_out_books;
+  const bool training = split_ == Split::kTrain;
+  if (share == 0) return whole;
+  const auto held_out = static_cast<std::int64_t>(static_cast<double>(whole.end - whole.begin) * share);
+  if (held_out >= 2) {
+    return training ? BookPart{whole.begin, whole.end - held_out} : BookPart{whole.end - held_out, whole.end};
+  }
+  // Book b is held out where the number of books that ought to be, rounded, rises with it.
+  const auto up_to = [&](std::int64_t books) { return std::floor(static_cast<double>(books) * share + 0.5); };
+  const bool is_held_out = up_to(book + 1) > up_to(book);
+  return is_held_out == training ? BookPart{whole.begin, whole.begin} : whole;
+}
+
+bool BabilongSampler::is_wanted(std::int64_t sentence) const {
+  const std::int64_t tokens = books_->sentence_length(sentence);
+  return tokens >= config_.min_sentence_len && (config_.max_sentence_len == 0 || tokens <= config_.max_sentence_len);
+}
+
+// That there is something to draw, without which drawing would not end.
+void BabilongSampler::check_books() const {
   for (std::int64_t book = 0; book < books_->num_books(); ++book) {
-    const std::int64_t begin = books_->first_sentence(book), end = books_->first_sentence(book + 1);
-    const auto held_out = static_cast<std::int64_t>(static_cast<double>(end - begin) * config_.held_out_books);
-    BookPart part{begin, end};
-    if (split == Split::kTrain) part.end -= held_out;
-    if (split != Split::kTrain && config_.held_out_books > 0) part.begin = end - held_out;
-    for (std::int64_t sentence = part.begin + 1; sentence < part.end; ++sentence) {
-      const std::int64_t tokens = books_->sentence_length(sentence);
-      if (tokens < config_.min_sentence_len) continue;
-      if (config_.max_sentence_len > 0 && tokens > config_.max_sentence_len) continue;
-      parts_.push_back(part);
-      break;
+    const BookPart part = part_of(book);
+    for (std::int64_t sentence = part.begin + (part.is_single() ? 0 : 1); sentence < part.end; ++sentence) {
+      if (is_wanted(sentence)) return;
     }
   }
-  if (parts_.empty()) {
-    throw Error(cat("babilong: no sentence of ", config_.min_sentence_len, " tokens or more in the ", name_of(split),
-                    " part (holdout_pct ", config_.held_out_books, ") of ", books_->num_books(), " books"));
-  }
+  throw Error(cat("babilong: no sentence of ", config_.min_sentence_len,
+                  " tokens or more (data.min_sentence_len, --min-sentence-len) in the ", name_of(split_), " part (",
+                  config_.held_out_books, " of the text is held out: data.holdout_pct) of ", books_->num_books(),
+                  " books with ", books_->num_tokens(), " tokens: name more text, or lower the one"));
 }
 
 // The facts, each followed by its inline question where it has one, and the questions about everyone.
@@ -160,18 +173,33 @@ std::int64_t BabilongSampler::draw_size(std::int64_t needed, RandomStream& rando
   return take_largest ? *std::max_element(sizes.begin(), sizes.end()) : drawn;
 }
 
+// A part that is not empty. By tokens, a book's share is that of all its tokens, which its parts share alike.
+BabilongSampler::BookPart BabilongSampler::draw_part(RandomStream& random) const {
+  while (true) {
+    std::int64_t book = 0;
+    if (config_.background_rule == BackgroundRule::kBooks) {
+      book = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(books_->num_books())));
+    } else {
+      const auto token = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(books_->num_tokens())));
+      book = books_->book_at(books_->sentence_at(token));
+    }
+    const BookPart part = part_of(book);
+    if (part.end > part.begin) return part;
+  }
+}
+
 std::vector<BabilongSampler::BackgroundSentence> BabilongSampler::draw_background(std::int64_t wanted,
                                                                                   RandomStream& random) const {
   std::vector<BackgroundSentence> background;
   std::int64_t total = 0;
   while (total < wanted) {
-    const BookPart& part = parts_[static_cast<std::size_t>(random.below(parts_.size()))];
+    const BookPart part = draw_part(random);
     const std::int64_t begin = books_->first_token(part.begin), end = books_->first_token(part.end);
     const auto start = begin + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(end - begin)));
-    for (std::int64_t s = books_->sentence_at(start) + 1; s < part.end && total < wanted; ++s) {
+    const std::int64_t first = part.is_single() ? part.begin : books_->sentence_at(start) + 1;
+    for (std::int64_t s = first; s < part.end && total < wanted; ++s) {
+      if (!is_wanted(s)) continue;
       const std::int64_t tokens = books_->sentence_length(s);
-      if (tokens < config_.min_sentence_len) continue;
-      if (config_.max_sentence_len > 0 && tokens > config_.max_sentence_len) continue;
       background.push_back({s, std::min(tokens, wanted - total)});
       total += tokens;
     }

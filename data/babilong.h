@@ -24,6 +24,10 @@ namespace wt {
 // many, question and answer come on top, as in the published code.
 enum class SizeRule : std::uint8_t { kTotal, kContext };
 
+// Where background begins. kTokens: at any token of the books alike, so that a long book stands in more samples than a
+// short one. kBooks: in any book alike, at any token of it, as in the published code.
+enum class BackgroundRule : std::uint8_t { kTokens, kBooks };
+
 struct BabilongConfig {
   StoryOptions stories;
 
@@ -40,7 +44,9 @@ struct BabilongConfig {
   std::int64_t max_sentence_len = 0;
   // The share of samples that get no background whatever their size.
   double no_background_rate = 0.0;
-  // The share of every book, from its end, that only validation and test samples are drawn from.
+  BackgroundRule background_rule = BackgroundRule::kTokens;
+  // The share of the books that only validation and test samples are drawn from: of every book its last sentences, and,
+  // of books so short that those would be fewer than two, whole ones, spread evenly through all.
   double held_out_books = 0.1;
   // The part of the sample that facts are put in: gaps between sentences that start within [start, end) of the sample,
   // and leave room for all facts before its end; where there is none, the first gap from start on. 0 and 1: everywhere.
@@ -106,12 +112,17 @@ class BabilongSampler {
   struct Part;  // a fact, or a question in the context
   struct BookPart {
     std::int64_t begin = 0, end = 0;  // sentences
+    // Draws start at a random place and drop the sentence they hit, so the first one is reached only where it is alone.
+    bool is_single() const { return end - begin == 1; }
   };
   struct BackgroundSentence {
     std::int64_t sentence = 0, length = 0;  // the first `length` tokens of it
   };
   void check_config(Split split) const;
-  void choose_book_parts(Split split);
+  void check_books() const;
+  BookPart part_of(std::int64_t book) const;
+  bool is_wanted(std::int64_t sentence) const;
+  BookPart draw_part(RandomStream& random) const;
   bool has_background() const;
   std::vector<Part> facts_with_questions(const BabiSample& story, RandomStream& random) const;
   std::int64_t draw_size(std::int64_t needed, RandomStream& random) const;
@@ -123,7 +134,6 @@ class BabilongSampler {
   StoryEncoder encoder_;
   std::shared_ptr<const BookText> books_;
   std::shared_ptr<const StorySource> stories_;
-  std::vector<BookPart> parts_;  // of the books this split reads, each with a sentence of a wanted length
   std::uint64_t seed_;
   Split split_;
   int task_;

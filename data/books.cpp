@@ -1,101 +1,112 @@
-// Books from plain text files; book_text.cpp holds them in memory, books_file.cpp in HDF5.
+// Books from plain text files: found, read in blocks, tokenised on all cores.
 #include "data/books.h"
 
 #include <algorithm>
-#include <array>
+#include <deque>
 #include <filesystem>
+#include <future>
 
 #include "core/error.h"
-#include "core/files.h"
-#include "core/utf8.h"
+#include "data/book_reader.h"
 #include "data/books_file.h"
 #include "data/sentences.h"
+#include "data/thread_pool.h"
+#include "data/tokenize_texts.h"
 
 namespace wt {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Windows-1252 where it differs from Latin-1: 0x80 ... 0x9F. (0: no character.)
-constexpr std::array<char32_t, 32> kWindows1252{0x20AC, 0,      0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021,
-                                                0x02C6, 0x2030, 0x0160, 0x2039, 0x0152, 0,      0x017D, 0,
-                                                0,      0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014,
-                                                0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0,      0x017E, 0x0178};
-
-void append_windows1252(std::string& out, unsigned char byte) {
-  char32_t character = byte;
-  if (byte >= 0x80 && byte < 0xA0) character = kWindows1252[byte - 0x80u];
-  append_utf8(out, character == 0 ? 0xFFFD : character);
-}
-
-// The first line at or after `from` that starts with one of the marks; npos where there is none.
-std::size_t find_line(std::string_view text, std::size_t from, std::initializer_list<std::string_view> marks) {
-  std::size_t position = from;
-  while (position < text.size()) {
-    for (const std::string_view mark : marks) {
-      if (text.substr(position).starts_with(mark)) return position;
-    }
-    const std::size_t end = text.find('\n', position);
-    if (end == std::string_view::npos) break;
-    position = end + 1;
-  }
-  return std::string_view::npos;
-}
-
-// What stands between Project Gutenberg's header and its licence.
-std::string_view without_frame(std::string_view text) {
-  std::size_t begin = 0;
-  const std::size_t start =
-      find_line(text, 0, {"*** START OF", "***START OF", "*END*THE SMALL PRINT", "*END THE SMALL PRINT"});
-  if (start != std::string_view::npos) begin = std::min(text.find('\n', start), text.size());
-  const std::size_t end = find_line(text, begin, {"*** END OF", "***END OF"});
-  return text.substr(begin, end == std::string_view::npos ? end : end - begin);
-}
-
-std::vector<std::vector<std::int32_t>> tokenized_sentences(const std::string& path, const Tokenizer& tokenizer,
-                                                           std::int64_t& num_bytes) {
-  const std::string text = read_book(path);
-  num_bytes += static_cast<std::int64_t>(text.size());
-  std::vector<std::vector<std::int32_t>> sentences;
+TokenizedSentences tokenized(const std::string& text, const Tokenizer& tokenizer) {
+  TokenizedSentences out;
   for (const std::string& sentence : split_sentences(text)) {
-    sentences.push_back(tokenizer.encode_plain(cat(" ", sentence)));
+    const std::vector<std::int32_t> tokens = tokenizer.encode_plain(cat(" ", sentence));
+    if (tokens.empty()) continue;  // of characters that the tokenizer's normalizer drops
+    out.tokens.insert(out.tokens.end(), tokens.begin(), tokens.end());
+    out.lengths.push_back(static_cast<std::int64_t>(tokens.size()));
   }
-  if (sentences.empty()) throw Error(cat(path, ": holds no text"));
-  return sentences;
+  return out;
 }
 
-std::string book_name(const std::string& path) {
-  return fs::path(path).filename().string();
-}
+// Takes blocks of text, gives the sink their tokens in the same order.
+class BlockQueue {
+ public:
+  BlockQueue(const Tokenizer& tokenizer, BookSink& sink) : tokenizer_(tokenizer), sink_(sink) {}
+
+  // `book` is a name where the block begins one. Waits while there are enough blocks in the making.
+  void add(std::string text, const std::string& book) {
+    summary_.num_bytes += static_cast<std::int64_t>(text.size());
+    waiting_.push_back({book, pool_.submit([text = std::move(text), this] { return tokenized(text, tokenizer_); })});
+    if (waiting_.size() > 2 * pool_.size()) take();
+  }
+  BooksSummary finish() {
+    while (!waiting_.empty()) take();
+    return summary_;
+  }
+
+ private:
+  struct Block {
+    std::string book;
+    std::future<TokenizedSentences> sentences;
+  };
+  void take() {
+    const TokenizedSentences block = waiting_.front().sentences.get();
+    if (const std::string& book = waiting_.front().book; !book.empty()) name_ = book;
+    waiting_.pop_front();
+    if (block.lengths.empty()) return;
+    if (!name_.empty()) {
+      sink_.begin_book(name_);
+      ++summary_.num_books;
+      name_.clear();
+    }
+    sink_.add(block);
+    summary_.num_sentences += static_cast<std::int64_t>(block.lengths.size());
+    summary_.num_tokens += static_cast<std::int64_t>(block.tokens.size());
+  }
+
+  const Tokenizer& tokenizer_;
+  BookSink& sink_;
+  BooksSummary summary_;
+  std::string name_;  // of a book that has begun without a token yet
+  std::deque<Block> waiting_;
+  ThreadPool pool_;  // last: its threads end before what they use
+};
 
 }  // namespace
 
-std::string clean_book(std::string_view bytes, const std::string& name) {
-  if (const std::size_t nul = bytes.find('\0'); nul != std::string_view::npos) {
-    throw Error(cat(name, ": byte ", nul, " is NUL: no plain text (UTF-16 has to be converted to UTF-8 first)"));
-  }
-  if (bytes.starts_with("\xEF\xBB\xBF")) bytes.remove_prefix(3);
-  std::string text;
-  text.reserve(bytes.size());
-  for (std::size_t i = 0; i < bytes.size();) {
-    if (bytes[i] == '\r') {
-      text += '\n';
-      i += bytes.substr(i).starts_with("\r\n") ? 2 : 1;
-      continue;
-    }
-    const std::size_t length = utf8_length_at(bytes, i);
-    if (length == 0) {
-      append_windows1252(text, static_cast<unsigned char>(bytes[i]));
-    } else {
-      text += bytes.substr(i, length);
-    }
-    i += std::max<std::size_t>(length, 1);
-  }
-  return std::string(without_frame(text));
+std::string book_file_name(const std::string& path) {
+  return fs::path(path).filename().string();
 }
 
-std::string read_book(const std::string& path) {
-  return clean_book(read_file(path), path);
+BooksSummary tokenize_texts(const std::vector<TextFile>& files, const Tokenizer& tokenizer, BookSink& sink,
+                            const BooksProgress& progress) {
+  std::int64_t total = 0, done = 0;
+  for (const TextFile& file : files) total += file.bytes;
+  BlockQueue queue(tokenizer, sink);
+  for (const TextFile& file : files) {
+    ContentHash hash;
+    const auto pieces = [&, next = file_pieces(file.path)] {
+      std::string piece = next();
+      hash.add(piece);
+      done += static_cast<std::int64_t>(piece.size());
+      return piece;
+    };
+    const std::string name = book_file_name(file.path);
+    BookReader reader(pieces, file.path);
+    int books = 0;
+    for (BookBlock block; reader.next(block);) {
+      if (block.begins_book) ++books;
+      const std::string book = !block.begins_book ? "" : books == 1 ? name : cat(name, " #", books);
+      queue.add(std::move(block.text), book);
+      if (progress) progress(BooksPhase::kTokenizing, name, done, total);
+    }
+    if (books == 0) throw Error(cat(file.path, ": holds no text"));
+    if (file.hash && *file.hash != hash.value()) throw Error(cat(file.path, ": has changed while it was read"));
+  }
+  const BooksSummary summary = queue.finish();
+  if (summary.num_books == 0) throw Error("the tokenizer makes no token of these books");
+  return summary;
 }
 
 std::vector<std::string> find_books(const std::vector<std::string>& inputs) {
@@ -120,35 +131,23 @@ std::vector<std::string> find_books(const std::vector<std::string>& inputs) {
   return paths;
 }
 
-BooksSummary tokenize_books(const std::vector<std::string>& inputs, const Tokenizer& tokenizer,
-                            const std::string& output, const BooksProgress& progress) {
-  const std::vector<std::string> paths = find_books(inputs);
-  BooksSummary summary;
-  BooksWriter writer(output, tokenizer.vocab_size(), tokenizer.fingerprint());
+std::vector<TextFile> text_files(const std::vector<std::string>& paths) {
+  std::vector<TextFile> files;
   for (const std::string& path : paths) {
-    const auto sentences = tokenized_sentences(path, tokenizer, summary.num_bytes);
-    for (const auto& sentence : sentences) summary.num_tokens += static_cast<std::int64_t>(sentence.size());
-    summary.num_sentences += static_cast<std::int64_t>(sentences.size());
-    ++summary.num_books;
-    writer.add_book(book_name(path), sentences);
-    if (progress) progress(book_name(path), summary.num_books, static_cast<std::int64_t>(paths.size()));
+    std::error_code error;
+    const std::uintmax_t bytes = fs::file_size(path, error);  // of what is no regular file: unknown
+    files.push_back({path, error ? 0 : static_cast<std::int64_t>(bytes), std::nullopt});
   }
-  writer.commit();
-  return summary;
+  return files;
 }
 
-std::shared_ptr<const BookText> load_books(const std::string& path, const Tokenizer& tokenizer,
-                                           const BooksProgress& progress) {
-  if (path.ends_with(".h5") || path.ends_with(".hdf5")) return read_books(path, tokenizer);
-  const std::vector<std::string> paths = find_books({path});
-  auto text = std::make_shared<BookText>(tokenizer.vocab_size());
-  std::int64_t num_bytes = 0;
-  for (const std::string& file : paths) {
-    text->begin_book(book_name(file));
-    for (const auto& sentence : tokenized_sentences(file, tokenizer, num_bytes)) text->add_sentence(sentence);
-    if (progress) progress(book_name(file), text->num_books(), static_cast<std::int64_t>(paths.size()));
-  }
-  return text;
+BooksSummary tokenize_books(const std::vector<std::string>& inputs, const Tokenizer& tokenizer,
+                            const std::string& output, const BooksProgress& progress) {
+  const std::vector<TextFile> files = text_files(find_books(inputs));
+  BooksWriter writer(output, tokenizer.vocab_size(), tokenizer.fingerprint());
+  const BooksSummary summary = tokenize_texts(files, tokenizer, writer, progress);
+  writer.commit();
+  return summary;
 }
 
 }  // namespace wt

@@ -1,20 +1,25 @@
-// Writes books.h5, one book in memory at a time. Internal; the format is described at tokenize_books().
+// books.h5, the form that tokenised books are handed on in. Internal; the format is described at tokenize_books().
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "data/book_sink.h"
+#include "data/tokenizer.h"
 
 namespace wt {
 
 class Hdf5Writer;
 
-class BooksWriter {
+class BooksWriter : public BookSink {
  public:
   BooksWriter(const std::string& path, std::int32_t vocab_size, const std::string& fingerprint);
-  ~BooksWriter();
-  void add_book(const std::string& name, const std::vector<std::vector<std::int32_t>>& sentences);
+  ~BooksWriter() override;
+  void begin_book(const std::string& name) override;
+  void add(const TokenizedSentences& sentences) override;
   void commit();
 
  private:
@@ -24,5 +29,13 @@ class BooksWriter {
   std::int64_t num_tokens_ = 0;
   std::vector<std::string> names_;
 };
+
+// Throws Error where the file is of another kind or version, or cut.
+void check_books_file(const std::string& path);
+
+// Reads such a file from its beginning to its end, some thousand sentences in memory at a time. Throws Error where it
+// is no such file, damaged or made with another tokenizer (see load_books()).
+void copy_books(const std::string& path, const Tokenizer& tokenizer, BookSink& sink,
+                const std::function<void(std::int64_t tokens, std::int64_t total)>& progress = {});
 
 }  // namespace wt

@@ -64,6 +64,7 @@ BabilongConfig released_config(BabilongConfig babilong, const std::string& lengt
     throw UsageError("a released set is made of bAbI's own files: name their folder (--babi DIR), not simulate");
   }
   babilong.held_out_books = 0;
+  babilong.background_rule = BackgroundRule::kBooks;
   babilong.task_start_pct = 0;
   babilong.task_end_pct = 1;
   babilong.min_n_facts = 0;

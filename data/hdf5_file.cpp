@@ -14,10 +14,9 @@
 namespace wt {
 namespace {
 
-constexpr hsize_t kChunkElements = 1 << 14;
-constexpr std::size_t kLongestAttribute = 1 << 16;  // the format's own limit
-// Deflate cannot make more bytes than this out of one.
-constexpr std::int64_t kHighestCompression = 1100;
+constexpr hsize_t kChunkElements = 1 << 14, kChunkBytes = 1 << 22;  // whichever is less
+constexpr std::size_t kLongestText = 1 << 16;                       // the format's own limit for attributes
+constexpr std::size_t kLargestChunk = 1 << 26;                      // bytes; the library reads a chunk as a whole
 
 std::recursive_mutex& library_mutex() {
   // A file whose closing has failed (on a full disk) stays half open inside the library, which would trip over it when
@@ -105,6 +104,34 @@ void check_superblock(const std::string& path, const std::string& format) {
         cat("an HDF5 file of another kind (superblock ", version, "), expected format `", format, "`"));
 }
 
+// Data must lie in the file itself, as we write it: everything else could name other files, or make gigabytes out of a
+// few bytes.
+void check_storage(hid_t dataset, const std::string& path, const std::string& name) {
+  const Handle options(H5Dget_create_plist(dataset), H5Pclose), type(H5Dget_type(dataset), H5Tclose);
+  check(options.ok() && type.ok(), path, cat("dataset ", name, " cannot be opened"));
+  check(H5Pget_external_count(options.id()) == 0, path,
+        cat("dataset ", name, " keeps its data in another file (external storage), expected it inside this one"));
+  const H5D_layout_t layout = H5Pget_layout(options.id());
+  check(layout == H5D_CONTIGUOUS || layout == H5D_CHUNKED || layout == H5D_COMPACT, path,
+        cat("dataset ", name,
+            layout == H5D_VIRTUAL ? " is put together from other files (virtual layout)" : " has an unknown layout",
+            ", expected its data inside this one"));
+  for (int i = 0; i < H5Pget_nfilters(options.id()); ++i) {
+    unsigned flags = 0;
+    std::size_t values = 0;
+    const H5Z_filter_t filter =
+        H5Pget_filter2(options.id(), static_cast<unsigned>(i), &flags, &values, nullptr, 0, nullptr, nullptr);
+    check(filter == H5Z_FILTER_FLETCHER32, path,
+          cat("dataset ", name, " is stored through filter ", filter, ", expected nothing but checksums (filter ",
+              H5Z_FILTER_FLETCHER32, "); `h5repack -f NONE` undoes compression"));
+  }
+  if (layout != H5D_CHUNKED) return;
+  hsize_t chunk = 0;
+  check(H5Pget_chunk(options.id(), 1, &chunk) == 1, path, cat("dataset ", name, " has not one dimension"));
+  check(chunk <= kLargestChunk / std::max<std::size_t>(1, H5Tget_size(type.id())), path,
+        cat("dataset ", name, " has chunks of ", chunk, " elements, expected at most ", kLargestChunk, " bytes"));
+}
+
 }  // namespace
 
 Hdf5Writer::Hdf5Writer(const std::string& path) : file_(path), path_(path) {
@@ -142,7 +169,8 @@ void Hdf5Writer::attribute(const std::string& name, std::int64_t value) {
 void Hdf5Writer::append(const std::string& name, std::int64_t type, std::size_t count, const void* values) {
   const std::string failed = cat("cannot write dataset ", name, " (is the disk full?)");
   if (datasets_.count(name) == 0) {
-    const hsize_t none = 0, unlimited = H5S_UNLIMITED, chunk = kChunkElements;
+    const hsize_t none = 0, unlimited = H5S_UNLIMITED;
+    const hsize_t chunk = std::min<hsize_t>(kChunkElements, kChunkBytes / H5Tget_size(type));
     const Handle space(H5Screate_simple(1, &none, &unlimited), H5Sclose);
     const Handle options(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
     H5Pset_chunk(options.id(), 1, &chunk);
@@ -178,6 +206,8 @@ void Hdf5Writer::texts(const std::string& name, const std::vector<std::string>& 
   const LibraryLock lock;
   std::size_t longest = 1;
   for (const std::string& value : values) longest = std::max(longest, value.size());
+  check(longest <= kLongestText, path_,
+        cat("a text of ", longest, " bytes in ", name, ", expected at most ", kLongestText));
   std::string bytes;
   for (const std::string& value : values) bytes += value + std::string(longest - value.size(), '\0');
   const Handle type(new_text_type(longest), H5Tclose);
@@ -234,7 +264,7 @@ std::string Hdf5Reader::text_attribute(const std::string& name) const {
   const Handle attribute(H5Aopen(id_, name.c_str(), H5P_DEFAULT), H5Aclose);
   check(attribute.ok(), path_, expected);
   const Handle type(H5Aget_type(attribute.id()), H5Tclose), space(H5Aget_space(attribute.id()), H5Sclose);
-  check(type.ok() && space.ok() && is_text(type.id()) && H5Tget_size(type.id()) <= kLongestAttribute &&
+  check(type.ok() && space.ok() && is_text(type.id()) && H5Tget_size(type.id()) <= kLongestText &&
             H5Sget_simple_extent_npoints(space.id()) == 1,
         path_, expected);
   std::string text(H5Tget_size(type.id()), '\0');
@@ -261,8 +291,18 @@ std::int64_t Hdf5Reader::dataset(const std::string& name) const {
   const auto known = datasets_.find(name);
   if (known != datasets_.end()) return known->second;
   check(H5Lexists(id_, name.c_str(), H5P_DEFAULT) > 0, path_, cat("no dataset ", name));
+  H5L_info_t link{};
+  check(H5Lget_info(id_, name.c_str(), &link, H5P_DEFAULT) >= 0, path_, cat("dataset ", name, " cannot be found"));
+  check(link.type == H5L_TYPE_HARD, path_,
+        cat("dataset ", name, " is a link to another place or file, expected the data itself"));
   const hid_t opened = H5Dopen2(id_, name.c_str(), H5P_DEFAULT);
   check(opened >= 0, path_, cat("dataset ", name, " cannot be opened"));
+  try {
+    check_storage(opened, path_, name);
+  } catch (...) {
+    H5Dclose(opened);
+    throw;
+  }
   datasets_[name] = opened;
   return opened;
 }
@@ -275,10 +315,15 @@ std::int64_t Hdf5Reader::size(const std::string& name) const {
         cat("dataset ", name, " has not one dimension"));
   check(H5Tget_class(type.id()) == H5T_INTEGER || is_text(type.id()), path_,
         cat("dataset ", name, " holds neither integers nor texts"));
+  const std::size_t bytes = H5Tget_size(type.id());
+  check(bytes > 0 && bytes <= kLongestText, path_,
+        cat("dataset ", name, " has elements of ", bytes, " bytes, expected at most ", kLongestText));
   const std::int64_t count = H5Sget_simple_extent_npoints(space.id());
-  const auto stored = static_cast<std::int64_t>(H5Dget_storage_size(id));
-  const auto bytes = static_cast<std::int64_t>(H5Tget_size(type.id()));
-  check(count >= 0 && count / kHighestCompression <= stored / bytes + 1, path_,
+  // The file's own size is what no claim inside it can raise.
+  hsize_t file_size = 0;
+  check(H5Fget_filesize(id_, &file_size) >= 0, path_, "the file has no size");
+  const auto stored = static_cast<std::int64_t>(std::min<hsize_t>(H5Dget_storage_size(id), file_size));
+  check(count >= 0 && count <= stored / static_cast<std::int64_t>(bytes), path_,
         cat("dataset ", name, " claims ", count, " elements, with ", stored, " bytes stored"));
   return count;
 }

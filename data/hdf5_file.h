@@ -1,6 +1,7 @@
 // The little of HDF5 that we use: text and integer attributes of the file, and datasets with one dimension of integers
 // or of texts at its top level. The library is not thread-safe (as Debian builds it), so all calls take one lock; its
-// own messages are off, and every failure is an Error with path and name.
+// own messages are off, and every failure is an Error with path and name. Nothing is read from other files, and never
+// more than is stored: links other than hard ones, data kept outside (external, virtual) and compression are refused.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,7 @@ class Hdf5Writer {
   // Adds to the end of a dataset, making it at the first call.
   template <class T>
   void append(const std::string& name, std::span<const T> values);
-  // A whole dataset of texts (of fixed length, that of the longest, filled up with NUL).
+  // A whole dataset of texts (of fixed length, that of the longest, filled up with NUL; at most 64 KiB).
   void texts(const std::string& name, const std::vector<std::string>& values);
   void commit();
 
@@ -53,8 +54,8 @@ class Hdf5Reader {
   const std::string& path() const { return path_; }
   std::string text_attribute(const std::string& name) const;
   std::int64_t integer_attribute(const std::string& name) const;
-  // Elements of a dataset. Throws where it has not one dimension, holds anything but integers or texts, or claims more
-  // elements than the bytes stored for it can make.
+  // Elements of a dataset. Throws where it has not one dimension, holds anything but integers or texts (of up to 64
+  // KiB), or claims more elements than are stored.
   std::int64_t size(const std::string& name) const;
   // Elements [begin, begin + count) of a dataset whose type is T.
   template <class T>

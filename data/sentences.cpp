@@ -169,7 +169,7 @@ std::vector<std::string> split_sentences(std::string_view text) {
   while (position < text.size()) {
     const std::size_t end = std::min(text.find('\n', position), text.size());
     const std::string_view line = text.substr(position, end - position);
-    const bool empty = std::all_of(line.begin(), line.end(), is_blank);
+    const bool empty = is_blank_text(line);
     const bool heading = !empty && is_heading(line);
     if (empty || heading) {
       add_paragraph(text.substr(paragraph, position - paragraph), out);
@@ -180,6 +180,24 @@ std::vector<std::string> split_sentences(std::string_view text) {
   }
   if (paragraph < text.size()) add_paragraph(text.substr(paragraph), out);
   return out;
+}
+
+bool is_blank_text(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), is_blank);
+}
+
+std::size_t last_sentence_cut(std::string_view text) {
+  constexpr std::size_t kContext = 512;
+  for (std::size_t at = text.size() - std::min(text.size(), kContext); at > 0; --at) {
+    // The last character before a blank can end a sentence: a mark, or what closes behind one.
+    if (!is_blank(text[at]) || is_blank(text[at - 1]) || is_digit(text[at - 1]) || is_letter(text[at - 1])) continue;
+    const std::string before = unwrapped(text.substr(at - std::min(at, kContext), std::min(at, kContext)));
+    const std::string around = before + " " + unwrapped(text.substr(at, kContext));
+    std::size_t end = 0;
+    for (std::size_t begin = 0; end < before.size(); begin = end + 1) end = sentence_end(around, begin);
+    if (end == before.size()) return at + 1;
+  }
+  return 0;
 }
 
 }  // namespace wt

@@ -1,6 +1,7 @@
 // Cuts English prose into sentences, by plain rules.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,5 +21,12 @@ namespace wt {
 // inside
 //   a number (3.14).
 std::vector<std::string> split_sentences(std::string_view text);
+
+// Nothing but white space.
+bool is_blank_text(std::string_view text);
+
+// Where a text can be cut so that a sentence ends there: behind the white space after the last one whose end is
+// certain, judged by a kilobyte around it. 0 where none is found.
+std::size_t last_sentence_cut(std::string_view text);
 
 }  // namespace wt

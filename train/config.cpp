@@ -120,7 +120,9 @@ void describe(Fields& f, RetrievalOptions& c) {
 
 void describe_stories(Fields& f, DataConfig& c) {
   f.text("babi", c.babi, "simulate, or a folder with bAbI's files");
-  f.text("books", c.books, "A books.h5, a .txt, a folder of .txt, or none for stories without background",
+  f.text("books", c.books,
+         "A books.h5, a .txt, a folder of .txt (tokenised once, kept in ~/.cache/wavetape or $WAVETAPE_CACHE), or none "
+         "for stories without background",
          Presence::kRequired);
   f.text("tokenizer", c.tokenizer, "A tokenizer.json, or a folder that holds one", Presence::kRequired);
   f.real("inline_question_rate", c.inline_question_rate, share(), "Chance of a question, answered at once, per fact");
@@ -134,7 +136,8 @@ void describe_stories(Fields& f, DataConfig& c) {
   f.real("task_end_pct", c.task_end_pct, share(), "Facts stand only before this share of the sample");
   f.integer("length_jitter", c.length_jitter, count(),
             "Samples are shorter by up to this many tokens, so that the question stands anywhere in the last segment");
-  f.real("holdout_pct", c.holdout_pct, from_to_below(0, 1), "Share of every book kept for validation and test");
+  f.real("holdout_pct", c.holdout_pct, from_to_below(0, 1),
+         "Share of the books kept for validation and test: the end of each, whole ones of short texts");
 }
 
 void describe(Fields& f, DataConfig& c) {

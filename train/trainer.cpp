@@ -19,6 +19,7 @@
 #include "train/models/model_folder.h"
 #include "train/models/model_io.h"
 #include "train/notice.h"
+#include "train/open_books.h"
 #include "train/units.h"
 
 namespace wt {
@@ -165,7 +166,7 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
   });
   std::shared_ptr<const BookText> books;
   check_data_files(config_);
-  if (config_.data.has_books()) books = load_books(config_.data.books, tokenizer);
+  if (config_.data.has_books()) books = open_books(config_.data.books, tokenizer);
   curriculum_ = std::make_unique<Curriculum>(config_, model_config, tokenizer, std::move(books));
   trained_share_ =
       static_cast<double>(model_->parameters().trainable_count()) / static_cast<double>(model_->parameters().count());

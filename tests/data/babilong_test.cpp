@@ -8,6 +8,7 @@
 
 #include "tests/data/babi_reader.h"
 #include "tests/data/data_test_support.h"
+#include "tests/support/books.h"
 #include "tests/support/expect_error.h"
 
 namespace wt {
@@ -18,17 +19,17 @@ using test::shipped_tokenizer;
 // Four books of 300 sentences; each sentence names its book and number, so that its place is known from its text.
 std::shared_ptr<const BookText> books() {
   static const std::shared_ptr<const BookText> text = [] {
-    auto out = std::make_shared<BookText>(shipped_tokenizer().vocab_size());
+    test::BookBuilder out(shipped_tokenizer().vocab_size());
     RandomStream random(1, random_stream(RandomPurpose::kTest, 20));
     for (int book = 0; book < 4; ++book) {
-      out->begin_book(cat("book", book));
+      out.begin_book(cat("book", book));
       for (int sentence = 0; sentence < 300; ++sentence) {
         std::string words = cat(" #", book, ".", sentence, ":");
         for (std::uint64_t n = random.below(20); n > 0; --n) words += " river";
-        out->add_sentence(shipped_tokenizer().encode_plain(words + "."));
+        out.add_sentence(shipped_tokenizer().encode_plain(words + "."));
       }
     }
-    return out;
+    return out.build();
   }();
   return text;
 }
@@ -167,6 +168,70 @@ TEST(Babilong, HeldOutTextIsNeverTrainedOn) {
     }
     EXPECT_GT(seen, 1000);
   }
+}
+
+// Books of so many sentences each, of ten tokens, the first of them the book's number.
+std::shared_ptr<const BookText> numbered_books(const std::vector<int>& lengths) {
+  test::BookBuilder out(shipped_tokenizer().vocab_size());
+  for (std::size_t book = 0; book < lengths.size(); ++book) {
+    out.begin_book(cat("book", book));
+    std::vector<std::int32_t> tokens(10, shipped_tokenizer().encode_plain(" river").front());
+    tokens.front() = static_cast<std::int32_t>(100 + book);
+    for (int sentence = 0; sentence < lengths[book]; ++sentence) out.add_sentence(tokens);
+  }
+  return out.build();
+}
+
+// Samples in which a book stands.
+std::map<int, int> samples_by_book(const BabilongConfig& config, const std::shared_ptr<const BookText>& text,
+                                   Split split, std::uint64_t count) {
+  const BabilongSampler s(config, shipped_tokenizer(), text, 3, split);
+  const std::int32_t river = shipped_tokenizer().encode_plain(" river").front();
+  std::map<int, int> seen;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::vector<std::int32_t> tokens = s.sample(i).tokens;
+    std::set<int> books;
+    for (std::size_t t = 0; t + 1 < tokens.size(); ++t) {
+      if (tokens[t + 1] == river && tokens[t] != river) books.insert(tokens[t] - 100);
+    }
+    for (const int book : books) ++seen[book];
+  }
+  return seen;
+}
+
+TEST(Babilong, ALongBookStandsInMoreSamplesThanAShortOne) {
+  const auto text = numbered_books({2000, 40});
+  BabilongConfig config;
+  config.sample_sizes = {150};
+  std::map<int, int> seen = samples_by_book(config, text, Split::kTrain, 2000);
+  EXPECT_GT(seen[0], 1950);
+  EXPECT_GT(seen[1], 5);
+  EXPECT_LT(seen[1], 100);  // 2 % of the text, and where a sample needs another book to go on
+  config.background_rule = BackgroundRule::kBooks;
+  seen = samples_by_book(config, text, Split::kTrain, 2000);
+  EXPECT_NEAR(seen[1], 1000, 150);
+}
+
+TEST(Babilong, OfManyShortTextsWholeOnesAreHeldOut) {
+  const auto text = numbered_books(std::vector<int>(500, 3));
+  BabilongConfig config;
+  config.sample_sizes = {150};
+  std::map<Split, std::set<int>> seen;
+  for (const Split split : {Split::kTrain, Split::kValidation, Split::kTest}) {
+    for (const auto& [book, count] : samples_by_book(config, text, split, 2000)) seen[split].insert(book);
+  }
+  EXPECT_EQ(seen[Split::kTrain].size(), 450u);
+  EXPECT_EQ(seen[Split::kValidation].size(), 50u);
+  EXPECT_EQ(seen[Split::kTest], seen[Split::kValidation]);
+  for (const int book : seen[Split::kValidation]) EXPECT_EQ(seen[Split::kTrain].count(book), 0u) << book;
+}
+
+TEST(Babilong, TextsOfOneSentenceAreRead) {
+  BabilongConfig config;
+  config.sample_sizes = {150};
+  EXPECT_EQ(samples_by_book(config, numbered_books(std::vector<int>(50, 1)), Split::kTrain, 500).size(), 45u);
+  EXPECT_ERROR(samples_by_book(config, numbered_books({1, 1}), Split::kValidation, 1), Error,
+               "no sentence of 10 tokens or more (data.min_sentence_len, --min-sentence-len) in the validation part");
 }
 
 TEST(Babilong, FactsFallEvenlyIntoTheGaps) {
@@ -389,8 +454,8 @@ TEST(Babilong, ImpossibleSettingsAreNamed) {
   EXPECT_ERROR(sampler(config), Error, "no sentence of 1000 tokens or more");
   config = {};
   EXPECT_ERROR(BabilongSampler(config, shipped_tokenizer(), nullptr, 1, Split::kTrain), UsageError, "no books");
-  EXPECT_ERROR(BabilongSampler(config, shipped_tokenizer(), std::make_shared<BookText>(7), 1, Split::kTrain),
-               UsageError, "tokenised with 7 tokens");
+  EXPECT_ERROR(BabilongSampler(config, shipped_tokenizer(), test::BookBuilder(7).build(), 1, Split::kTrain), UsageError,
+               "tokenised with 7 tokens");
   config.separator_token = "<nothing>";
   EXPECT_ERROR(sampler(config), Error, "no token \"<nothing>\"");
   config = {};

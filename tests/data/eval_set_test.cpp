@@ -9,6 +9,7 @@
 #include "core/random.h"
 #include "data/hdf5_file.h"
 #include "tests/data/data_test_support.h"
+#include "tests/support/books.h"
 #include "tests/support/expect_error.h"
 
 namespace wt {
@@ -18,12 +19,12 @@ using test::put;
 using test::shipped_tokenizer;
 
 std::shared_ptr<const BookText> books() {
-  auto out = std::make_shared<BookText>(shipped_tokenizer().vocab_size());
-  out->begin_book("psalms");
+  test::BookBuilder out(shipped_tokenizer().vocab_size());
+  out.begin_book("psalms");
   for (int i = 0; i < 400; ++i) {
-    out->add_sentence(shipped_tokenizer().encode_plain(cat(" The LORD is my caf\u00e9 and my light number ", i, ".")));
+    out.add_sentence(shipped_tokenizer().encode_plain(cat(" The LORD is my caf\u00e9 and my light number ", i, ".")));
   }
-  return out;
+  return out.build();
 }
 
 EvalSetConfig config(const std::string& length, std::int64_t num_samples = 5) {

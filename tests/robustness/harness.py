@@ -51,10 +51,16 @@ class Program:
     path: str
     limits: Limits
     environment: dict = field(default_factory=dict)
+    # Tokenised books are kept here: what was made of good ones once needs no writing in a run.
+    cache: tempfile.TemporaryDirectory = field(default_factory=tempfile.TemporaryDirectory)
+
+    def __post_init__(self):
+        os.chmod(self.cache.name, 0o777)
 
     def run(self, arguments, folder, stdout=None, before=()):
         """In `folder`; `stdout`: a file to print to; `before`: words of a program that starts this one."""
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **self.environment}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+                       "WAVETAPE_CACHE": self.cache.name, **self.environment}
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = subprocess.Popen([*before, self.path, *arguments], cwd=folder, stdin=subprocess.DEVNULL,
                                        stdout=stdout or out, stderr=err, env=environment)

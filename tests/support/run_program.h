@@ -21,6 +21,8 @@ struct ProgramResult {
 
 // `arguments` are shell words: quote what needs it. `before` stands in front of the program's name ("ulimit -f 1;").
 inline ProgramResult run_program(const std::string& arguments, const std::string& before = "") {
+  static const TempFolder cache;  // of tokenised books: the user's own is left alone
+  ::setenv("WAVETAPE_CACHE", cache.path().c_str(), 0);
   const TempFolder folder;
   const std::string command = before + " '" WAVETAPE_PROGRAM "' " + arguments;
   write_file(folder / "script", command + "\n");

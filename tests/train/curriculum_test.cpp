@@ -8,6 +8,7 @@
 #include "core/files.h"
 #include "data/books.h"
 #include "data/inline_questions.h"
+#include "tests/support/books.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temp_folder.h"
 #include "train/evaluate.h"
@@ -183,10 +184,10 @@ TEST(Curriculum, AStagePlacesItsFacts) {
       mixture({"data.task=qa1", "data.books=a.txt", "data.task_end_pct=0.5", "data.max_facts=6",
                "train.stages.0.task_end_pct=0.02", "train.stages.0.segments=8", "train.stages.1.segments=8"});
   const Tokenizer tokenizer = Tokenizer::load(config.data.tokenizer);
-  auto books = std::make_shared<BookText>(tokenizer.vocab_size());
-  books->begin_book("a book");
-  for (int i = 0; i < 100; ++i) books->add_sentence(tokenizer.encode_plain(" the rain went on and on and on."));
-  const Curriculum curriculum(config, config.model, tokenizer, books);
+  test::BookBuilder books(tokenizer.vocab_size());
+  books.begin_book("a book");
+  for (int i = 0; i < 100; ++i) books.add_sentence(tokenizer.encode_plain(" the rain went on and on and on."));
+  const Curriculum curriculum(config, config.model, tokenizer, books.build());
   // Where the last fact stands, as a share of the text.
   const auto last_fact = [&](const std::vector<std::int32_t>& tokens) {
     const std::string text = tokenizer.decode(tokens);

@@ -9,7 +9,9 @@
 #include "data/eval_set.h"
 #include "data/tokenizer.h"
 #include "train/commands/commands.h"
+#include "train/open_books.h"
 #include "train/progress.h"
+#include "train/signals.h"
 #include "train/units.h"
 
 namespace wt {
@@ -58,11 +60,10 @@ void add_books(CLI::App& data) {
     const Tokenizer tokenizer = Tokenizer::load(options->tokenizer);
     BooksSummary summary;
     {
-      std::unique_ptr<Progress> progress;
+      BooksBar bar;
       summary = tokenize_books(options->inputs, tokenizer, options->output,
-                               [&](const std::string& name, std::int64_t done, std::int64_t total) {
-                                 if (!progress) progress = std::make_unique<Progress>(stderr, "books", total);
-                                 progress->update(done, name);
+                               [&](BooksPhase phase, const std::string& name, std::int64_t done, std::int64_t total) {
+                                 bar.update(phase, name, done, total);
                                });
     }
     fmt::print("{}: {} books, {} sentences, {} tokens, {} of text\n", options->output, summary.num_books,
@@ -110,12 +111,14 @@ void add_babilong(CLI::App& data) {
     if (options->set.released && samples->count() == 0) options->set.num_samples = 0;
     const Tokenizer tokenizer = Tokenizer::load(options->tokenizer);
     const bool has_books = !options->books.empty() && options->books != "none";
-    const auto books = has_books ? load_books(options->books, tokenizer) : nullptr;
+    const auto books = has_books ? open_books(options->books, tokenizer) : nullptr;
     std::int64_t count = 0;
     {
+      const StopSignals signals;
       std::unique_ptr<Progress> progress;
       count = build_eval_set(options->set, tokenizer, books, options->seed, options->output,
                              [&](std::int64_t done, std::int64_t total) {
+                               stop_if_requested(signals);
                                if (!progress) progress = std::make_unique<Progress>(stderr, "samples", total);
                                progress->update(done);
                              });

@@ -17,6 +17,7 @@
 #include "train/models/model_io.h"
 #include "train/notice.h"
 #include "train/official_results.h"
+#include "train/open_books.h"
 #include "train/progress.h"
 #include "train/prompts.h"
 #include "train/signals.h"
@@ -130,7 +131,7 @@ class Evaluation {
   // One job after the other. What is done is on disk when the next begins: neither a signal nor an error loses it.
   // Returns the signal that came before the end, or 0.
   int run() {
-    if (o_.sets.empty() && s_.data.has_books()) books_ = load_books(s_.data.books, tokenizer_);
+    if (o_.sets.empty() && s_.data.has_books()) books_ = open_books(s_.data.books, tokenizer_);
     if (!o_.output.empty()) std::filesystem::create_directories(o_.output);
     const StopSignals signals;
     for (const Job& job : jobs_) {
