@@ -132,7 +132,7 @@ void BabilongSampler::check_books() const {
   throw Error(cat("babilong: no sentence of ", config_.min_sentence_len,
                   " tokens or more (data.min_sentence_len, --min-sentence-len) in the ", name_of(split_), " part (",
                   config_.held_out_books, " of the text is held out: data.holdout_pct) of ", books_->num_books(),
-                  " books with ", books_->num_tokens(), " tokens: name more text, or lower the one"));
+                  " books with ", books_->num_tokens(), " tokens: name more text, or allow shorter sentences"));
 }
 
 // The facts, each followed by its inline question where it has one, and the questions about everyone.

@@ -13,32 +13,23 @@
 #include "data/content_hash.h"
 
 namespace wt {
-namespace {
 
-constexpr std::int64_t kCheckedAtOnce = std::int64_t{4} << 30;  // bytes
-
-}  // namespace
-
-std::shared_ptr<const BookText> BookText::open(const std::string& path, std::int32_t vocab_size,
-                                               const std::string& key) {
-  return std::shared_ptr<const BookText>(new BookText(path, vocab_size, key));
+std::shared_ptr<const BookText> BookText::open(const std::string& path, std::int32_t vocab_size, const std::string& key,
+                                               std::int64_t checked_at_once) {
+  const std::shared_ptr<BookText> books(new BookText(path));
+  books->map(vocab_size, key);
+  if (books->size_ <= checked_at_once) books->check_whole_file();
+  books->is_open_ = true;
+  return books;
 }
 
-BookText::BookText(const std::string& path, std::int32_t vocab_size, const std::string& key)
-    : path_(path), layout_(trailer_) {
+BookText::BookText(const std::string& path) : path_(path), layout_(trailer_) {
   descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor_ < 0) throw Error(cat("cannot open ", path_, ": ", std::strerror(errno)));
-  try {
-    map(vocab_size, key);
-  } catch (...) {
-    if (bytes_ != nullptr) ::munmap(const_cast<char*>(bytes_), static_cast<std::size_t>(size_));
-    ::close(descriptor_);
-    throw;
-  }
 }
 
 BookText::~BookText() {
-  ::munmap(const_cast<char*>(bytes_), static_cast<std::size_t>(size_));
+  if (bytes_ != nullptr) ::munmap(const_cast<char*>(bytes_), static_cast<std::size_t>(size_));
   ::close(descriptor_);
 }
 
@@ -77,8 +68,6 @@ void BookText::map(std::int32_t vocab_size, const std::string& key) {
   const std::string_view hashes(bytes_ + layout_.block_hashes, 8 * block_hashes_.size());
   if (hash_block(hashes, 0) != trailer.blocks_hash) fail("damaged");
   checked_ = std::vector<std::atomic<bool>>(block_hashes_.size());
-  if (size_ <= kCheckedAtOnce) check_whole_file();
-  is_open_ = true;
 }
 
 // Read, not through the mapping, whose pages would count as this process's memory.

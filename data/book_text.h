@@ -18,10 +18,12 @@ namespace wt {
 // threads.
 class BookText {
  public:
-  // Maps a file in the form that data/token_file.h describes. One of up to 4 GiB is checked as a whole, a larger one
-  // block by block before its first use: from then on the functions below throw Error, too, where a block is damaged.
-  // Throws Error where the file is missing, cut, damaged or was made of something else than `key` and `vocab_size` say.
-  static std::shared_ptr<const BookText> open(const std::string& path, std::int32_t vocab_size, const std::string& key);
+  // Maps a file in the form that data/token_file.h describes. One of up to `checked_at_once` bytes is checked as a
+  // whole, a larger one block by block before their first use: then the functions below throw Error, too, where one is
+  // damaged. Throws Error where the file is missing, cut, damaged or was made of something else than `key` and
+  // `vocab_size` say.
+  static std::shared_ptr<const BookText> open(const std::string& path, std::int32_t vocab_size, const std::string& key,
+                                              std::int64_t checked_at_once = std::int64_t{4} << 30);
   ~BookText();
   BookText(const BookText&) = delete;
   BookText& operator=(const BookText&) = delete;
@@ -45,7 +47,7 @@ class BookText {
   void append_sentence(std::int64_t sentence, std::int64_t limit, std::vector<std::int32_t>& out) const;
 
  private:
-  BookText(const std::string& path, std::int32_t vocab_size, const std::string& key);
+  explicit BookText(const std::string& path);
   void map(std::int32_t vocab_size, const std::string& key);
   void check_whole_file() const;
   void check_block(std::int64_t block, std::string_view bytes) const;

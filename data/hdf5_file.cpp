@@ -137,9 +137,10 @@ void check_storage(hid_t dataset, const std::string& path, const std::string& na
 Hdf5Writer::Hdf5Writer(const std::string& path) : file_(path), path_(path) {
   check(!file_.temporary().empty(), path, "an HDF5 file has to be a regular file");
   const LibraryLock lock;
-  const Handle options(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose), options(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_obj_track_times(creation.id(), false);  // the same contents are the same bytes
   H5Pset_libver_bounds(options.id(), H5F_LIBVER_V110, H5F_LIBVER_LATEST);
-  id_ = H5Fcreate(file_.temporary().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, options.id());
+  id_ = H5Fcreate(file_.temporary().c_str(), H5F_ACC_TRUNC, creation.id(), options.id());
   check(id_ >= 0, path, "HDF5 cannot make the file");
 }
 
@@ -175,6 +176,7 @@ void Hdf5Writer::append(const std::string& name, std::int64_t type, std::size_t 
     const Handle options(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
     H5Pset_chunk(options.id(), 1, &chunk);
     H5Pset_fletcher32(options.id());
+    H5Pset_obj_track_times(options.id(), false);
     const hid_t made = H5Dcreate2(id_, name.c_str(), type, space.id(), H5P_DEFAULT, options.id(), H5P_DEFAULT);
     check(made >= 0, path_, failed);
     datasets_[name] = made;

@@ -1,6 +1,6 @@
 #include "train/open_books.h"
 
-#include "core/error.h"
+#include "core/text.h"
 #include "train/commands/commands.h"
 #include "train/notice.h"
 
@@ -33,7 +33,7 @@ void BooksBar::update(BooksPhase phase, const std::string& name, std::int64_t do
   }
   phase_ = phase;
   if (!progress_) progress_ = std::make_unique<Progress>(stderr, title_of(phase), megabytes(total));
-  progress_->update(megabytes(done), name);
+  progress_->update(megabytes(done), printable_line(name));
 }
 
 std::shared_ptr<const BookText> open_books(const std::string& path, const Tokenizer& tokenizer) {

@@ -154,6 +154,27 @@ TEST_F(BooksCache, DamageIsFoundAndMadeGood) {
   EXPECT_EQ(all_tokens(*load()), expected);
 }
 
+TEST_F(BooksCache, ALargeFileIsCheckedWhereItIsRead) {
+  const auto good = load();
+  const std::string key = fs::path(kept()).filename().string().substr(6, 16);
+  std::string bytes = test::slurp(kept());
+  ASSERT_GT(bytes.size(), 3u << 16);
+  bytes[70000] = static_cast<char>(bytes[70000] ^ 1);  // in the second block: tokens of the first book
+  const std::string damaged = put(folder_ / "damaged", bytes);
+  EXPECT_ERROR(BookText::open(damaged, 2048, key), Error, "damaged: damaged at byte 65536 or behind it");
+  const auto books = BookText::open(damaged, 2048, key, 0);
+  std::vector<std::int32_t> tokens, expected;
+  books->append_sentence(0, 1000, tokens);
+  good->append_sentence(0, 1000, expected);
+  EXPECT_EQ(tokens, expected);
+  EXPECT_EQ(books->book_name(1), "b.txt");
+  EXPECT_EQ(books->first_sentence(1), good->first_sentence(1));
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_ERROR(books->append_sentence(books->sentence_at(35000), 1000, tokens), Error,
+                 "damaged: damaged at byte 65536 or behind it; delete the file, and the next start makes it anew");
+  }
+}
+
 TEST_F(BooksCache, AnotherTokenizersFileIsNotTaken) {
   load();
   EXPECT_ERROR(BookText::open(kept(), 2048, "0123456789abcdef"), Error,

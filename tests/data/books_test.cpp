@@ -2,7 +2,9 @@
 
 #include <hdf5/serial/hdf5.h>
 
+#include <chrono>
 #include <functional>
+#include <thread>
 
 #include "core/random.h"
 #include "data/books_file.h"
@@ -126,6 +128,14 @@ TEST_F(BooksFile, LoadedFromTextOrFile) {
   expect_emma_and_kim(*load(folder_ / "in"));
   expect_emma_and_kim(*load(folder_ / "books.h5"));
   EXPECT_EQ(load(folder_ / "in/notes.md")->num_books(), 1);
+}
+
+TEST_F(BooksFile, TheSameBooksAreTheSameBytes) {
+  make();
+  const std::string first = test::slurp(folder_ / "books.h5");
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // HDF5 would note seconds
+  make();
+  EXPECT_EQ(test::slurp(folder_ / "books.h5"), first);
 }
 
 TEST_F(BooksFile, WhatStopsTheWorkLeavesNothing) {
