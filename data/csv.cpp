@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/text.h"
+#include "core/utf8.h"
 
 namespace wt {
 namespace {
@@ -19,18 +20,22 @@ class CsvParser {
   CsvTable run() {
     CsvTable table;
     table.name = name_;
-    while (at_ < text_.size()) {
-      if (skip_line_end()) continue;  // a blank line
+    std::size_t index = 0;  // fields before the first column that has a name
+    while (skip_blank_lines()) {
       CsvRow row = read_row();
+      const std::size_t names = table.header.fields.size();
       if (table.header.line == 0) {
-        check_header(row);
         table.header = std::move(row);
         continue;
       }
-      if (row.fields.size() != table.header.fields.size()) {
-        fail(row.line, cat("a row of ", row.fields.size(), row.fields.size() == 1 ? " field" : " fields",
-                           ", the header has ", table.header.fields.size()));
+      if (table.rows.empty() && row.fields.size() > names) index = row.fields.size() - names;
+      if (row.fields.size() > index + names) {
+        fail(row.line, cat("a row of ", row.fields.size(), " fields, the ", index > 0 ? "first" : "header", " has ",
+                           index + names));
       }
+      row.given = std::max(row.fields.size(), index) - index;
+      row.fields.resize(index + names);
+      row.fields.erase(row.fields.begin(), row.fields.begin() + static_cast<std::ptrdiff_t>(index));
       table.rows.push_back(std::move(row));
     }
     if (table.header.line == 0) fail(1, "the file is empty, expected a row of column names");
@@ -50,27 +55,34 @@ class CsvParser {
     return true;
   }
 
+  // False at the end of the text.
+  bool skip_blank_lines() {
+    while (at_ < text_.size()) {
+      const std::size_t end = std::min(text_.find_first_not_of(" \t", at_), text_.size());
+      if (end < text_.size() && text_[end] != '\n' && text_[end] != '\r') return true;
+      at_ = end;
+      skip_line_end();
+    }
+    return false;
+  }
+
   CsvRow read_row() {
     CsvRow row;
     row.line = line_;
     while (true) {
-      row.fields.push_back(at_ < text_.size() && text_[at_] == '"' ? quoted_field() : plain_field());
+      std::string field;
+      if (at_ < text_.size() && text_[at_] == '"') field = quoted_part();
+      const std::size_t end = std::min(text_.find_first_of(",\r\n", at_), text_.size());
+      field += text_.substr(at_, end - at_);
+      at_ = end;
+      row.fields.push_back(std::move(field));
       if (at_ >= text_.size() || skip_line_end()) return row;
       ++at_;  // the comma
     }
   }
 
-  std::string plain_field() {
-    const std::size_t end = std::min(text_.find_first_of(",\r\n\"", at_), text_.size());
-    if (end < text_.size() && text_[end] == '"') {
-      fail(line_, "a quote inside a field that does not start with one: write the field in quotes and the quote twice");
-    }
-    std::string field(text_.substr(at_, end - at_));
-    at_ = end;
-    return field;
-  }
-
-  std::string quoted_field() {
+  // From the quote that opens a field to the one that closes it.
+  std::string quoted_part() {
     const std::int64_t opened = line_;
     std::string field;
     ++at_;
@@ -81,29 +93,16 @@ class CsvParser {
       count_lines(part);
       field += part;
       at_ = quote + 1;
-      if (at_ >= text_.size() || text_[at_] != '"') break;
+      if (at_ >= text_.size() || text_[at_] != '"') return field;
       field += '"';
       ++at_;
     }
-    if (at_ < text_.size() && text_[at_] != ',' && text_[at_] != '\n' && text_[at_] != '\r') {
-      fail(line_, cat("`", text_[at_], "` behind a closing quote, expected a comma or the end of the line"));
-    }
-    return field;
   }
 
   void count_lines(std::string_view part) {
     for (std::size_t i = 0; i < part.size(); ++i) {
       const bool first_of_two = part[i] == '\r' && i + 1 < part.size() && part[i + 1] == '\n';
       if ((part[i] == '\n' || part[i] == '\r') && !first_of_two) ++line_;
-    }
-  }
-
-  void check_header(const CsvRow& row) const {
-    for (std::size_t i = 0; i < row.fields.size(); ++i) {
-      if (std::find(row.fields.begin(), row.fields.begin() + static_cast<std::ptrdiff_t>(i), row.fields[i]) !=
-          row.fields.begin() + static_cast<std::ptrdiff_t>(i)) {
-        fail(row.line, cat("two columns are named \"", row.fields[i], "\""));
-      }
     }
   }
 
@@ -134,9 +133,10 @@ CsvTable read_csv(const std::string& path) {
 }
 
 std::string csv_field(std::string_view text) {
-  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
+  const std::string valid = utf8_repaired(text);
+  if (valid.find_first_of(",\"\r\n") == std::string::npos) return valid;
   std::string out = "\"";
-  for (const char c : text) {
+  for (const char c : valid) {
     if (c == '"') out += '"';
     out += c;
   }

@@ -140,6 +140,7 @@ Hdf5Writer::Hdf5Writer(const std::string& path) : file_(path), path_(path) {
   const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose), options(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_obj_track_times(creation.id(), false);  // the same contents are the same bytes
   H5Pset_libver_bounds(options.id(), H5F_LIBVER_V110, H5F_LIBVER_LATEST);
+  H5Pset_file_locking(options.id(), 0, 1);  // the file is ours, and locked (core/temporary.h)
   id_ = H5Fcreate(file_.temporary().c_str(), H5F_ACC_TRUNC, creation.id(), options.id());
   check(id_ >= 0, path, "HDF5 cannot make the file");
 }

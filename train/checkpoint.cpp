@@ -113,9 +113,8 @@ struct TemporaryFolder {
 
 CheckpointStore::CheckpointStore(const std::string& run_folder, StoreMode mode) : folder_(run_folder + "/checkpoints") {
   if (mode == StoreMode::kRead) return;
+  make_folders(folder_);
   std::error_code problem;
-  fs::create_directories(folder_, problem);
-  if (problem) throw Error(cat("cannot make folder ", folder_, ": ", problem.message()));
   for (const auto& entry : fs::directory_iterator(folder_)) {
     const std::string name = entry.path().filename().string();
     // Folders of ours, and the temporary file of the best marker.

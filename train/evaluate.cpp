@@ -160,7 +160,9 @@ EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t en
       row.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       reading = {};
       for (auto& ids : generated) {
-        ids.erase(std::find_if(ids.begin(), ids.end(), is_stop), ids.end());
+        const auto end = std::find_if(ids.begin(), ids.end(), is_stop);
+        row.cut += end == ids.end() ? 1 : 0;
+        ids.erase(end, ids.end());
         answer->output = answer_text(tokenizer, ids, end_id);
         answer->correct = answer->output == answer->target;
         answer->official =
@@ -190,19 +192,24 @@ std::string eval_table(const std::vector<EvalRow>& rows) {
                        width, row.length, mean, row.samples, row.accuracy(), official,
                        human_count(row.tokens_per_second()), human_bytes(row.peak_bytes));
   }
+  for (const EvalRow& row : rows) {
+    if (row.cut == 0) continue;
+    out += fmt::format("{}{}: {} of {} answers were cut at the token limit (--max-new-tokens, eval.max_new_tokens)\n",
+                       row.task.empty() ? "" : row.task + " ", row.length, row.cut, row.samples);
+  }
   return out;
 }
 
 std::string eval_csv(const std::vector<EvalRow>& rows) {
   std::string out =
       "task,length,samples,correct,accuracy,prompt_tokens,seconds,tokens_per_second,peak_bytes,official_correct,"
-      "official_accuracy\n";
+      "official_accuracy,cut\n";
   for (const EvalRow& row : rows) {
     const std::string official =
         row.has_official ? fmt::format("{},{:.6f}", row.official, row.official_accuracy()) : ",";
-    out += fmt::format("{},{},{},{},{:.6f},{},{:.3f},{:.1f},{},{}\n", row.task.empty() ? "-" : row.task, row.length,
-                       row.samples, row.correct, row.accuracy(), row.prompt_tokens, row.seconds,
-                       row.tokens_per_second(), row.peak_bytes, official);
+    out += fmt::format("{},{},{},{},{:.6f},{},{:.3f},{:.1f},{},{},{}\n", row.task.empty() ? "-" : csv_field(row.task),
+                       csv_field(row.length), row.samples, row.correct, row.accuracy(), row.prompt_tokens, row.seconds,
+                       row.tokens_per_second(), row.peak_bytes, official, row.cut);
   }
   return out;
 }
@@ -225,9 +232,10 @@ std::string eval_json(const std::vector<EvalRow>& rows) {
                     {"tokens_per_second", row.tokens_per_second()},
                     {"peak_bytes", row.peak_bytes},
                     {"official_correct", official},
-                    {"official_accuracy", official_accuracy}});
+                    {"official_accuracy", official_accuracy},
+                    {"cut", row.cut}});
   }
-  return list.dump(2) + "\n";
+  return list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";  // a length may be a file's name
 }
 
 std::string answers_csv_heading() {

@@ -20,6 +20,7 @@ struct EvalRow {
   std::int64_t samples = 0;
   std::int64_t correct = 0;   // exact matches
   std::int64_t official = 0;  // right by BABILong's metric (data/babilong_metric.h)
+  std::int64_t cut = 0;       // answers that ended at max_new_tokens, not at a stop token
   bool has_official = false;  // false where the task, and so its labels, is not known
   double seconds = 0;
   std::uint64_t peak_bytes = 0;  // tensor memory, the model's included
@@ -69,10 +70,11 @@ EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t en
 EvalRow evaluate(const Model& model, const BabilongSampler& sampler, std::int64_t count, const EvalOptions& options);
 EvalRow evaluate(const Model& model, const RetrievalSampler& sampler, std::int64_t count, const EvalOptions& options);
 
-// A table for people: a row a length, exact match, official metric, tokens a second, peak memory.
+// A table for people: a row a length, exact match, official metric, tokens a second, peak memory; below it, how many
+// answers were cut.
 std::string eval_table(const std::vector<EvalRow>& rows);
 // task,length,samples,correct,accuracy,prompt_tokens,seconds,tokens_per_second,peak_bytes,official_correct,
-// official_accuracy; the last two are empty, in JSON null, where the task is not known
+// official_accuracy,cut; the official ones are empty, in JSON null, where the task is not known
 std::string eval_csv(const std::vector<EvalRow>& rows);
 std::string eval_json(const std::vector<EvalRow>& rows);
 // task,length,target,output,question,correct,official: every answer of the job that `row` counts, as lines without

@@ -1,21 +1,22 @@
 // The program `wavetape`. Exit codes: 0 done, 1 failed, 2 the request was wrong.
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <new>
+#include <sstream>
 #include <system_error>
 
 #include "core/error.h"
+#include "core/files.h"
+#include "core/temporary.h"
 #include "core/text.h"
 #include "train/commands/commands.h"
 #include "train/notice.h"
+#include "train/output.h"
+#include "train/startup.h"
 
 namespace {
 
@@ -24,25 +25,6 @@ constexpr const char* kVersion = "wavetape 0.1.0";
 int complain(const std::string& message, int code) {
   wt::print_notice(message);
   return code;
-}
-
-// Waiting threads should spin for some tens of microseconds, then sleep. OpenMP's own default, milliseconds, takes the
-// core that another program needs, and the work waits for it in turn: on two cores that two other programs used,
-// quickstart's model trained at 4 to 8 thousand tokens/s with it and at 8 to 11 with this (29 alone, with both).
-// Sleeping at once costs a third of that. OpenMP reads its settings before main(), so the program starts once more with
-// this one.
-void limit_spinning(char** argv) {
-  if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
-  if (::setenv("GOMP_SPINCOUNT", "20000", 0) == 0) ::execv("/proc/self/exe", argv);  // where it fails: as it is
-}
-
-// Standard output is buffered: what could not be written shows at the end. A reader that went away (`| head`) has
-// seen what it wanted.
-int finish(int code) {
-  errno = 0;
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
-  if (errno == EPIPE) return code;
-  return complain(wt::cat("cannot write output: ", errno == 0 ? "failed" : std::strerror(errno)), 1);
 }
 
 // "data babi" for the innermost subcommand that was named.
@@ -63,7 +45,7 @@ int run(int argc, char** argv) {
   wt::add_commands(program);
   program.footer(
       "Example:\n  wavetape train configs/babilong_qa1_tiny.yaml\nHelp on a command:\n  wavetape COMMAND --help");
-  if (argc == 1) {
+  if (argc <= 1) {
     std::fputs(program.help().c_str(), stderr);
     return 2;
   }
@@ -77,7 +59,12 @@ int run(int argc, char** argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return program.exit(error);  // --help, --version
+    if (error.get_exit_code() == 0) {  // --help, --version
+      std::ostringstream text;
+      program.exit(error, text, text);
+      std::fputs(text.str().c_str(), stdout);
+      return 0;
+    }
     return complain(wt::cat(error.what(), " (see '", command_of(program), " --help')"), 2);
   }
   return 0;
@@ -86,7 +73,8 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  limit_spinning(argv);
+  wt::open_standard_streams();
+  wt::limit_spinning(argv);
 #ifdef __AVX2__
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2")) {
     return complain(
@@ -96,10 +84,14 @@ int main(int argc, char** argv) {
   // A closed pipe or a file size limit is an error to report, not a reason to die in the middle of a checkpoint.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
+  wt::remove_temporaries_on_signals();
   try {
-    return finish(run(argc, argv));
+    wt::check_openmp();
+    return wt::finish_output(run(argc, argv));
   } catch (const wt::ExitWith& exit) {
-    return finish(exit.code);
+    return wt::finish_output(exit.code);
+  } catch (const wt::ReaderGone&) {
+    return wt::finish_output(0);
   } catch (const wt::UsageError& error) {
     std::fflush(stdout);
     return complain(error.what(), 2);
@@ -111,7 +103,8 @@ int main(int argc, char** argv) {
   } catch (const std::system_error& error) {
     // fmt::print throws where standard output cannot be written.
     if (std::ferror(stdout) != 0 && error.code().value() == EPIPE) return 0;
-    return complain(error.what(), 1);
+    return complain(std::ferror(stdout) != 0 ? wt::cat("cannot write output: ", error.code().message()) : error.what(),
+                    1);
   } catch (const std::exception& error) {
     std::fflush(stdout);
     return complain(error.what(), 1);

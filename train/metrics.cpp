@@ -59,9 +59,7 @@ bool is_run_folder(const std::string& path) {
 }
 
 RunFolder RunFolder::create(const std::string& path) {
-  std::error_code problem;
-  fs::create_directories(path, problem);
-  if (problem) throw Error(cat("cannot make folder ", path, ": ", problem.message()));
+  make_folders(path);
   RunFolder folder(path, lock_folder(path));
   if (is_run_folder(path))
     throw Error(cat(path, ": holds a run already; go on with --resume, or choose another run.dir"));
@@ -102,6 +100,7 @@ MetricRecord& MetricRecord::add(std::string_view key, std::string_view value) {
 LineFile::LineFile(const std::string& path) : path_(path) {
   descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail("cannot write ", path_);
+  sync_folder(folder_of(path_));  // its lines are flushed before checkpoints; without this its name may not be
 }
 
 LineFile::~LineFile() {

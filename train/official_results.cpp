@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "core/utf8.h"
 #include "data/csv.h"
 
 namespace wt {
@@ -36,8 +35,8 @@ std::string official_csv(const std::vector<EvalAnswer>& answers) {
   std::string out = ",target,output,question\n";
   std::int64_t index = 0;
   for (const EvalAnswer& answer : answers) {
-    out += cat(index++, ",", csv_field(answer.target), ",", csv_field(utf8_repaired(answer.output)), ",",
-               csv_field(answer.question), "\n");
+    out += cat(index++, ",", csv_field(answer.target), ",", csv_field(answer.output), ",", csv_field(answer.question),
+               "\n");
   }
   return out;
 }

@@ -5,7 +5,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
 
+#include "core/error.h"
+#include "core/text.h"
+#include "core/utf8.h"
+#include "train/notice.h"
+#include "train/output.h"
 #include "train/units.h"
 
 namespace wt {
@@ -18,6 +27,36 @@ int terminal_width(std::FILE* out) {
   return ::ioctl(::fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
+bool knows_escape_codes(std::FILE* out) {
+  const char* term = std::getenv("TERM");
+  return ::isatty(::fileno(out)) == 1 && term != nullptr && *term != '\0' && std::string_view(term) != "dumb";
+}
+
+// Characters of three and four bytes may be two columns wide: none counts as less than it takes.
+std::size_t columns_of(std::size_t bytes) {
+  return bytes >= 3 ? 2 : 1;
+}
+std::size_t columns_of(std::string_view text) {
+  std::size_t columns = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = std::max<std::size_t>(utf8_length_at(text, at), 1);
+    columns += columns_of(length);
+    at += length;
+  }
+  return columns;
+}
+// As much of the text as fits.
+std::string_view cut(std::string_view text, std::size_t columns) {
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const std::size_t length = std::max<std::size_t>(utf8_length_at(text, at), 1);
+    if (columns < columns_of(length)) break;
+    columns -= columns_of(length);
+    at += length;
+  }
+  return text.substr(0, at);
+}
+
 // In a log file: often enough to see that work goes on, seldom enough to read.
 constexpr std::chrono::seconds kPlainInterval(30);
 constexpr int kPlainWidth = 100;
@@ -26,14 +65,14 @@ constexpr int kPlainWidth = 100;
 
 Progress::Progress(std::FILE* out, std::string title, std::int64_t total)
     : out_(out),
-      title_(std::move(title)),
+      title_(printable_line(title)),
       total_(total),
-      is_terminal_(::isatty(::fileno(out)) == 1),
+      is_terminal_(knows_escape_codes(out)),
       start_(Clock::now()),
       last_line_(start_) {}
 
 Progress::~Progress() {
-  if (!is_terminal_ || !drawn_) return;
+  if (!is_terminal_ || !drawn_ || lost_) return;
   draw();
   std::fputc('\n', out_);
   std::fflush(out_);
@@ -41,7 +80,7 @@ Progress::~Progress() {
 
 void Progress::update(std::int64_t done, const std::string& note) {
   done_ = done;
-  note_ = note;
+  note_ = printable_line(note);
   const auto now = Clock::now();
   if (!is_terminal_) {
     if (now - last_line_ >= kPlainInterval) line(bar(kPlainWidth));
@@ -58,12 +97,13 @@ void Progress::count_from(std::int64_t done) {
 }
 
 void Progress::line(const std::string& text) {
+  last_line_ = Clock::now();
+  if (lost_) return;
   if (is_terminal_ && drawn_) clear();
   std::fputs(text.c_str(), out_);
   std::fputc('\n', out_);
   if (is_terminal_ && drawn_) draw();
-  std::fflush(out_);
-  last_line_ = Clock::now();
+  flush();
 }
 
 std::string Progress::bar(int width) const {
@@ -76,8 +116,9 @@ std::string Progress::bar(int width) const {
     if (done_ < total_) tail += fmt::format(" {} left", human_duration(static_cast<double>(total_ - done_) / rate));
   }
   if (!note_.empty()) tail += " " + note_;
-  const auto columns = static_cast<std::size_t>(std::max(width, 20));
-  const std::size_t fixed = title_.size() + 3 + tail.size();
+  // The last column stays free: a line that wraps could not be cleared.
+  const auto columns = static_cast<std::size_t>(std::max(width, 1)) - 1;
+  const std::size_t fixed = columns_of(title_) + 3 + columns_of(tail);
   const std::size_t cells = fixed + 30 <= columns ? 30 : fixed + 10 <= columns ? columns - fixed : 0;
   std::string out = title_;
   if (cells > 0) {
@@ -87,15 +128,25 @@ std::string Progress::bar(int width) const {
     out += "]";
   }
   out += tail;
-  if (out.size() > columns - 1) out.resize(columns - 1);  // a wrapped line could not be cleared
-  return out;
+  return std::string(cut(out, columns));
 }
 
 void Progress::draw() {
+  if (lost_) return;
   clear();
   std::fputs(bar(terminal_width(out_)).c_str(), out_);
-  std::fflush(out_);
+  flush();
   drawn_ = true;
+}
+
+void Progress::flush() {
+  const bool said_before = output_failure() != 0;
+  if (lost_ || flush_output(out_)) return;
+  lost_ = true;
+  if (out_ == stdout && !said_before) {
+    print_notice(
+        cat("standard output cannot be written any more (", std::strerror(output_failure()), "): going on without it"));
+  }
 }
 
 void Progress::clear() {

@@ -1,4 +1,6 @@
-// The bar at the bottom of a terminal, and lines above it; plain lines where the output is no terminal.
+// The bar at the bottom of a terminal, and lines above it; plain lines where the output is no terminal, or one that
+// knows no escape codes (TERM not set or "dumb"). Work goes on where the output cannot be written any more (its reader
+// went away): that is said once, on standard error, and what else would be shown is left out.
 #pragma once
 
 #include <chrono>
@@ -25,19 +27,22 @@ class Progress {
   // A line of its own, above the bar.
   void line(const std::string& text);
   bool is_terminal() const { return is_terminal_; }
+  // The output cannot be written any more.
+  bool lost() const { return lost_; }
 
-  // The bar's text for a terminal of that width.
+  // The bar's text for a terminal of that width: at most a column less.
   std::string bar(int width) const;
 
  private:
   void draw();
   void clear();
+  void flush();
 
   std::FILE* out_;
   std::string title_, note_;
   std::int64_t total_, first_ = 0, done_ = 0;
   bool is_terminal_;
-  bool drawn_ = false;
+  bool drawn_ = false, lost_ = false;
   std::chrono::steady_clock::time_point start_, last_draw_, last_line_;
 };
 

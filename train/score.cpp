@@ -48,6 +48,11 @@ void read_cell(const std::string& path, ScoreCell& cell) {
   const std::size_t target = table.column("target"), output = table.column("output"),
                     question = table.column("question");
   for (const CsvRow& row : table.rows) {
+    // An output that is missing is an empty one; a file that was cut is not scored.
+    if (row.given <= std::max(target, question)) {
+      throw Error(cat(path, ":", row.line, ": a row of ", row.given, row.given == 1 ? " field" : " fields",
+                      ", the header has ", table.header.fields.size()));
+    }
     if (trimmed(row.fields[target]).empty()) throw Error(cat(path, ":", row.line, ": the target is empty"));
     ++cell.samples;
     if (babilong_correct(cell.task, row.fields[target], row.fields[output], row.fields[question])) ++cell.correct;

@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "core/error.h"
+#include "core/temporary.h"
 
 namespace wt {
 namespace {
@@ -21,6 +22,7 @@ void handle(int signal) {
     [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, kText, sizeof kText - 1);
     return;
   }
+  remove_temporaries();
   ::_exit(128 + signal);
 }
 

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "train/crc32c.h"
 
 namespace wt {
@@ -63,6 +64,7 @@ TensorBoardWriter::TensorBoardWriter(const std::string& folder, std::int64_t fir
     descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor_ < 0 && errno != EEXIST) throw Error(cat("cannot write ", path_, ": ", std::strerror(errno)));
   }
+  sync_folder(folder);
   write_event(0, kFileVersion, "brain.Event:2");
   if (first_step > 0) {
     std::string log;

@@ -12,7 +12,7 @@ Read: GGUF version 2 and 3, architecture llama, tensors in F32, F16, BF16, Q4_0,
 pre-tokenizer "smollm". Anything else is named and refused. The folder gets config.json, model.safetensors,
 tokenizer.json and tokenizer_config.json (with the file's own chat template).
 """
-import argparse, io, json, os, shutil, struct, sys, zipfile
+import argparse, io, json, os, shutil, struct, sys, tempfile, zipfile
 
 import numpy as np
 
@@ -285,15 +285,20 @@ def main():
     config = model_config(gguf, options.dtype)
     texts = {"config.json": config, "tokenizer.json": tokenizer_json(gguf),
              "tokenizer_config.json": tokenizer_config(gguf, config)}
-    partial = options.folder.rstrip("/") + ".partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    os.makedirs(partial)
-    for name, value in texts.items():
-        with io.open(os.path.join(partial, name), "w", encoding="utf-8") as file:
-            json.dump(value, file, ensure_ascii=False, indent=1 if name == "tokenizer.json" else 2)
-            file.write("\n")
-    write_safetensors(os.path.join(partial, "model.safetensors"), weights(gguf, config), options.dtype)
-    os.rename(partial, options.folder)
+    parent, name = os.path.split(os.path.abspath(options.folder))
+    os.makedirs(parent, exist_ok=True)
+    partial = tempfile.mkdtemp(prefix=f".{name}.", dir=parent)
+    try:
+        for file_name, value in texts.items():
+            with io.open(os.path.join(partial, file_name), "w", encoding="utf-8") as file:
+                json.dump(value, file, ensure_ascii=False, indent=1 if file_name == "tokenizer.json" else 2)
+                file.write("\n")
+        write_safetensors(os.path.join(partial, "model.safetensors"), weights(gguf, config), options.dtype)
+        os.chmod(partial, 0o755)  # mkdtemp's is for nobody else
+        os.rename(partial, options.folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     size = os.path.getsize(os.path.join(options.folder, "model.safetensors"))
     print(f"{options.folder}: {config['num_hidden_layers']} layers of width {config['hidden_size']}, "
           f"{config['vocab_size']} tokens, {size / 2**20:.0f} MiB of {options.dtype}")

@@ -8,9 +8,11 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,8 +59,9 @@ class Program:
     def __post_init__(self):
         os.chmod(self.cache.name, 0o777)
 
-    def run(self, arguments, folder, stdout=None, before=()):
-        """In `folder`; `stdout`: a file to print to; `before`: words of a program that starts this one."""
+    def run(self, arguments, folder, stdout=None, before=(), terminate_after=None):
+        """In `folder`; `stdout`: a file to print to; `before`: words of a program that starts this one;
+        `terminate_after`: seconds until a SIGTERM."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
                        "WAVETAPE_CACHE": self.cache.name, **self.environment}
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -67,6 +70,10 @@ class Program:
             timed_out = []
             timer = threading.Timer(self.limits.patience, lambda: (timed_out.append(True), process.kill()))
             timer.start()
+            if terminate_after is not None:
+                # Not reaped yet, so that the id is the process's own even where it has ended.
+                time.sleep(terminate_after)
+                os.kill(process.pid, signal.SIGTERM)
             _, status, usage = os.wait4(process.pid, 0)
             timer.cancel()
             process.returncode = os.waitstatus_to_exitcode(status)

@@ -8,15 +8,17 @@ the same calls, but with EFBIG), and a folder without write permission, seen by 
 read-only one; a line of the output says which it was.
 
 What is asked of each: exit status 1, one line that names the output, earlier files as they were, nothing half-written
-left, and with space made again the same command does its work.
+left, and with space made again the same command does its work. A command that a signal ends leaves no more than that.
 """
 import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,7 +181,7 @@ def tree_problem(before, after, grows):
     for path in sorted(before.keys() | after.keys()):
         if before.get(path, b"-") == after.get(path, b"-"):
             continue
-        if re.search(r"\.tmp$|\.partial|\.tmp_", path):
+        if re.search(r"\.tmp(_|$)", path):
             return f"{path} was left behind"
         if any(re.fullmatch(pattern, path) for pattern in grows):
             continue
@@ -243,11 +245,31 @@ class Test:
                 self.report.add(f"{writer.name}: {name}, then room", harness.Outcome(0, "", "", 0, 0, False),
                                 "the weights differ from the undisturbed run's")
 
+    def interrupt(self, writer, seconds, whole):
+        """A signal at any moment of so many seconds of work: no temporary files, and earlier ones as they were, unless
+        all is there already."""
+        for share in (0.3, 0.6, 0.9):
+            self.prepare(writer, earlier=True)
+            before = tree(self.disk.folder)
+            outcome = self.program.run(self.words(writer), self.disk.folder, terminate_after=share * seconds)
+            problem = None
+            if outcome.code not in (0, -signal.SIGTERM, 128 + signal.SIGTERM):
+                problem = "another exit status than a signal's"
+            after = tree(self.disk.folder)
+            # By size: HDF5 writes down when it was.
+            done = all(path in after and len(after[path] or b"") == len(data or b"") for path, data in whole.items())
+            if not problem and outcome.code != 0 and not done:
+                # Finished results and what was read of a text are kept beside the earlier file.
+                problem = tree_problem(before, after, (*writer.grows, r".*\.partial"))
+            self.report.add(f"{writer.name}: a signal after {share:.0%} of its time", outcome, problem)
+
     def run(self, writer):
         folder = self.disk.folder
         self.prepare(writer, earlier=False)
+        start = time.monotonic()
         if not self.succeed(writer, "room enough", self.words(writer)):
             return
+        seconds = time.monotonic() - start
         whole = tree(folder)
         limited = isinstance(self.disk, LimitedFolder)
         size = largest(folder) if limited else used(folder) - PAGE
@@ -264,6 +286,7 @@ class Test:
         self.fail(writer, "a read-only folder", self.disk.read_only(True))
         self.disk.read_only(False)
         self.go_on(writer, "a read-only folder", whole)
+        self.interrupt(writer, seconds, whole)
 
     def resume_read_only(self):
         """A run that lies on a read-only disk cannot be gone on with, but everything that reads it works."""
@@ -287,11 +310,11 @@ class Test:
                     ["generate", str(self.good / "model"), "--prompts-file", str(self.good / "prompts.jsonl"),
                      "--max-new-tokens", "2"],
                     ["eval", str(self.good / "model"), "--set", str(self.good / "qa1_300.json")],
-                    ["train", str(self.good / "config.yaml"), "--print-config"]]
+                    ["train", str(self.good / "config.yaml"), "--print-config"], ["--help"], ["data", "books", "--help"]]
         for words in commands:
             with open("/dev/full", "wb") as full:
                 outcome = self.program.run(words, self.good, stdout=full)
-            problem = harness.judge(self.program, outcome, True, ["cannot write output", "write error", "No space left"])
+            problem = harness.judge(self.program, outcome, True, ["cannot write output: No space left on device"])
             self.report.add(f"{' '.join(words[:1])} to a full standard output", outcome,
                             problem or (None if outcome.code == 1 else f"exit status {outcome.code}, expected 1"))
 

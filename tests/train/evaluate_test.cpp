@@ -249,6 +249,46 @@ TEST_F(LongSets, WhatIsDoneIsKept) {
   EXPECT_NE(result.out.find(" done "), std::string::npos) << result.out;
 }
 
+// The same where an earlier evaluation has left its results: they stay until there are as many.
+TEST_F(LongSets, WhatAnEarlierEvaluationFoundStays) {
+  const std::string first = make_set("early", 1000), second = make_set("late", std::size_t{12} << 20);
+  const TempFolder results;
+  for (const char* name : {"eval.csv", "eval.json", "answers.csv"}) write_file(results / name, "all of it\n");
+  const std::string command = cat("eval '", *folder_ / "run", "' --task qa1 --output '", results.path(), "' --set '");
+  const ProgramResult stopped =
+      run_program(cat(command, first, "' '", second, "' & pid=$!; for i in {1..600}; do [ -f '", results.path(),
+                      "/answers.csv.partial' ] && break; sleep 0.05; done; kill -INT $pid; wait $pid"),
+                  "set +e; set -m;");
+  EXPECT_EQ(stopped.code, 130);
+  EXPECT_NE(stopped.err.find(cat("finished before it: 1 of 2 (in ", results / "answers.csv.partial", ", ")),
+            std::string::npos)
+      << stopped.err;
+  for (const char* name : {"eval.csv", "eval.json", "answers.csv"}) {
+    EXPECT_EQ(read_file(results / name), "all of it\n");
+    EXPECT_NE(read_file(results / cat(name, ".partial")).find("early"), std::string::npos) << name;
+  }
+  // The same command to its end: two results, and nothing beside them but what was left above.
+  const ProgramResult whole = run_program(cat(command, first, "' '", make_set("late", 1000), "'"));
+  EXPECT_EQ(whole.code, 0) << whole.err;
+  const std::string csv = read_file(results / "eval.csv");
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 3) << csv;
+  EXPECT_FALSE(std::filesystem::exists(results / "eval.csv.partial2"));
+}
+
+// Answers of random weights do not end by themselves.
+TEST_F(LongSets, AnswersCutAtTheTokenLimitAreCounted) {
+  const TempFolder results;
+  const ProgramResult result =
+      run_eval(make_set("short", 1000), cat("--max-new-tokens 2 --output '", results.path(), "'"));
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_NE(result.out.find("qa1 short: 1 of 1 answers were cut at the token limit (--max-new-tokens"),
+            std::string::npos)
+      << result.out;
+  const std::string csv = read_file(results / "eval.csv");
+  EXPECT_NE(csv.find("official_accuracy,cut\n"), std::string::npos) << csv;
+  EXPECT_EQ(csv.substr(csv.size() - 3), ",1\n") << csv;
+}
+
 TEST_F(LongSets, DamagedOnesAreNamedBeforeAnythingIsRead) {
   const std::string path = make_set("damaged", std::size_t{5} << 20);
   const std::string text = read_file(path);

@@ -246,8 +246,51 @@ TEST_F(GenerateCommand, ResultsSoFarAreKept) {
   EXPECT_EQ(count % 4, 0);
   EXPECT_LT(count, 20'000);
   EXPECT_TRUE(lines.empty() || lines.back() == '\n');
-  const std::string said = cat("stopped by signal 2; results of the first ", count, " of 20000 prompts are written\n");
+  const std::string said =
+      cat("stopped by signal 2; results of the first ", count, " of 20000 prompts are in ", results, "\n");
   EXPECT_NE(result.err.find(said), std::string::npos) << result.err;
+}
+
+// Ctrl-C before anything is there to be written.
+TEST_F(GenerateCommand, EarlierResultsStayUntilThereAreOthers) {
+  const std::string prompts = folder_ / "slow.jsonl", results = folder_ / "old.jsonl";
+  std::string text;
+  for (int i = 0; i < 400; ++i) text += "\" is Mary?\"\n";
+  write_file(prompts, text);
+  write_file(results, "all of it\n");
+  const std::string start = cat("generate ", model_, " --batch-size 400 --max-new-tokens 100000 --ignore-eos ",
+                                "--prompts-file ", prompts, " --output ", results);
+  const std::string stop = cat(" & pid=$!; for i in {1..600}; do ls ", folder_ / ".old.jsonl.*",
+                               " >/dev/null 2>&1 && break; sleep 0.05; done; sleep 0.3; kill -INT $pid; wait $pid");
+  const ProgramResult result = run_program(start + stop, "set +e; set -m;");
+  EXPECT_EQ(result.code, 130) << result.err;
+  EXPECT_NE(result.err.find(cat("stopped by signal 2; no result yet, ", results, " is as it was\n")), std::string::npos)
+      << result.err;
+  EXPECT_EQ(read_file(results), "all of it\n");
+  EXPECT_FALSE(std::filesystem::exists(results + ".partial"));
+}
+
+// Ctrl-C while a book is read for --save-state. The book comes through a pipe, which holds less than each half of it: a
+// half that is in the pipe as a whole has been read in part.
+TEST_F(GenerateCommand, AStateOfTheTextSoFarIsKept) {
+  std::string half = book_;
+  while (half.size() < 200'000) half += book_;
+  write_file(folder_ / "half.txt", half);
+  const std::string pipe = folder_ / "pipe";
+  const ProgramResult result = run_program(
+      cat("generate ", model_, " --input ", pipe, " --save-state ", state_, " & pid=$!; exec 3>", pipe, "; cat ",
+          folder_ / "half.txt", " >&3; kill -INT $pid; cat ", folder_ / "half.txt", " >&3; exec 3>&-; wait $pid"),
+      cat("set +e; set -m; mkfifo ", pipe, ";"));
+  ASSERT_EQ(result.code, 130) << result.err;
+  const std::string said = cat("wavetape: stopped by signal 2; ", state_, " holds the state after ");
+  ASSERT_NE(result.err.find(said), std::string::npos) << result.err;
+  EXPECT_NE(run_program("info " + state_).out.find(": the state after "), std::string::npos);
+  // The same as after those bytes alone.
+  const std::string with = "with the first ";
+  const std::size_t bytes = std::stoul(result.err.substr(result.err.find(with) + with.size()));
+  write_file(folder_ / "part.txt", (half + half).substr(0, bytes));
+  EXPECT_EQ(run(cat("--load-state ", state_, " --prompt ' is Mary?'")),
+            run(cat("--input ", folder_ / "part.txt", " --prompt ' is Mary?'")));
 }
 
 TEST_F(GenerateCommand, StopsAtText) {

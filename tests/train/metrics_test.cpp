@@ -8,11 +8,13 @@
 #include <bit>
 #include <cerrno>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 
 #include "core/files.h"
@@ -306,7 +308,30 @@ class Terminal {
   std::FILE* out_ = nullptr;
 };
 
+// TERM for the length of a scope.
+class TermVariable {
+ public:
+  explicit TermVariable(const char* value) {
+    if (const char* before = std::getenv("TERM")) before_ = before;
+    set(value);
+  }
+  ~TermVariable() { set(before_ ? before_->c_str() : nullptr); }
+  TermVariable(const TermVariable&) = delete;
+  TermVariable& operator=(const TermVariable&) = delete;
+
+ private:
+  static void set(const char* value) {
+    if (value == nullptr) {
+      ::unsetenv("TERM");
+    } else {
+      ::setenv("TERM", value, 1);
+    }
+  }
+  std::optional<std::string> before_;
+};
+
 TEST(Progress, DrawsABarOnATerminal) {
+  const TermVariable term("xterm");
   Terminal terminal(100);
   {
     Progress progress(terminal.out(), "train", 3000);
@@ -349,9 +374,40 @@ TEST(Progress, NeverWrapsOnANarrowTerminal) {
   Terminal terminal(30);
   Progress progress(terminal.out(), "train", 100);
   progress.update(50, "a long note that does not fit at all");
-  for (const int width : {5, 20, 30, 45, 60, 200}) {
-    EXPECT_LT(progress.bar(width).size(), static_cast<std::size_t>(std::max(width, 20))) << width;
+  for (const int width : {1, 2, 5, 10, 20, 30, 45, 60, 200}) {
+    EXPECT_LT(progress.bar(width).size(), static_cast<std::size_t>(width)) << width;
   }
+  EXPECT_EQ(progress.bar(10), "train  50");
+  // A file's name may hold anything: columns are counted, characters not cut, and line breaks not drawn.
+  const Progress named(terminal.out(), "読む本\n.txt", 100);
+  EXPECT_EQ(named.bar(7), "読む本");
+  EXPECT_EQ(named.bar(6), "読む");
+  EXPECT_EQ(named.bar(200).find('\n'), std::string::npos);
+}
+
+TEST(Progress, DrawsNothingWhereEscapeCodesAreNotKnown) {
+  for (const char* value : {"dumb", "", static_cast<const char*>(nullptr)}) {
+    const TermVariable term(value);
+    Terminal terminal(80);
+    {
+      Progress progress(terminal.out(), "train", 10);
+      progress.update(5, "note");
+      progress.line("step 5");
+    }
+    EXPECT_EQ(terminal.text(), "step 5\r\n");
+  }
+}
+
+TEST(Progress, GoesOnWhereNothingCanBeWritten) {
+  std::FILE* out = std::fopen("/dev/full", "w");
+  {
+    Progress progress(out, "train", 10);
+    EXPECT_FALSE(progress.lost());
+    progress.line("step 5");
+    EXPECT_TRUE(progress.lost());
+    progress.line("step 6");
+  }
+  std::fclose(out);
 }
 
 TEST(Progress, WritesPlainLinesToAPipe) {

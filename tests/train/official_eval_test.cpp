@@ -39,12 +39,12 @@ EvalRow row(const std::string& task, const std::string& length, std::int64_t cor
 }
 
 TEST(OfficialEval, BothMetricsStandInEveryReport) {
-  const std::vector<EvalRow> rows{row("qa1", "4k", 1, 3), row("", "mine", 2, 0)};
+  const std::vector<EvalRow> rows{row("qa1", "4k", 1, 3), row("", "mine, all", 2, 0)};
   EXPECT_EQ(eval_csv(rows),
             "task,length,samples,correct,accuracy,prompt_tokens,seconds,tokens_per_second,peak_bytes,official_correct,"
-            "official_accuracy\n"
-            "qa1,4k,4,1,0.250000,40,2.000,20.0,2048,3,0.750000\n"
-            "-,mine,4,2,0.500000,40,2.000,20.0,2048,,\n");
+            "official_accuracy,cut\n"
+            "qa1,4k,4,1,0.250000,40,2.000,20.0,2048,3,0.750000,0\n"
+            "-,\"mine, all\",4,2,0.500000,40,2.000,20.0,2048,,,0\n");
   const nlohmann::json list = nlohmann::json::parse(eval_json(rows));
   EXPECT_EQ(list[0]["official_correct"], 3);
   EXPECT_EQ(list[0]["official_accuracy"], 0.75);
@@ -53,6 +53,27 @@ TEST(OfficialEval, BothMetricsStandInEveryReport) {
   EXPECT_TRUE(contains(table, "exact match  official"));
   EXPECT_TRUE(contains(table, "0.250     0.750")) << table;
   EXPECT_TRUE(contains(table, "0.500         -")) << table;
+}
+
+TEST(OfficialEval, WhatAModelWritesIsWrittenAsUtf8) {
+  EvalAnswer answer;
+  answer.question = "Where?";
+  answer.target = "office";
+  answer.output = "\xB9 of\xE2\x82";
+  EvalRow given = row("qa1", "4\xFFk", 1, 1);
+  const std::string csv = answers_csv(given, {answer});
+  EXPECT_EQ(csv, "qa1,4\uFFFDk,office,\uFFFD of\uFFFD\uFFFD,Where?,0,0\n");
+  EXPECT_EQ(official_csv({answer}), ",target,output,question\n0,office,\uFFFD of\uFFFD\uFFFD,Where?\n");
+  EXPECT_TRUE(contains(eval_json({given}), "4\uFFFDk"));
+}
+
+TEST(OfficialEval, AnswersCutAtTheTokenLimitAreSaid) {
+  EvalRow some = row("qa1", "4k", 1, 3), none = row("qa2", "4k", 2, 0);
+  some.cut = 3;
+  const std::string table = eval_table({some, none});
+  EXPECT_TRUE(contains(table, "\nqa1 4k: 3 of 4 answers were cut at the token limit")) << table;
+  EXPECT_FALSE(contains(table, "qa2 4k:")) << table;
+  EXPECT_EQ(nlohmann::json::parse(eval_json({some}))[0]["cut"], 3);
 }
 
 TEST(OfficialEval, TheChartHasALineForEachTask) {

@@ -210,6 +210,11 @@ TEST(Program, InfoOnFilesAndFolders) {
   const ProgramResult model = run_program("info " + kSource + "/tests/fixtures/stories260K");
   EXPECT_TRUE(contains(model.out, "llama: 5 layers, width 64, 8 heads (4 key/value) of 8")) << model.out;
   EXPECT_TRUE(contains(model.out, "model.norm.weight"));
+  EXPECT_TRUE(contains(model.out, "model.layers.{l}.mlp.up_proj.weight")) << model.out;
+  EXPECT_TRUE(contains(model.out, "[172,64] × 5\n")) << model.out;
+  const ProgramResult each = run_program("info --tensors " + kSource + "/tests/fixtures/stories260K");
+  EXPECT_TRUE(contains(each.out, "model.layers.4.mlp.up_proj.weight")) << each.out;
+  EXPECT_FALSE(contains(each.out, "{l}") || contains(each.out, "×")) << each.out;
   const ProgramResult config = run_program("info " + kSource + "/configs/babilong_qa1_tiny.yaml");
   EXPECT_TRUE(contains(config.out, "memory: segments of ")) << config.out;
   EXPECT_TRUE(

@@ -75,11 +75,12 @@ TEST(Score, ReadsWhatOthersWrite) {
              "\"Where is \"\"Mary\"\"?\",\"The office\r\nis it, I think\",\"a,b\",office\r\n"
              "Where is John?,\"office\n\nkitchen\",,office\r\n"
              "\r\n"
+             "Where is John?,the 19\" office,,office\r\n"
              "Where is John?,\"\",,office");
   const std::vector<ScoreCell> cells = score_folder(folder.path());
   ASSERT_EQ(cells.size(), 1u);
-  EXPECT_EQ(cells[0].samples, 3);
-  EXPECT_EQ(cells[0].correct, 1);
+  EXPECT_EQ(cells[0].samples, 4);
+  EXPECT_EQ(cells[0].correct, 2);
   EXPECT_EQ(cells[0].length, "16x");
   EXPECT_EQ(cells[0].config, "spreadsheet");
 }

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "core/files.h"
+#include "core/text.h"
 #include "data/babi/stories.h"
 #include "data/eval_set.h"
 #include "train/commands/commands.h"
@@ -20,6 +21,7 @@
 #include "train/open_books.h"
 #include "train/progress.h"
 #include "train/prompts.h"
+#include "train/result_files.h"
 #include "train/signals.h"
 #include "train/units.h"
 
@@ -132,7 +134,7 @@ class Evaluation {
   // Returns the signal that came before the end, or 0.
   int run() {
     if (o_.sets.empty() && s_.data.has_books()) books_ = open_books(s_.data.books, tokenizer_);
-    if (!o_.output.empty()) std::filesystem::create_directories(o_.output);
+    if (!o_.output.empty()) make_folders(o_.output);
     const StopSignals signals;
     for (const Job& job : jobs_) {
       std::vector<EvalAnswer> answers;
@@ -140,7 +142,7 @@ class Evaluation {
       row.length = job.length;
       if (signals.requested()) {
         print_notice(cat("stopped by signal ", signals.received(), " in ", job.task.empty() ? "" : job.task + " ",
-                         job.length, "; finished before it: ", rows_.size(), " of ", jobs_.size()));
+                         job.length, "; finished before it: ", rows_.size(), " of ", jobs_.size(), files_.where()));
         return signals.received();
       }
       answers_csv_ += answers_csv(row, answers);
@@ -213,10 +215,12 @@ class Evaluation {
     options.progress = [&](std::int64_t done, const EvalAnswer& answer) {
       if (o_.show) {
         const bool right = prompts_ ? answer.official : answer.correct;
-        progress.line(cat(right ? "right " : "WRONG ", answer.question, " ", answer.output, " (", answer.target, ")"));
+        progress.line(printable_line(
+            cat(right ? "right " : "WRONG ", answer.question, " ", answer.output, " (", answer.target, ")")));
       }
       answers.push_back(answer);
       progress.update(done);
+      if (progress.lost() && o_.output.empty() && o_.plot.empty()) throw ReaderGone("no file holds the answers");
       return !signals.requested();
     };
     options.reading = [&](std::int64_t tokens) {
@@ -282,16 +286,17 @@ class Evaluation {
     return evaluate(*model_, tokenizer_, sampler.end_id(), s_.eval.samples, item, options);
   }
 
-  void write_results(const Job& job, const std::vector<EvalAnswer>& answers) const {
-    if (!o_.plot.empty()) write_file(o_.plot, eval_chart(rows_, prompts_.has_value()));
+  void write_results(const Job& job, const std::vector<EvalAnswer>& answers) {
+    const bool whole = rows_.size() == jobs_.size();
+    if (!o_.plot.empty()) files_.write(o_.plot, eval_chart(rows_, prompts_.has_value()), whole);
     if (o_.output.empty()) return;
     if (o_.layout == "official") {
       write_official(job, answers);
       return;
     }
-    write_file(o_.output + "/eval.csv", eval_csv(rows_));
-    write_file(o_.output + "/eval.json", eval_json(rows_));
-    write_file(o_.output + "/answers.csv", answers_csv_);
+    files_.write(o_.output + "/eval.csv", eval_csv(rows_), whole);
+    files_.write(o_.output + "/eval.json", eval_json(rows_), whole);
+    files_.write(o_.output + "/answers.csv", answers_csv_, whole);
   }
 
   void write_official(const Job& job, const std::vector<EvalAnswer>& answers) const {
@@ -319,6 +324,7 @@ class Evaluation {
   std::shared_ptr<const BookText> books_;
   EvalOptions options_;
   std::vector<EvalRow> rows_;
+  ResultFiles files_;
   std::string answers_csv_ = answers_csv_heading();
 };
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <optional>
+#include <span>
 
 #include "core/files.h"
 #include "data/chat.h"
@@ -16,6 +17,7 @@
 #include "train/models/model_io.h"
 #include "train/models/state_file.h"
 #include "train/notice.h"
+#include "train/output.h"
 #include "train/progress.h"
 #include "train/prompts_file.h"
 #include "train/signals.h"
@@ -92,8 +94,13 @@ class TextSide {
   std::optional<std::int32_t> chat_stop_;
 };
 
-// A file of any size, in pieces. How far it has got is for standard error: standard output is the continuation's.
-void read_input(const Options& o, const Model& model, const TextSide& text, Reading& reading) {
+// A file of any size, in pieces. How far it has got is for standard error: standard output is the continuation's. With
+// --save-state, a signal ends the reading after the piece at hand; returns it (0: none) and the bytes that were read.
+struct InputEnd {
+  int signal = 0;
+  std::int64_t bytes = 0;
+};
+InputEnd read_input(const Options& o, const Model& model, const TextSide& text, Reading& reading) {
   constexpr std::int64_t kUnit = 1000, kShort = 1000;  // shorter ones need no bar
   std::error_code ignored;                             // what cannot be read is said by who reads it
   const bool has_size = std::filesystem::is_regular_file(o.input, ignored);
@@ -101,19 +108,34 @@ void read_input(const Options& o, const Model& model, const TextSide& text, Read
       has_size ? static_cast<std::int64_t>(std::filesystem::file_size(o.input, ignored)) / kUnit : 0;
   std::optional<Progress> progress;
   if (size > kShort) progress.emplace(stderr, cat("read ", o.input, ", kB"), size);
-  const TextPieces counted = [&, pieces = file_pieces(o.input), bytes = std::int64_t{0}]() mutable {
-    if (progress) progress->update(bytes / kUnit);
-    std::string piece = pieces();
-    bytes += static_cast<std::int64_t>(piece.size());
+  std::optional<StopSignals> signals;
+  if (!o.save_state.empty()) signals.emplace();
+  InputEnd end;
+  const TextPieces counted = [&, pieces = file_pieces(o.input)]() mutable {
+    if (progress) progress->update(end.bytes / kUnit);
+    if (signals) end.signal = signals->received();
+    std::string piece = end.signal == 0 ? pieces() : "";
+    end.bytes += static_cast<std::int64_t>(piece.size());
     return piece;
   };
   read_in_pieces(model, {encoded(text.tokenizer(), text.encoding(reading.tokens(0) > 0), counted)},
                  o.generation.schedule, reading);
+  if (signals) end.signal = signals->received();  // one that came behind the last piece counts too
+  return end;
 }
 
-void print(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+// What a signal has left of the reading is a state, too: of the text so far.
+[[noreturn]] void stop_reading(const Options& o, const Model& model, const std::string& tokenizer,
+                               const Reading& reading, const InputEnd& end) {
+  if (reading.tokens(0) == 0) {
+    print_notice(cat("stopped by signal ", end.signal, " before anything was read"));
+  } else {
+    const std::string path = unfinished_path(o.save_state);
+    save_reading(path, model, tokenizer, reading);
+    print_notice(cat("stopped by signal ", end.signal, "; ", path, " holds the state after ", reading.tokens(0),
+                     " tokens, with the first ", end.bytes, " bytes of ", o.input));
+  }
+  throw ExitWith{128 + end.signal};
 }
 
 void continue_one(const Options& o, const Model& model, const TextSide* text, Reading& reading) {
@@ -135,58 +157,96 @@ void continue_one(const Options& o, const Model& model, const TextSide* text, Re
   print("\n");
 }
 
+// Results of --prompts-file: to standard output as they come, or into a file that is whole at the end.
+class Results {
+ public:
+  explicit Results(const std::string& path) : path_(path) {
+    if (!path.empty()) file_.emplace(path);
+  }
+
+  void add(const std::string& line) {
+    if (file_) {
+      file_->write(line);
+    } else {
+      print(line);
+    }
+  }
+  void finish() {
+    if (file_) file_->commit();
+  }
+  // Keeps the first `count`, all there are, without touching those of an earlier run; says where they are.
+  std::string keep(std::size_t count, std::size_t of) {
+    if (count == 0) return path_.empty() ? "no result yet" : cat("no result yet, ", path_, " is as it was");
+    const std::string where = file_ ? unfinished_path(path_) : "";
+    if (file_) file_->commit_as(where);
+    return cat("results of the first ", count, " of ", of, " prompts are ", file_ ? cat("in ", where) : "written");
+  }
+
+ private:
+  std::string path_;
+  std::optional<AtomicFile> file_;
+};
+
+// The results of some prompts that are computed together, as lines. Empty where a signal came before they were whole.
+std::vector<std::string> continue_batch(const Options& o, const Model& model, const TextSide& text,
+                                        const Reading& before, std::span<const PromptLine> lines, std::size_t first,
+                                        const StopSignals& signals) {
+  TokenSequences prompts;
+  std::vector<TextStream> streams;
+  std::vector<std::string> texts(lines.size());
+  for (const PromptLine& line : lines) {
+    prompts.push_back(text.encode(line.prompt, before.tokens(0) > 0));
+    streams.emplace_back(text.tokenizer(), o.stops);
+  }
+  Reading reading = repeated(model, before, static_cast<int>(lines.size()));
+  read_on(model, prompts, o.generation.schedule, reading);
+  GenerateOptions generation = o.generation;
+  generation.seed += first;  // other draws than the last batch's
+  const auto ids = generate_after(model, reading, generation, [&](int sample, std::int32_t id) {
+    const auto at = static_cast<std::size_t>(sample);
+    texts[at] += streams[at].push(id);
+    return !streams[at].stopped() && !signals.requested();
+  });
+  if (signals.requested()) return {};
+  std::vector<std::string> results;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const auto& stop_ids = generation.stop_ids;
+    const bool ended = std::find(stop_ids.begin(), stop_ids.end(), ids[i].back()) != stop_ids.end();
+    const char* finish = streams[i].stopped() ? "stop" : ended ? "end" : "length";
+    texts[i] += streams[i].finish();
+    results.push_back(result_line(lines[i], texts[i], static_cast<std::int64_t>(ids[i].size()), finish));
+  }
+  return results;
+}
+
 // Each prompt stands behind what was read, for itself; `batch_size` of them are computed together. A signal ends it
-// after the results that are whole.
+// after the results that are whole, and neither that nor an error loses them.
 void continue_each(const Options& o, const Model& model, const TextSide& text, const Reading& before) {
   const std::vector<PromptLine> lines = read_prompts_file(o.prompts_file);
-  std::optional<AtomicFile> file;
+  Results results(o.output);
   std::optional<Progress> progress;
-  if (!o.output.empty()) {
-    file.emplace(o.output);
-    progress.emplace(stdout, "generate", static_cast<std::int64_t>(lines.size()));
-  }
+  if (!o.output.empty()) progress.emplace(stdout, "generate", static_cast<std::int64_t>(lines.size()));
   const StopSignals signals;
-  for (std::size_t first = 0; first < lines.size(); first += static_cast<std::size_t>(o.batch_size)) {
+  for (std::size_t first = 0; first < lines.size();) {
     const std::size_t count = std::min(lines.size() - first, static_cast<std::size_t>(o.batch_size));
-    TokenSequences prompts;
-    std::vector<TextStream> streams;
-    std::vector<std::string> texts(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      prompts.push_back(text.encode(lines[first + i].prompt, before.tokens(0) > 0));
-      streams.emplace_back(text.tokenizer(), o.stops);
-    }
-    Reading reading = repeated(model, before, static_cast<int>(count));
-    read_on(model, prompts, o.generation.schedule, reading);
-    GenerateOptions generation = o.generation;
-    generation.seed += first;  // other draws than the last batch's
-    const auto ids = generate_after(model, reading, generation, [&](int sample, std::int32_t id) {
-      const auto at = static_cast<std::size_t>(sample);
-      texts[at] += streams[at].push(id);
-      return !streams[at].stopped() && !signals.requested();
-    });
-    if (signals.requested()) {
-      if (file) file->commit();
+    std::vector<std::string> batch;
+    try {
+      batch = continue_batch(o, model, text, before, std::span(lines).subspan(first, count), first, signals);
+    } catch (const Error& error) {
       progress.reset();
-      print_notice(cat("stopped by signal ", signals.received(), "; results of the first ", first, " of ", lines.size(),
-                       " prompts are written"));
+      if (first == 0) throw;
+      throw Error(cat(error.what(), " (", results.keep(first, lines.size()), ")"));
+    }
+    if (batch.empty()) {
+      progress.reset();
+      print_notice(cat("stopped by signal ", signals.received(), "; ", results.keep(first, lines.size())));
       throw ExitWith{128 + signals.received()};
     }
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto& stop_ids = generation.stop_ids;
-      const bool ended = std::find(stop_ids.begin(), stop_ids.end(), ids[i].back()) != stop_ids.end();
-      const char* finish = streams[i].stopped() ? "stop" : ended ? "end" : "length";
-      texts[i] += streams[i].finish();
-      const std::string line =
-          result_line(lines[first + i], texts[i], static_cast<std::int64_t>(ids[i].size()), finish);
-      if (file) {
-        file->write(line);
-      } else {
-        print(line);
-      }
-    }
-    if (progress) progress->update(static_cast<std::int64_t>(first + count));
+    for (const std::string& line : batch) results.add(line);
+    first += count;
+    if (progress) progress->update(static_cast<std::int64_t>(first));
   }
-  if (file) file->commit();
+  results.finish();
 }
 
 void run(Options o) {
@@ -211,7 +271,10 @@ void run(Options o) {
     }
   }
   Reading reading = o.load_state.empty() ? new_reading(*model, 1) : load_reading(o.load_state, *model, tokenizer);
-  if (!o.input.empty()) read_input(o, *model, *text, reading);
+  if (!o.input.empty()) {
+    const InputEnd end = read_input(o, *model, *text, reading);
+    if (end.signal != 0) stop_reading(o, *model, tokenizer, reading, end);
+  }
   if (!o.prompts_file.empty()) return continue_each(o, *model, *text, reading);
 
   const bool goes_on = reading.tokens(0) > 0;
@@ -240,15 +303,21 @@ void add_generate(CLI::App& app) {
   auto* prompts = command->add_option("--prompts-file", o->prompts_file,
                                       "JSON lines, each a string or {\"prompt\": …}; results are JSON lines too");
   prompts->excludes(prompt)->excludes(ids);
-  command->add_option("--output", o->output, "With --prompts-file: where the results go, instead of standard output")
+  command
+      ->add_option(
+          "--output", o->output,
+          "With --prompts-file: where the results go, instead of standard output; unfinished ones stand beside "
+          "those of an earlier run, as FILE.partial")
       ->needs(prompts);
   command->add_option("--batch-size", o->batch_size, "With --prompts-file: prompts that are computed together")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
   command->add_option("--input", o->input, "A text file of any size, read before the prompt");
   command->add_option("--load-state", o->load_state, "Go on where --save-state stopped, at no reading cost");
-  command->add_option("--save-state", o->save_state,
-                      "Write what the model keeps of --input and the prompt to this file");
+  command->add_option(
+      "--save-state", o->save_state,
+      "Write what the model keeps of --input and the prompt to this file; a signal while --input is read "
+      "keeps what was read so far");
   // By a callback: a vector option would take "[a,b]" and "{}" for lists, and the words behind a stop string too.
   const CLI::callback_t set_stops = [o](const CLI::results_t& texts) {
     o->stops = texts;

@@ -9,9 +9,11 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/file_reader.h"
 #include "core/files.h"
 #include "core/json.h"
 #include "core/safetensors.h"
+#include "core/text.h"
 #include "data/babi/stories.h"
 #include "data/hdf5_file.h"
 #include "data/tokenizer.h"
@@ -20,6 +22,7 @@
 #include "train/config.h"
 #include "train/metrics.h"
 #include "train/models/model_config_json.h"
+#include "train/models/state_file.h"
 #include "train/units.h"
 
 namespace wt {
@@ -27,14 +30,48 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void show_tensors(const SafetensorsFile& file) {
+// "model.layers.3.mlp.up_proj.weight": the same tensor of other layers differs in its number only.
+std::string kind_of(const std::string& name) {
+  std::string kind;
+  for (std::size_t at = 0; at <= name.size();) {
+    const std::size_t end = std::min(name.find('.', at), name.size());
+    const std::string part = name.substr(at, end - at);
+    const bool number = !part.empty() && part.find_first_not_of("0123456789") == std::string::npos;
+    kind += cat(at == 0 ? "" : ".", number ? "{l}" : part);
+    at = end + 1;
+  }
+  return kind;
+}
+
+// A line for each kind of tensor, or with `each` for every tensor, in the order of the names.
+void show_tensor_lines(const SafetensorsFile& file, bool each) {
+  struct Kind {
+    std::string name, text;
+    std::int64_t count = 0;
+  };
+  std::vector<Kind> kinds;
+  std::map<std::string, std::size_t> places;  // in `kinds`
+  for (const std::string& name : file.names()) {
+    const std::string text = fmt::format("{:<5} {}", file.stored_dtype(name), file.shape(name).str());
+    const std::string kind = each ? name : kind_of(name);
+    const auto [place, is_new] = places.try_emplace(cat(kind, " ", text), kinds.size());
+    if (is_new) kinds.push_back({printable_line(kind), text});
+    ++kinds[place->second].count;
+  }
+  std::size_t widest = 4;
+  for (const Kind& kind : kinds) widest = std::max(widest, kind.name.size());
+  for (const Kind& kind : kinds) {
+    fmt::print("  {:<{}}  {}{}\n", kind.name, widest, kind.text, kind.count > 1 ? cat(" × ", kind.count) : "");
+  }
+}
+
+// A file's tensors in sum, the text beside them, and what they are.
+void show_tensors(const SafetensorsFile& file, bool each) {
   std::int64_t parameters = 0;
   std::map<std::string, std::int64_t> by_dtype;
-  std::size_t widest = 4;
   for (const std::string& name : file.names()) {
     parameters += file.shape(name).numel();
     by_dtype[file.stored_dtype(name)] += 1;
-    widest = std::max(widest, name.size());
   }
   std::string dtypes;
   for (const auto& [dtype, count] : by_dtype)
@@ -45,9 +82,23 @@ void show_tensors(const SafetensorsFile& file) {
   for (const auto& [key, value] : file.metadata()) {
     fmt::print("  metadata {}: {}\n", key, value.size() > 70 ? value.substr(0, 67) + "..." : value);
   }
-  for (const std::string& name : file.names()) {
-    fmt::print("  {:<{}}  {:<5} {}\n", name, widest, file.stored_dtype(name), file.shape(name).str());
+  show_tensor_lines(file, each);
+}
+
+// A safetensors file: a state that `generate --save-state` wrote, or weights.
+void show_safetensors(const std::string& path, bool each) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  if (!is_state_file(file)) {
+    show_tensors(file, each);
+    return;
   }
+  const StateFileInfo state = state_file_info(file);
+  fmt::print("{}: the state after {} tokens, {}\n", path, state.tokens_read, human_bytes(fs::file_size(path)));
+  fmt::print("  segments of {} tokens: {} closed, {} tokens in the open one\n", state.segment_size,
+             (state.tokens_read - state.open_tokens) / state.segment_size, state.open_tokens);
+  fmt::print("  of the model with configuration {} and weights {}, tokenizer {}\n", state.config, state.weights,
+             state.tokenizer.empty() ? "not named" : state.tokenizer);
+  show_tensor_lines(file, each);
 }
 
 void show_model(const ModelConfig& c) {
@@ -142,7 +193,7 @@ void show_run(const std::string& path) {
   if (!text.empty()) fmt::print("  last metrics: {}\n", last == std::string::npos ? text : text.substr(last + 1));
 }
 
-void show_checkpoint(const std::string& path) {
+void show_checkpoint(const std::string& path, bool each) {
   // <run>/checkpoints/step_00001234
   const fs::path folder = fs::canonical(path);
   const CheckpointStore store(folder.parent_path().parent_path().string(), StoreMode::kRead);
@@ -150,7 +201,7 @@ void show_checkpoint(const std::string& path) {
     if (fs::path(store.folder_of(step)).filename() != folder.filename()) continue;
     const Checkpoint checkpoint = store.load(step);
     fmt::print("{}: checkpoint of step {}, whole\n", path, step);
-    show_tensors(checkpoint.weights);
+    show_tensors(checkpoint.weights, each);
     fmt::print("{}: {} tensors\n", checkpoint.optimizer.path(), checkpoint.optimizer.names().size());
     fmt::print("state: {}\n", checkpoint.state_json);
     return;
@@ -158,15 +209,15 @@ void show_checkpoint(const std::string& path) {
   throw UsageError(cat(path, ": not in the checkpoints folder of a run"));
 }
 
-void show_folder(const std::string& path) {
+void show_folder(const std::string& path, bool each) {
   if (is_run_folder(path)) {
     show_run(path);
   } else if (fs::exists(path + "/manifest.json")) {
-    show_checkpoint(path);
+    show_checkpoint(path, each);
   } else if (fs::exists(path + "/config.json")) {
     fmt::print("{}: a model\n", path);
     show_model(read_model_config(path));
-    if (fs::exists(path + "/model.safetensors")) show_tensors(SafetensorsFile::open(path + "/model.safetensors"));
+    if (fs::exists(path + "/model.safetensors")) show_safetensors(path + "/model.safetensors", each);
   } else {
     throw UsageError(cat(path, ": neither a run, a checkpoint nor a model folder"));
   }
@@ -234,13 +285,20 @@ void show_stories(const std::string& path) {
   show_counts("answers", answers);
 }
 
-void show(const std::string& path) {
+// The length of the header, then its brace.
+bool begins_as_safetensors(const std::string& path) {
+  FileReader file(path);
+  const std::string_view start = file.next();
+  return start.size() > 8 && start[8] == '{' && start.substr(5, 3) == std::string_view("\0\0\0", 3);
+}
+
+void show(const std::string& path, bool each) {
   const std::string ending = fs::path(path).extension().string();
   if (!fs::exists(path)) throw UsageError(cat("cannot open ", path, ": No such file or directory"));
   if (fs::is_directory(path)) {
-    show_folder(path);
+    show_folder(path, each);
   } else if (ending == ".safetensors") {
-    show_tensors(SafetensorsFile::open(path));
+    show_safetensors(path, each);
   } else if (ending == ".yaml" || ending == ".yml") {
     fmt::print("{}: a configuration\n", path);
     show_config(load_config(path));
@@ -250,8 +308,11 @@ void show(const std::string& path) {
     show_json(path);
   } else if (ending == ".txt") {
     show_stories(path);
+  } else if (begins_as_safetensors(path)) {
+    show_safetensors(path, each);  // a state file may have any name
   } else {
-    throw UsageError(cat(path, ": expected .safetensors, .yaml, .json, .h5, bAbI's .txt, or a run or model folder"));
+    throw UsageError(
+        cat(path, ": expected .safetensors, .yaml, .json, .h5, bAbI's .txt, a state file, or a run or model folder"));
   }
 }
 
@@ -262,6 +323,8 @@ void add_info(CLI::App& program) {
   const auto path = std::make_shared<std::string>();
   const auto reference = std::make_shared<bool>(false);
   CLI::Option* option = command->add_option("PATH", *path, "File or folder");
+  const auto each = std::make_shared<bool>(false);
+  command->add_flag("--tensors", *each, "List every tensor, instead of a line for those that differ in the layer only");
   command->add_flag("--config-reference", *reference, "Print every configuration key with its meaning and default")
       ->excludes(option);
   command->footer("Example:\n  wavetape info runs/babilong_qa1_tiny");
@@ -271,7 +334,7 @@ void add_info(CLI::App& program) {
     } else if (option->count() == 0) {
       throw UsageError("info: PATH is missing; run 'wavetape info --help'");
     } else {
-      show(*path);
+      show(*path, *each);
     }
   });
 }

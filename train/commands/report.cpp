@@ -26,6 +26,7 @@ void run(const Options& o) {
     for (const std::string& note : record.notes) print_notice(cat(record.name, ": ", note));
   }
   write_file(o.output, report_html(title, runs));
+  std::printf("%s: %zu run%s\n", o.output.c_str(), runs.size(), runs.size() == 1 ? "" : "s");
 }
 
 }  // namespace

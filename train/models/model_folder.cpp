@@ -2,10 +2,10 @@
 
 #include <filesystem>
 #include <initializer_list>
-#include <system_error>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/temporary.h"
 
 namespace wt {
 namespace fs = std::filesystem;
@@ -14,19 +14,13 @@ void make_folder(const std::string& folder, const std::function<void(const std::
   // "out/" is the folder out.
   fs::path target = fs::path(folder).lexically_normal();
   if (!target.has_filename()) target = target.parent_path();
-  if (fs::exists(target)) throw UsageError(cat(folder, ": exists already; name a new folder"));
-  const fs::path partial = target.string() + ".partial";
-  std::error_code error;
-  fs::remove_all(partial, error);
-  if (!fs::create_directories(partial, error)) throw Error(cat(partial.string(), ": ", error.message()));
-  try {
-    fill(partial.string());
-    sync_folder(partial.string());
-    fs::rename(partial, target);
-  } catch (...) {
-    fs::remove_all(partial, error);
-    throw;
-  }
+  if (fs::exists(fs::symlink_status(target))) throw UsageError(cat(folder, ": exists already; name a new folder"));
+  make_folders(folder_of(target.string()));
+  Temporary partial(target.string(), Temporary::Kind::kFolder, 0777);
+  fill(partial.path());
+  sync_folder(partial.path());
+  partial.rename_to(target.string());
+  sync_folder(folder_of(target.string()));
 }
 
 namespace {

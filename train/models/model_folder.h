@@ -6,8 +6,8 @@
 
 namespace wt {
 
-// Calls `fill` with a folder beside `folder` and gives it that name at the end. Throws UsageError where `folder`
-// exists; whatever `fill` throws leaves nothing behind.
+// Calls `fill` with a folder beside `folder` (core/temporary.h) and gives it that name at the end. Throws UsageError
+// where `folder` exists; whatever `fill` throws, and a signal, leaves nothing behind.
 void make_folder(const std::string& folder, const std::function<void(const std::string& partial)>& fill);
 
 // Copies the files that belong to a model beside its config and weights (tokenizer, chat template, generation defaults)

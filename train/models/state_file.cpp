@@ -62,8 +62,7 @@ std::int64_t number_of(const SafetensorsFile& file, const std::string& key) {
 // The header's words: of this format and version, and of this model.
 void check_header(const SafetensorsFile& file, const Model& model, const std::string& tokenizer) {
   const std::string& path = file.path();
-  const auto format = file.metadata().find("format");
-  if (format == file.metadata().end() || format->second != kFormat) {
+  if (!is_state_file(file)) {
     throw Error(cat(path, ": not a state file, expected one that `wavetape generate --save-state` wrote"));
   }
   if (const std::int64_t version = number_of(file, "version"); version > kStateFileVersion) {
@@ -184,6 +183,21 @@ Reading load_reading(const std::string& path, const Model& model, const std::str
     for (const Tensor& memory : reading.memory) memory.fill_zero(model.stream());
   }
   return reading;
+}
+
+bool is_state_file(const SafetensorsFile& file) {
+  const auto format = file.metadata().find("format");
+  return format != file.metadata().end() && format->second == kFormat;
+}
+
+StateFileInfo state_file_info(const SafetensorsFile& file) {
+  StateFileInfo info{number_of(file, "tokens_read"), file.shape(kOpenIds).numel(), number_of(file, "segment_size"),
+                     text_of(file, "config"),        text_of(file, "weights"),     text_of(file, "tokenizer")};
+  if (info.open_tokens > info.tokens_read) {
+    throw Error(cat(file.path(), ": tokens_read is ", info.tokens_read, " with ", info.open_tokens,
+                    " in the open segment: the state is damaged"));
+  }
+  return info;
 }
 
 }  // namespace wt

@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "core/safetensors.h"
 #include "layers/model.h"
 #include "schedulers/reading.h"
 
@@ -30,5 +31,15 @@ void save_reading(const std::string& path, const Model& model, const std::string
 // damaged: tensors missing, unknown, of another shape or dtype, numbers that are not finite, ids outside the
 // vocabulary, counts that contradict each other.
 Reading load_reading(const std::string& path, const Model& model, const std::string& tokenizer);
+
+// Whether the file says of itself that it is a state.
+bool is_state_file(const SafetensorsFile& file);
+// What is in it, without the model it is of.
+struct StateFileInfo {
+  std::int64_t tokens_read = 0, open_tokens = 0, segment_size = 0;
+  std::string config, weights, tokenizer;  // fingerprints
+};
+// Throws Error for a damaged one, as far as this shows it.
+StateFileInfo state_file_info(const SafetensorsFile& file);
 
 }  // namespace wt
