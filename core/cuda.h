@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/device.h"
+#include "core/fault.h"
 
 namespace wt::cuda {
 
@@ -17,7 +18,14 @@ std::string unusable(int index);
 
 // A queue for the device's work (a cudaStream_t), the same one at every call.
 void* main_stream(int index);
+// Makes the device the calling thread's, which launches and what libraries make need to be that of their stream.
+void use_device(int index);
+int device_of(void* stream);
+void use_device_of(void* stream);
+// Waits; throws Error where a kernel has found a fault since the last wait.
 void synchronize(void* stream);
+// Where kernels leave a Fault's code: one word of the process, which all devices can write.
+std::int32_t* fault_word();
 
 // Stream-ordered memory from the device's default pool; null where the device has no more. While a graph is recorded,
 // memory comes from blocks that belong to the graph.
@@ -41,11 +49,11 @@ struct DeviceMemory {
 DeviceMemory device_memory(int index);
 std::string device_name(int index);
 
-// Copies between any two places. Returns once host memory on either side may be changed or read.
-void copy(void* to, const void* from, std::size_t bytes, void* stream);
+// Copies between any two places, not both on the host. Returns once host memory on either side may be changed or read.
+void copy(void* to, bool to_host, const void* from, bool from_host, std::size_t bytes, void* stream);
 void fill_zero(void* pointer, std::size_t bytes, void* stream);
 
-// See core/graph.h.
+// See core/graph.h. Null where the device has not enough memory for the recording.
 void* record_graph(void* stream, const std::function<void()>& work);
 void launch_graph(void* graph, void* stream);
 void destroy_graph(void* graph) noexcept;

@@ -14,7 +14,15 @@ std::string unusable(int) {
 void* main_stream(int) {
   refuse();
 }
+void use_device(int) {}
+int device_of(void*) {
+  return 0;
+}
+void use_device_of(void*) {}
 void synchronize(void*) {}
+std::int32_t* fault_word() {
+  refuse();
+}
 void* allocate(std::size_t, void*) {
   return nullptr;
 }
@@ -30,7 +38,7 @@ DeviceMemory device_memory(int) {
 std::string device_name(int) {
   refuse();
 }
-void copy(void*, const void*, std::size_t, void*) {
+void copy(void*, bool, const void*, bool, std::size_t, void*) {
   refuse();
 }
 void fill_zero(void*, std::size_t, void*) {

@@ -1,114 +1,26 @@
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <memory>
 #include <mutex>
-#include <utility>
-#include <vector>
 
 #include "core/cuda.h"
 #include "core/cuda_check.h"
+#include "core/graph_cuda.h"
+#include "core/staging_cuda.h"
 
 namespace wt::cuda {
 namespace {
 
 constexpr int kMaxDevices = 64;
 
+std::array<std::atomic<cudaStream_t>, kMaxDevices> main_streams{};
+// Whether a device but the first, which is every thread's to begin with, is in use.
+std::atomic<bool> other_devices{false};
+
 cudaStream_t native(void* stream) {
   return static_cast<cudaStream_t>(stream);
 }
-
-// Memory of a graph under recording. Allocations inside a recorded graph would each be a node of it, and a graph that
-// has them neither starts its kernels back to back nor at a fixed address; so the work gets blocks that were allocated
-// outside and stay until the graph is gone. In the one stream a block is free again as soon as its tensor is.
-class GraphMemory {
- public:
-  explicit GraphMemory(cudaStream_t stream) : stream_(stream) {}
-
-  cudaStream_t stream() const { return stream_; }
-
-  void* take(std::size_t bytes) {
-    Block* best = nullptr;
-    for (Block& block : blocks_) {
-      const bool fits = !block.taken && block.bytes >= bytes && block.bytes - bytes <= bytes / 4;
-      if (fits && (best == nullptr || block.bytes < best->bytes)) best = &block;
-    }
-    if (best == nullptr) {
-      void* pointer = allocate_outside(bytes);
-      if (pointer == nullptr) return nullptr;
-      blocks_.push_back({pointer, bytes, false});
-      best = &blocks_.back();
-    }
-    best->taken = true;
-    return best->pointer;
-  }
-
-  void give_back(void* pointer) {
-    for (Block& block : blocks_) {
-      if (block.pointer == pointer) {
-        block.taken = false;
-        return;
-      }
-    }
-    from_before_.push_back(pointer);
-  }
-
-  // After the recording: frees what was allocated before it and given back during it.
-  void finish() {
-    for (void* pointer : std::exchange(from_before_, {})) static_cast<void>(cudaFreeAsync(pointer, stream_));
-  }
-  bool all_free() const {
-    return std::none_of(blocks_.begin(), blocks_.end(), [](const Block& block) { return block.taken; });
-  }
-  void release() noexcept {
-    for (const Block& block : blocks_) static_cast<void>(cudaFreeAsync(block.pointer, stream_));
-    blocks_.clear();
-  }
-
- private:
-  struct Block {
-    void* pointer;
-    std::size_t bytes;
-    bool taken;
-  };
-
-  // In a stream of its own: the recording one would make it part of the graph.
-  static void* allocate_outside(std::size_t bytes) {
-    cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
-    WT_CUDA(cudaThreadExchangeStreamCaptureMode(&mode));
-    cudaStream_t side = nullptr;
-    void* pointer = nullptr;
-    cudaError_t status = cudaStreamCreateWithFlags(&side, cudaStreamNonBlocking);
-    if (status == cudaSuccess) status = cudaMallocAsync(&pointer, bytes, side);
-    if (status == cudaSuccess) status = cudaStreamSynchronize(side);
-    if (side != nullptr) cudaStreamDestroy(side);
-    WT_CUDA(cudaThreadExchangeStreamCaptureMode(&mode));
-    if (status == cudaErrorMemoryAllocation) {
-      static_cast<void>(cudaGetLastError());
-      return nullptr;
-    }
-    WT_CUDA(status);
-    return pointer;
-  }
-
-  cudaStream_t stream_;
-  std::vector<Block> blocks_;
-  std::vector<void*> from_before_;
-};
-
-// Of the graph that this thread records.
-thread_local GraphMemory* recording = nullptr;
-
-struct RecordedGraph {
-  explicit RecordedGraph(cudaStream_t stream) : memory(stream) {}
-  RecordedGraph(const RecordedGraph&) = delete;
-  RecordedGraph& operator=(const RecordedGraph&) = delete;
-  ~RecordedGraph() {
-    if (executable != nullptr) static_cast<void>(cudaGraphExecDestroy(executable));
-    memory.release();
-  }
-  GraphMemory memory;
-  cudaGraphExec_t executable = nullptr;
-};
 
 }  // namespace
 
@@ -125,31 +37,68 @@ std::string unusable(int index) {
 void* main_stream(int index) {
   WT_CHECK(index >= 0 && index < kMaxDevices, "GPU ", index, " is out of range");
   static std::mutex mutex;
-  static std::array<cudaStream_t, kMaxDevices> streams{};
   const std::lock_guard lock(mutex);
-  cudaStream_t& stream = streams[static_cast<std::size_t>(index)];
-  WT_CUDA(cudaSetDevice(index));
+  use_device(index);
+  cudaStream_t stream = main_streams[static_cast<std::size_t>(index)];
   if (stream == nullptr) {
+    static_cast<void>(fault_word());  // made now: not while a graph is recorded
     WT_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
     // Freed memory stays with the pool: by default it goes back to the driver at every synchronisation.
     cudaMemPool_t pool = nullptr;
     WT_CUDA(cudaDeviceGetDefaultMemPool(&pool, index));
     std::uint64_t keep = ~std::uint64_t{0};
     WT_CUDA(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep));
+    main_streams[static_cast<std::size_t>(index)] = stream;
   }
   return stream;
 }
 
+void use_device(int index) {
+  if (index != 0) other_devices = true;
+  if (other_devices) WT_CUDA(cudaSetDevice(index));
+}
+
+int device_of(void* stream) {
+  // The runtime does not say while the stream is recorded.
+  const auto found = std::find(main_streams.begin(), main_streams.end(), native(stream));
+  if (found != main_streams.end()) return static_cast<int>(found - main_streams.begin());
+  int index = 0;
+  WT_CUDA(cudaStreamGetDevice(native(stream), &index));
+  return index;
+}
+
+void use_device_of(void* stream) {
+  if (other_devices) use_device(device_of(stream));
+}
+
+std::int32_t* fault_word() {
+  static std::int32_t* const word = [] {
+    void* pointer = nullptr;
+    // Pinned host memory, which every device sees at the same address.
+    WT_CUDA(cudaHostAlloc(&pointer, sizeof(std::int32_t), cudaHostAllocPortable | cudaHostAllocMapped));
+    return new (pointer) std::int32_t{0};
+  }();
+  return word;
+}
+
 void synchronize(void* stream) {
   WT_CUDA(cudaStreamSynchronize(native(stream)));
+  const auto fault = static_cast<Fault>(std::atomic_ref(*fault_word()).exchange(0));
+  WT_CHECK(fault == Fault::kNone, text_of(fault), " (found on the GPU by work before this wait)");
 }
 
 void* allocate(std::size_t bytes, void* stream) {
-  if (recording != nullptr && recording->stream() == native(stream)) return recording->take(bytes);
+  if (is_recorded(stream)) return take_recorded(bytes, stream);
+  use_device_of(stream);
   void* pointer = nullptr;
-  const cudaError_t status = cudaMallocAsync(&pointer, bytes, native(stream));
+  cudaError_t status = cudaMallocAsync(&pointer, bytes, native(stream));
   if (status == cudaErrorMemoryAllocation) {
-    static_cast<void>(cudaGetLastError());  // the error must not surface at the next launch
+    static_cast<void>(cudaGetLastError());
+    trim_pool(device_of(stream));
+    status = cudaMallocAsync(&pointer, bytes, native(stream));
+  }
+  if (status == cudaErrorMemoryAllocation) {
+    static_cast<void>(cudaGetLastError());
     return nullptr;
   }
   WT_CUDA(status);
@@ -157,15 +106,17 @@ void* allocate(std::size_t bytes, void* stream) {
 }
 
 void deallocate(void* pointer, void* stream) noexcept {
-  if (recording != nullptr && recording->stream() == native(stream)) return recording->give_back(pointer);
+  if (give_back_recorded(pointer, stream)) return;
   // Fails only when the context is gone, which happens as the process ends.
+  if (other_devices) static_cast<void>(cudaSetDevice(device_of(stream)));
   static_cast<void>(cudaFreeAsync(pointer, native(stream)));
 }
 
 void trim_pool(int index) {
   cudaMemPool_t pool = nullptr;
   WT_CUDA(cudaDeviceGetDefaultMemPool(&pool, index));
-  WT_CUDA(cudaDeviceSynchronize());
+  // Not for the device: that would end what another thread records in another stream.
+  WT_CUDA(cudaStreamSynchronize(native(main_stream(index))));
   WT_CUDA(cudaMemPoolTrimTo(pool, 0));
 }
 
@@ -190,7 +141,8 @@ void reset_pool_peak(int index) {
 
 DeviceMemory device_memory(int index) {
   std::size_t free = 0, total = 0;
-  WT_CUDA(cudaSetDevice(index));
+  const AnyTimeCalls allowed;
+  use_device(index);
   WT_CUDA(cudaMemGetInfo(&free, &total));
   return {free, total};
 }
@@ -201,55 +153,24 @@ std::string device_name(int index) {
   return properties.name;
 }
 
-void copy(void* to, const void* from, std::size_t bytes, void* stream) {
+void copy(void* to, bool to_host, const void* from, bool from_host, std::size_t bytes, void* stream) {
   if (bytes == 0) return;
-  // From pageable memory this returns once the bytes have been staged; to pageable memory, once they have arrived.
+  use_device_of(stream);
+  WT_CHECK(!(from_host || to_host) || !is_recorded(stream), "a copy from or to host memory while a graph is recorded");
+  if (from_host) return upload(to, from, bytes, stream);
   WT_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, native(stream)));
+  if (to_host) synchronize(stream);
 }
 
 void fill_zero(void* pointer, std::size_t bytes, void* stream) {
-  if (bytes > 0) WT_CUDA(cudaMemsetAsync(pointer, 0, bytes, native(stream)));
-}
-
-void* record_graph(void* stream, const std::function<void()>& work) {
-  // What earlier work gives back goes to the graph's blocks, once that work is done.
-  synchronize(stream);
-  auto recorded = std::make_unique<RecordedGraph>(native(stream));
-  WT_CUDA(cudaStreamBeginCapture(native(stream), cudaStreamCaptureModeThreadLocal));
-  recording = &recorded->memory;
-  cudaGraph_t graph = nullptr;
-  const auto end = [&] {
-    recording = nullptr;
-    const cudaError_t status = cudaStreamEndCapture(native(stream), &graph);
-    recorded->memory.finish();
-    return status;
-  };
-  try {
-    work();
-  } catch (...) {
-    // The stream must leave its capturing state, whatever went wrong inside.
-    if (end() == cudaSuccess && graph != nullptr) cudaGraphDestroy(graph);
-    static_cast<void>(cudaGetLastError());
-    throw;
-  }
-  WT_CUDA(end());
-  const cudaError_t status = cudaGraphInstantiate(&recorded->executable, graph, 0);
-  cudaGraphDestroy(graph);
-  WT_CUDA(status);
-  WT_CHECK(recorded->memory.all_free(), "a tensor made while a graph was recorded outlived the recording");
-  return recorded.release();
-}
-
-void launch_graph(void* graph, void* stream) {
-  WT_CUDA(cudaGraphLaunch(static_cast<RecordedGraph*>(graph)->executable, native(stream)));
-}
-
-void destroy_graph(void* graph) noexcept {
-  delete static_cast<RecordedGraph*>(graph);
+  if (bytes == 0) return;
+  use_device_of(stream);
+  WT_CUDA(cudaMemsetAsync(pointer, 0, bytes, native(stream)));
 }
 
 std::shared_ptr<void> record_event(void* stream) {
   cudaEvent_t event = nullptr;
+  use_device_of(stream);
   WT_CUDA(cudaEventCreate(&event));
   std::shared_ptr<void> owned(event, [](void* e) { cudaEventDestroy(static_cast<cudaEvent_t>(e)); });
   WT_CUDA(cudaEventRecord(event, native(stream)));

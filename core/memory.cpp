@@ -22,11 +22,8 @@ std::size_t block_size(std::size_t bytes) {
 
 // CUDA has a stream-ordered pool of its own.
 void* allocate_cuda(const Stream& stream, std::size_t size) {
-  void* block = cuda::allocate(size, stream.native());
-  if (block != nullptr) return block;
+  void* const block = cuda::allocate(size, stream.native());
   const int index = stream.device().index;
-  cuda::trim_pool(index);
-  block = cuda::allocate(size, stream.native());
   const cuda::DeviceMemory memory = block == nullptr ? cuda::device_memory(index) : cuda::DeviceMemory{};
   WT_CHECK(block != nullptr, "out of memory on ", stream.device(), ": asked for ", size, " bytes with ",
            cuda::pool_use(index).current, " bytes of tensors in use and ", memory.free, " of ", memory.total,

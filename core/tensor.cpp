@@ -100,7 +100,7 @@ void Tensor::copy_from(const Stream& stream, const Tensor& source) const {
     return;
   }
   WT_CHECK(stream.device().is_cuda(), "copy from ", source.device_, " to ", device_, " on a stream of the CPU");
-  cuda::copy(data_, source.data_, bytes(), stream.native());
+  cuda::copy(data_, device_.is_cpu(), source.data_, source.device_.is_cpu(), bytes(), stream.native());
 }
 
 void Tensor::fill_zero(const Stream& stream) const {
@@ -126,7 +126,6 @@ Tensor Tensor::to_cpu(const Stream& stream) const {
   if (device_.is_cpu()) return *this;
   Tensor out = empty(Stream{}, shape_, dtype_);
   out.copy_from(stream, *this);
-  stream.synchronize();
   return out;
 }
 

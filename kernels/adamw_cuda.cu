@@ -37,7 +37,7 @@ __device__ void each_piece(std::int64_t n, const Body& body) {
   }
 }
 unsigned piece_blocks(std::int64_t n, int width) {
-  return static_cast<unsigned>(ceil_div(n, kThreads * width));
+  return grid_size(ceil_div(n, kThreads * width));
 }
 
 template <int N>
@@ -147,8 +147,7 @@ void sum_of_squares(const Stream& stream, const Tensor& g, const Tensor& out) {
   const Tensor partial = Tensor::empty(stream, {blocks}, DType::kF64);
   if (blocks > 0) {
     dispatch_width({&g}, [&]<int N>() {
-      sum_squares<N>
-          <<<static_cast<unsigned>(blocks), kThreads, 0, native(stream)>>>(n, g.data<float>(), partial.data<double>());
+      sum_squares<N><<<grid_size(blocks), kThreads, 0, native(stream)>>>(n, g.data<float>(), partial.data<double>());
     });
     check_launch("sum_of_squares");
   }

@@ -98,7 +98,7 @@ void argmax_rows(const Stream& stream, const Tensor& x, const Tensor& index) {
   }
   int* to = index.data<std::int32_t>();
   dispatch_float("argmax", x.dtype(), [&]<class T>() {
-    const auto blocks = static_cast<unsigned>(r * per_row);
+    const auto blocks = grid_size(r * per_row);
     const bool vectors = v % kVec<T> == 0 && reinterpret_cast<std::uintptr_t>(x.raw()) % 16 == 0;
     const int parts = static_cast<int>(per_row);
     if (vectors) {
@@ -109,7 +109,7 @@ void argmax_rows(const Stream& stream, const Tensor& x, const Tensor& index) {
   });
   check_launch("argmax");
   if (per_row == 1) return;
-  combine_kernel<<<static_cast<unsigned>(r), kThreads, 0, native(stream)>>>(stretches, to, static_cast<int>(per_row));
+  combine_kernel<<<grid_size(r), kThreads, 0, native(stream)>>>(stretches, to, static_cast<int>(per_row));
   check_launch("argmax");
 }
 

@@ -26,9 +26,9 @@ void attention_backward(const Stream& stream, const Tensor& dout, const Tensor& 
 
 // Attention with a key/value cache, for generation. The keys and values of the new rows qkv_BTW are written to rows
 // [length_b, length_b + T) of keys_BCJK and values_BCJK, then each new row attends the cache's rows up to its own.
-// length_B (i32) is the number of rows in the cache before the call. A cache too short for them: an Error on the CPU,
-// the caller's to check on CUDA. With cos_sin (kernels/rotary.h) queries and new keys are turned first, row t of sample
-// b by position length_b + t; qkv may then be left turned or as it was.
+// length_B (i32) is the number of rows in the cache before the call. A cache too short for them is an Error, on CUDA at
+// the stream's next wait (core/cuda.h). With cos_sin (kernels/rotary.h) queries and new keys are turned first, row t of
+// sample b by position length_b + t; qkv may then be left turned or as it was.
 void attention_cached(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& length,
                       const Tensor& keys, const Tensor& values, const Tensor& out, const Tensor& cos_sin = {});
 

@@ -59,6 +59,7 @@ struct Problem {
   // With a cache: query row r of sample s attends keys up to before[s] + r; else up to r.
   const std::int32_t* before = nullptr;
   int capacity = 0;  // rows of the keys
+  std::int32_t* fault = nullptr;
 };
 
 // A tile of rows into shared memory, times `factor`. Rows from `count` on and columns beyond the width become zero.
@@ -395,7 +396,7 @@ __global__ void append_kernel(Rows<const T> k, Rows<const T> v, T* keys, T* valu
   if (at >= p.samples * p.rows * width) return;
   const std::int64_t col = at % width, row = at / width % p.rows, sample = at / width / p.rows;
   const std::int64_t to = p.before[sample] + row;
-  if (to < 0 || to >= p.capacity) return;
+  if (to < 0 || to >= p.capacity) return report(p.fault, Fault::kCacheRow);
   keys[(sample * p.capacity + to) * width + col] = k.at(sample, row, 0, 0)[col];
   values[(sample * p.capacity + to) * width + col] = v.at(sample, row, 0, 0)[col];
 }
@@ -458,7 +459,7 @@ void launch(const char* op, const Stream& stream, void (*kernel)(Parameters...),
   const std::int64_t blocks = ceil_div(rows, L::kTile) * pairs;
   WT_CHECK(blocks < std::int64_t{1} << 31, op, ": ", rows, " rows of ", pairs, " heads are too many for one launch");
   WT_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-  kernel<<<static_cast<unsigned>(blocks), kThreads, static_cast<std::size_t>(bytes), native(stream)>>>(args...);
+  kernel<<<grid_size(blocks), kThreads, static_cast<std::size_t>(bytes), native(stream)>>>(args...);
   check_launch(op);
 }
 
@@ -503,7 +504,7 @@ void attention_backward(const Stream& stream, const Tensor& dout, const Tensor& 
   dispatch_float("attention backward", qkv.dtype(), [&]<class T>() {
     const auto q = heads_of<const T, T>(qkv, heads, 0), k = heads_of<const T, T>(qkv, heads, h),
                v = heads_of<const T, T>(qkv, heads, h + j), grad = heads_of<const T, T>(dout, heads, 0);
-    const auto blocks = static_cast<unsigned>(ceil_div(g * b * h * t, kThreads / 32));
+    const auto blocks = grid_size(ceil_div(g * b * h * t, kThreads / 32));
     delta_kernel<T>
         <<<blocks, kThreads, 0, native(stream)>>>(grad, heads_of<const T, T>(out, heads, 0), data<float>(delta), p);
     check_launch("attention backward");
@@ -526,15 +527,17 @@ void attention_cached(const Stream& stream, const Tensor& qkv, const AttentionHe
   WT_CHECK_SHAPE("cached attention", values, b, capacity, j, k);
   WT_CHECK_SHAPE("cached attention", out, b, t, h * k);
   if (qkv.numel() == 0) return;
+  WT_CHECK(t <= capacity, "cached attention: ", t, " rows in a key/value cache of ", capacity);
   if (decode_attends(heads, t)) return decode_attention(stream, qkv, heads, length, keys, values, out, cos_sin);
   if (cos_sin.defined()) rotary(stream, qkv.reshape({1, b, t, qkv.dim(2)}), h + j, cos_sin, length, false);
   Problem p = problem_of(heads, b, t);
   p.before = length.data<std::int32_t>();
   WT_CHECK(capacity < std::int64_t{1} << 30, "cached attention: a key/value cache of ", capacity, " rows");
   p.capacity = static_cast<int>(capacity);
+  p.fault = wt::cuda::fault_word();
   p.vectors = vectors_fit(heads, {qkv, keys, values, out});
   dispatch_float("cached attention", qkv.dtype(), [&]<class T>() {
-    const auto blocks = static_cast<unsigned>(ceil_div(b * t * j * k, kThreads));
+    const auto blocks = grid_size(ceil_div(b * t * j * k, kThreads));
     append_kernel<T><<<blocks, kThreads, 0, native(stream)>>>(heads_of<const T, T>(qkv, heads, h),
                                                               heads_of<const T, T>(qkv, heads, h + j), data<T>(keys),
                                                               data<T>(values), p);

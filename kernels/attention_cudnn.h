@@ -13,6 +13,9 @@ bool cudnn_attends(DType dtype, const AttentionHeads& heads, std::int64_t rows);
 void cudnn_attention_forward(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& out,
                              const Tensor& lse);
 
+// Plans that are kept: those used last.
+std::size_t cudnn_plans();
+
 // Deterministic: keeps the gradients of the scores in a workspace, at most about 1 GiB of them at once (or four
 // samples').
 void cudnn_attention_backward(const Stream& stream, const Tensor& dout, const Tensor& qkv, const Tensor& out,

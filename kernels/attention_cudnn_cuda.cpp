@@ -42,12 +42,17 @@ enum Id : std::int64_t { kQuery = 1, kKey, kValue, kOut, kLse, kGradOut, kGradQu
 struct Plan {
   Graph graph;
   std::int64_t workspace = 0;
+  std::uint64_t used = 0;  // the cache's count of runs when it ran last
 };
+
+// Plans kept: there is one for each number of rows, and each takes some memory.
+constexpr std::size_t kMostPlans = 64;
 
 struct Cache {
   std::mutex mutex;
   std::map<std::pair<int, void*>, cudnnHandle_t> handles;  // by device and stream
   std::map<Problem, std::unique_ptr<Plan>> plans;
+  std::uint64_t runs = 0;
 };
 
 // Never destroyed: when the process ends, CUDA may be gone first.
@@ -59,7 +64,6 @@ Cache& cache() {
 cudnnHandle_t handle_of(Cache& cache, const Stream& stream) {
   cudnnHandle_t& handle = cache.handles[{stream.device().index, stream.native()}];
   if (handle == nullptr) {
-    WT_CUDA(cudaSetDevice(stream.device().index));
     cudnnStatus_t status = cudnnCreate(&handle);
     if (status != CUDNN_STATUS_SUCCESS) handle = nullptr;
     WT_CHECK(status == CUDNN_STATUS_SUCCESS, "cuDNN does not start: ", cudnnGetErrorString(status));
@@ -72,6 +76,7 @@ cudnnHandle_t handle_of(Cache& cache, const Stream& stream) {
 void check(fe::error_t status, const Problem& problem) {
   std::string message = status.get_message();
   std::replace(message.begin(), message.end(), '\n', ' ');
+  if (status.is_bad()) static_cast<void>(cudaGetLastError());  // or the next launch is blamed
   WT_CHECK(status.is_good(), problem, ": cuDNN: ", message);
 }
 
@@ -143,11 +148,19 @@ fe::error_t build(Plan& plan, const Problem& problem, cudnnHandle_t handle) {
   }
 }
 
-const Plan& plan_of(Cache& cache, const Problem& problem, cudnnHandle_t handle) {
+Plan& plan_of(Cache& cache, const Problem& problem, const Stream& stream) {
   const auto found = cache.plans.find(problem);
   if (found != cache.plans.end()) return *found->second;
+  if (cache.plans.size() >= kMostPlans) {
+    const auto oldest = std::min_element(cache.plans.begin(), cache.plans.end(),
+                                         [](const auto& a, const auto& b) { return a.second->used < b.second->used; });
+    for (const auto& [place, handle] : cache.handles) {  // its kernels may still run
+      if (place.first == oldest->first.device) WT_CUDA(cudaStreamSynchronize(static_cast<cudaStream_t>(place.second)));
+    }
+    cache.plans.erase(oldest);
+  }
   auto plan = std::make_unique<Plan>();
-  check(build(*plan, problem, handle), problem);
+  check(build(*plan, problem, handle_of(cache, stream)), problem);
   return *cache.plans.emplace(problem, std::move(plan)).first->second;
 }
 
@@ -161,11 +174,11 @@ void run(const Stream& stream, const Problem& problem, Pointers pointers) {
   constexpr std::int64_t kAlign = 256;
   Cache& all = cache();
   const std::lock_guard lock(all.mutex);
-  const cudnnHandle_t handle = handle_of(all, stream);
-  const Plan& plan = plan_of(all, problem, handle);
+  Plan& plan = plan_of(all, problem, stream);
+  plan.used = ++all.runs;
   const std::int64_t shift = (kAlign - bytes_in_front(problem) % kAlign) % kAlign;
   const Tensor workspace = Tensor::empty(stream, {plan.workspace + shift + 1}, DType::kU8);
-  check(plan.graph.execute(handle, pointers, workspace.data<std::uint8_t>() + shift), problem);
+  check(plan.graph.execute(handle_of(all, stream), pointers, workspace.data<std::uint8_t>() + shift), problem);
 }
 
 // The part of a (G, B, T, width) tensor from sample `first` (of G·B) and element `column` of its rows on.
@@ -183,14 +196,17 @@ Pointers inputs(const Tensor& qkv, const AttentionHeads& heads, std::int64_t fir
           {kValue, part(qkv, first, (heads.query + heads.key_value) * heads.width)}};
 }
 
-// Samples of the backward to run at once. Being deterministic costs a bf16 number per score.
-std::int64_t samples_at_once(std::int64_t batch, const AttentionHeads& heads, std::int64_t rows) {
-  constexpr std::int64_t kLimit = std::int64_t{1} << 30;
+// Samples to run at once: cuDNN's kernels count the elements of a tensor in 32 bits. Being deterministic costs the
+// backward a bf16 number per score.
+std::int64_t samples_at_once(std::int64_t batch, const AttentionHeads& heads, std::int64_t rows, bool backward) {
+  constexpr std::int64_t kMostElements = (std::int64_t{1} << 31) - 1, kMostScoreBytes = std::int64_t{1} << 30;
   const std::int64_t padded = (rows + 127) / 128 * 128;
-  const std::int64_t most = std::max<std::int64_t>(1, kLimit / (heads.query * padded * padded * 2));
-  const std::int64_t parts = (batch + most - 1) / most;
-  // In fours, which keeps the parts' lse 16-byte aligned for any number of rows.
-  return ((batch + parts - 1) / parts + 3) / 4 * 4;
+  const std::int64_t countable = std::max<std::int64_t>(1, kMostElements / (rows * heads.row_width()));
+  const std::int64_t scores = std::max<std::int64_t>(1, kMostScoreBytes / (heads.query * padded * padded * 2));
+  const std::int64_t most = backward ? std::min(countable, scores) : countable, parts = (batch + most - 1) / most;
+  // In fours where that many go, which keeps the parts' lse 16-byte aligned for any number of rows.
+  const std::int64_t fours = ((batch + parts - 1) / parts + 3) / 4 * 4;
+  return std::min(fours, countable < 4 ? countable : countable / 4 * 4);
 }
 
 }  // namespace
@@ -199,20 +215,30 @@ bool cudnn_attends(DType dtype, const AttentionHeads& heads, std::int64_t rows) 
   return dtype == DType::kBF16 && heads.width % 8 == 0 && heads.width <= 128 && rows > 1;
 }
 
+std::size_t cudnn_plans() {
+  Cache& all = cache();
+  const std::lock_guard lock(all.mutex);
+  return all.plans.size();
+}
+
 void cudnn_attention_forward(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& out,
                              const Tensor& lse) {
-  const Problem problem{stream.device().index, false,      qkv.dim(0) * qkv.dim(1), qkv.dim(2), heads.query,
-                        heads.key_value,       heads.width};
-  Pointers pointers = inputs(qkv, heads, 0);
-  pointers[kOut] = out.data<BFloat16>();
-  pointers[kLse] = lse.data<float>();
-  run(stream, problem, std::move(pointers));
+  const std::int64_t batch = qkv.dim(0) * qkv.dim(1), rows = qkv.dim(2);
+  const std::int64_t step = samples_at_once(batch, heads, rows, false);
+  for (std::int64_t first = 0; first < batch; first += step) {
+    const Problem problem{stream.device().index, false,      std::min(step, batch - first), rows, heads.query,
+                          heads.key_value,       heads.width};
+    Pointers pointers = inputs(qkv, heads, first);
+    pointers[kOut] = part(out, first, 0);
+    pointers[kLse] = part_of_lse(lse, first);
+    run(stream, problem, std::move(pointers));
+  }
 }
 
 void cudnn_attention_backward(const Stream& stream, const Tensor& dout, const Tensor& qkv, const Tensor& out,
                               const Tensor& lse, const AttentionHeads& heads, const Tensor& dqkv) {
   const std::int64_t batch = qkv.dim(0) * qkv.dim(1), rows = qkv.dim(2);
-  const std::int64_t step = samples_at_once(batch, heads, rows);
+  const std::int64_t step = samples_at_once(batch, heads, rows, true);
   for (std::int64_t first = 0; first < batch; first += step) {
     const Problem problem{stream.device().index, true,       std::min(step, batch - first), rows, heads.query,
                           heads.key_value,       heads.width};

@@ -7,8 +7,7 @@
 
 // A block reads one stretch of the cache of one key/value head, once for all query rows that share it, and keeps for
 // each of them the largest score, the sum of the weights and the weighted values; a second kernel puts the stretches
-// together in order. How many stretches there are follows from the cache's capacity: its length is known on the GPU
-// only.
+// together in order. As many blocks are launched as the cache's capacity may need: its length is known on the GPU only.
 namespace wt::kernels::cuda {
 namespace {
 
@@ -18,7 +17,7 @@ constexpr int kMaxSplits = kThreads;
 // Blocks wanted: about four for each multiprocessor of a large GPU.
 constexpr std::int64_t kBlocks = 512;
 // Keys that are worth a block.
-constexpr std::int64_t kKeys = 64;
+constexpr int kKeys = 64;
 constexpr std::int64_t kMaxQueries = 16;
 // Below any score, and finite, so that differences of two are never NaN.
 constexpr float kNone = -FLT_MAX / 4;
@@ -33,15 +32,23 @@ struct Decode {
   const float* cos_sin;  // null: nothing is turned
   float* partial;        // (sample, key head, query, split, width), with several splits
   float2* sums;          // largest score and sum of weights of each
-  int rows, capacity, chunk, splits;
+  int rows, capacity, splits;
+  int most_parts;             // stretches that a cache is cut into at most
   int query_blocks, queries;  // queries: rows times group, of a key/value head
   int heads, key_heads, group, width;
   int positions;  // of cos_sin
   float scale;
+  std::int32_t* fault;
 
   __device__ std::int64_t row_width() const { return static_cast<std::int64_t>(heads + 2 * key_heads) * width; }
   // Rows in the cache before the call.
   __device__ int before(std::int64_t sample) const { return min(max(length[sample], 0), capacity); }
+  // Keys of a stretch, which follow from the rows in the cache and not from its capacity: results are the same however
+  // much further it may grow. There are no more than `splits` stretches.
+  __device__ int chunk(std::int64_t sample) const {
+    const int end = min(before(sample) + rows, capacity), each = (end + most_parts - 1) / most_parts;
+    return (each + kKeys - 1) / kKeys * kKeys;
+  }
   // Keys that query `n` of a sample attends.
   __device__ int visible(std::int64_t sample, int n) const { return min(before(sample) + n / group + 1, capacity); }
   __device__ T* out_row(std::int64_t sample, int key_head, int n) const {
@@ -52,7 +59,8 @@ struct Decode {
 // Columns [col, col + V) of a head turned by its position, where heads are turned; `x` holds them as they are.
 template <int V, class T>
 __device__ void turn(const Decode<T>& p, const T* head, int col, int position, float (&x)[V]) {
-  if (p.cos_sin == nullptr || position >= p.positions) return;
+  if (p.cos_sin == nullptr) return;
+  if (position >= p.positions) return report(p.fault, Fault::kRotaryEntry);
   const int half = p.width / 2;
   const float* const angles = p.cos_sin + static_cast<std::int64_t>(position) * p.width;
   float partner[V];
@@ -96,7 +104,8 @@ __global__ void __launch_bounds__(kThreads, blocks_per_sm(N*(V > D / 32 ? V : D 
   const int key_head = static_cast<int>(task % p.key_heads);
   const std::int64_t sample = task / p.key_heads;
   const int before = p.before(sample), end = min(before + p.rows, p.capacity);
-  const int begin = split * p.chunk, stop = min(begin + p.chunk, end);
+  const int chunk = p.chunk(sample), begin = split * chunk, stop = min(begin + chunk, end);
+  if (p.length[sample] < 0 || p.length[sample] > p.capacity - p.rows) report(p.fault, Fault::kCacheRow);
   if (begin >= end) return;
 
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, owner = lane % L, part = lane / L;
@@ -251,13 +260,13 @@ __global__ void __launch_bounds__(kThreads) combine_kernel(Decode<T> p) {
   const int n = static_cast<int>(task % p.queries), key_head = static_cast<int>(task / p.queries % p.key_heads);
   const std::int64_t sample = task / p.queries / p.key_heads;
   // Stretches past the last key that this query attends were not written, or hold nothing for it.
-  const int used = (p.visible(sample, n) + p.chunk - 1) / p.chunk;
+  const int chunk = p.chunk(sample), used = (p.visible(sample, n) + chunk - 1) / chunk;
   const int split = threadIdx.x;
   const float2 mine = split < used ? p.sums[task * p.splits + split] : float2{kNone, 0};
   const float top = block_max<kThreads>(mine.x, scratch[0]);
   const float weight = expf(mine.x - top);
   const float total = block_sum<kThreads>(mine.y * weight, scratch[1]);
-  weights[split] = weight / total;
+  weights[split] = weight;
   __syncthreads();
   T* to = p.out_row(sample, key_head, n);
   for (int col = threadIdx.x; col < p.width; col += kThreads) {
@@ -265,13 +274,13 @@ __global__ void __launch_bounds__(kThreads) combine_kernel(Decode<T> p) {
     float value = 0;
 #pragma unroll 8
     for (int s = 0; s < used; ++s) value += weights[s] * from[static_cast<std::int64_t>(s) * p.width];
-    to[col] = from_float<T>(value);
+    to[col] = from_float<T>(value / total);
   }
 }
 
 template <class T, int D, int V, int N>
 void launch_split(const Stream& stream, const Decode<T>& p, std::int64_t blocks) {
-  launch_early("cached attention", split_kernel<T, D, V, N>, static_cast<unsigned>(blocks), kThreads, 0, stream, p);
+  launch_early("cached attention", split_kernel<T, D, V, N>, grid_size(blocks), kThreads, 0, stream, p);
 }
 
 // Queries at once: as few of these as hold them all, or eight. Odd widths, read by single elements, do with one size.
@@ -310,7 +319,7 @@ void decode_attention(const Stream& stream, const Tensor& qkv, const AttentionHe
     WT_CHECK(k % 2 == 0 && cos_sin.shape().rank() == 2 && cos_sin.dim(1) == k, "cached attention: a table of angles ",
              cos_sin.shape(), " for heads of width ", k);
   }
-  if (capacity == 0) return;  // too short, which is the caller's to check
+  WT_CHECK(t <= capacity, "cached attention: ", t, " rows in a key/value cache of ", capacity);
   dispatch_float("cached attention", qkv.dtype(), [&]<class T>() {
     bool vectors = k % kVec<T> == 0;
     for (const Tensor* tensor : {&qkv, &keys, &values}) {
@@ -318,9 +327,8 @@ void decode_attention(const Stream& stream, const Tensor& qkv, const AttentionHe
     }
     const std::int64_t queries = t * (h / j), query_blocks = ceil_div(queries, queries_at_once(queries, vectors));
     const std::int64_t readers = b * j * query_blocks;
-    const std::int64_t wanted =
-        std::min({ceil_div(kBlocks, readers), ceil_div(capacity, kKeys), static_cast<std::int64_t>(kMaxSplits)});
-    const std::int64_t chunk = ceil_div(ceil_div(capacity, wanted), kKeys) * kKeys, splits = ceil_div(capacity, chunk);
+    const std::int64_t most = std::min(ceil_div(kBlocks, readers), static_cast<std::int64_t>(kMaxSplits));
+    const std::int64_t splits = std::min(most, ceil_div(capacity, kKeys));
     Tensor partial, sums;
     Decode<T> p{};
     if (splits > 1) {
@@ -338,7 +346,8 @@ void decode_attention(const Stream& stream, const Tensor& qkv, const AttentionHe
     p.positions = cos_sin.defined() ? static_cast<int>(std::min<std::int64_t>(cos_sin.dim(0), 1 << 30)) : 0;
     p.rows = static_cast<int>(t);
     p.capacity = static_cast<int>(capacity);
-    p.chunk = static_cast<int>(chunk);
+    p.most_parts = static_cast<int>(most);
+    p.fault = wt::cuda::fault_word();
     p.splits = static_cast<int>(splits);
     p.query_blocks = static_cast<int>(query_blocks);
     p.queries = static_cast<int>(queries);
@@ -358,7 +367,7 @@ void decode_attention(const Stream& stream, const Tensor& qkv, const AttentionHe
       launch_width<T, 256>(stream, p, blocks, vectors);
     }
     if (splits == 1) return;
-    launch_early("cached attention", combine_kernel<T>, static_cast<unsigned>(b * j * queries), kThreads, 0, stream, p);
+    launch_early("cached attention", combine_kernel<T>, grid_size(b * j * queries), kThreads, 0, stream, p);
   });
 }
 

@@ -37,6 +37,19 @@ void check_linear_forward(const Tensor& x, const Tensor& y, const Tensor& w, Wei
   WT_CHECK(!residual.defined() || residual.dtype() == y.dtype(), "linear: the residual is ", residual, ", y ", y);
 }
 
+std::int64_t rotary_cells(const Tensor& qkv, std::int64_t heads, const Tensor& cos_sin, const Tensor& first) {
+  const std::int64_t g = qkv.dim(0), b = qkv.dim(1), t = qkv.dim(2), w = qkv.dim(3), k = cos_sin.dim(1);
+  WT_CHECK(k % 2 == 0 && heads * k <= w, "rotary: ", heads, " heads of width ", k, " in rows of ", w);
+  if (!first.defined()) {
+    WT_CHECK(t <= cos_sin.dim(0), "rotary: position ", t - 1, " is beyond the table of ", cos_sin.dim(0));
+    return 0;
+  }
+  const bool by_layer = first.shape().rank() == 2;
+  WT_CHECK(by_layer ? first.shape() == (Shape{g, b}) : first.shape() == (Shape{b}), "rotary: first is ", first,
+           ", expected [B=", b, "] or [G=", g, ", B=", b, "]");
+  return first.numel();
+}
+
 void check_rms_norm_forward(const Tensor& x, const Tensor& w, const Tensor& y, const Tensor& rstd) {
   const std::int64_t g = x.dim(0), r = x.dim(1), d = x.dim(2);
   WT_CHECK_SHAPE("rms_norm", w, g, d);

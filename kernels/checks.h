@@ -31,6 +31,9 @@ void check_linear(const char* op, const Tensor& x, const Tensor& y, const Tensor
 void check_linear_forward(const Tensor& x, const Tensor& y, const Tensor& w, WeightLayout layout, const Tensor& bias,
                           const Tensor& residual);
 
+// Cells that have an entry of their own to begin at (kernels/rotary.h): B or G·B, 0 where `first` is undefined.
+std::int64_t rotary_cells(const Tensor& qkv, std::int64_t heads, const Tensor& cos_sin, const Tensor& first);
+
 void check_rms_norm_forward(const Tensor& x, const Tensor& w, const Tensor& y, const Tensor& rstd);
 void check_rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& rstd, const Tensor& dx,
                              GradMode dx_mode, const Tensor& dw);

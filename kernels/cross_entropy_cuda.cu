@@ -37,7 +37,7 @@ __device__ void load_pieces(const T* row, std::int64_t first, std::int64_t strid
 template <class T, int THREADS>
 __global__ void __launch_bounds__(THREADS)
     forward(std::int64_t v, int phase, const T* logits, const std::int32_t* target, float* loss, float* lse,
-            std::uint8_t* correct) {
+            std::uint8_t* correct, std::int32_t* fault) {
   constexpr int N = kVec<T>, kPieces = 16 / N;  // per thread and turn
   __shared__ float scratch[2][THREADS / 32];
   const std::int64_t r = blockIdx.x;
@@ -78,6 +78,7 @@ __global__ void __launch_bounds__(THREADS)
   const float total = block_sum<THREADS>(sum * __expf(top - largest), scratch[1]);
   const bool beaten = __syncthreads_or(tied) != 0 || largest != goal;
   if (threadIdx.x != 0) return;
+  if (!valid) report(fault, Fault::kTargetId);
   const float log_sum = largest + logf(total);
   lse[r] = log_sum;
   loss[r] = valid ? log_sum - goal : 0.0f;
@@ -136,9 +137,9 @@ void cross_entropy_forward(const Stream& stream, const Tensor& logits, const Ten
   dispatch_float("cross_entropy", logits.dtype(), [&]<class T>() {
     const T* x = data<T>(logits);
     const auto launch = [&]<int THREADS>() {
-      forward<T, THREADS><<<static_cast<unsigned>(r), THREADS, 0, native(stream)>>>(
+      forward<T, THREADS><<<grid_size(r), THREADS, 0, native(stream)>>>(
           v, phase_of(x, kVec<T>), x, target.data<std::int32_t>(), loss.data<float>(), lse.data<float>(),
-          correct.data<std::uint8_t>());
+          correct.data<std::uint8_t>(), wt::cuda::fault_word());
     };
     v > 8192 ? launch.template operator()<1024>() : launch.template operator()<256>();
   });
@@ -162,7 +163,7 @@ void cross_entropy_backward(const Stream& stream, const Tensor& dloss, const Ten
       D* grad = data<D>(dlogits);
       const auto launch = [&]<int N>() {
         const std::int64_t slices = ceil_div(v + N - 1, kBackwardThreads * kBackwardPieces * N);
-        backward<T, D, N><<<static_cast<unsigned>(r * slices), kBackwardThreads, 0, native(stream)>>>(
+        backward<T, D, N><<<grid_size(r * slices), kBackwardThreads, 0, native(stream)>>>(
             v, phase_of(x, N), slices, dloss.data<float>(), x, target.data<std::int32_t>(), lse.data<float>(), grad);
       };
       // Both are cut at the same elements; only slices can make that impossible.

@@ -5,7 +5,10 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <map>
+#include <mutex>
 
+#include "core/cuda.h"
 #include "core/cuda_check.h"
 #include "core/tensor.h"
 
@@ -17,13 +20,43 @@ inline cudaStream_t native(const Stream& stream) {
   return static_cast<cudaStream_t>(stream.native());
 }
 
+// Calls `make` once for each device and keeps what it gave. Never destroyed.
+template <class T>
+class PerDevice {
+ public:
+  template <class Make>
+  const T& of(const Stream& stream, const Make& make) {
+    const std::lock_guard lock(mutex_);
+    const int device = stream.device().index;
+    auto found = made_.find(device);
+    if (found == made_.end()) found = made_.emplace(device, make()).first;
+    return found->second;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<int, T> made_;
+};
+
 inline bool can_launch_early(const Stream& stream) {
-  static const bool able = [&] {
+  static auto& able = *new PerDevice<bool>;
+  return able.of(stream, [&] {
     int major = 0;
     WT_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, stream.device().index));
     return major >= 9;
-  }();
-  return able;
+  });
+}
+
+// Blocks of a launch, of which CUDA takes 2^31 - 1 and a wider number would lose its upper bits.
+inline unsigned grid_size(std::int64_t blocks) {
+  WT_CHECK(blocks >= 0 && blocks < std::int64_t{1} << 31, "a launch of ", blocks,
+           " blocks, at most 2147483647 are possible");
+  return static_cast<unsigned>(blocks);
+}
+
+// Leaves a fault for the next wait (core/fault.h). `word` is cuda::fault_word()'s.
+__device__ inline void report(std::int32_t* word, Fault fault) {
+  *static_cast<volatile std::int32_t*>(word) = static_cast<std::int32_t>(fault);
 }
 
 // After a launch: reports a launch that was refused (bad grid, no code for this GPU) under the op's name.
@@ -49,6 +82,7 @@ void launch_early(const char* op, void (*kernel)(Parameters...), dim3 grid, dim3
   config.attrs = &attribute;
   config.numAttrs = can_launch_early(stream) ? 1 : 0;
   const cudaError_t status = cudaLaunchKernelEx(&config, kernel, Parameters(args)...);
+  if (status != cudaSuccess) static_cast<void>(cudaGetLastError());
   WT_CHECK(status == cudaSuccess, op, ": ", cudaGetErrorString(status));
 }
 

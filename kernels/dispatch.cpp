@@ -1,5 +1,6 @@
 // One name for every device: each kernel runs where its stream is. A backend defines the functions of the public
 // headers in its own namespace (cpu, cuda) with the same parameters; a signature that differs does not link.
+#include "core/cuda.h"
 #include "kernels/activation.h"
 #include "kernels/adamw.h"
 #include "kernels/argmax.h"
@@ -27,9 +28,13 @@ namespace wt::kernels {
   decltype(kernels::name) name; \
   }
 #ifdef WAVETAPE_CUDA
-#define WT_RUN(name, stream, ...)                  \
-  const detail::ProfileScope scope(#name, stream); \
-  return (stream).device().is_cuda() ? cuda::name(stream, __VA_ARGS__) : cpu::name(stream, __VA_ARGS__)
+#define WT_RUN(name, stream, ...)                    \
+  const detail::ProfileScope scope(#name, stream);   \
+  if ((stream).device().is_cuda()) {                 \
+    ::wt::cuda::use_device((stream).device().index); \
+    return cuda::name(stream, __VA_ARGS__);          \
+  }                                                  \
+  return cpu::name(stream, __VA_ARGS__)
 #else
 // Without CUDA there is no way to come by a CUDA stream (core/device.h).
 #define WT_RUN(name, stream, ...)                  \
@@ -171,9 +176,9 @@ void layer_norm_backward(const Stream& stream, const Tensor& dy, const Tensor& x
   WT_RUN(layer_norm_backward, stream, dy, x, w, mean, rstd, dx, dx_mode, dw, db);
 }
 void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const Tensor& bias,
-                    const Tensor& residual, const Tensor& y) {
+                    const Tensor& residual, const Tensor& y, bool constant_weight) {
   check_linear_forward(x, y, w, layout, bias, residual);
-  WT_RUN(linear_forward, stream, x, w, layout, bias, residual, y);
+  WT_RUN(linear_forward, stream, x, w, layout, bias, residual, y, constant_weight);
 }
 void linear_fused(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const FusedLinear& parts,
                   const Tensor& y) {
@@ -227,9 +232,9 @@ void rms_norm_backward(const Stream& stream, const Tensor& dy, const Tensor& x, 
   check_rms_norm_backward(dy, x, w, rstd, dx, dx_mode, dw);
   WT_RUN(rms_norm_backward, stream, dy, x, w, rstd, dx, dx_mode, dw);
 }
-void rotary(const Stream& stream, const Tensor& qkv, std::int64_t heads, const Tensor& cos_sin,
-            const Tensor& first_position, bool inverse) {
-  WT_RUN(rotary, stream, qkv, heads, cos_sin, first_position, inverse);
+void rotary(const Stream& stream, const Tensor& qkv, std::int64_t heads, const Tensor& cos_sin, const Tensor& first,
+            bool inverse) {
+  WT_RUN(rotary, stream, qkv, heads, cos_sin, first, inverse);
 }
 void take_rows_forward(const Stream& stream, const Tensor& x, const Tensor& first, const Tensor& out) {
   WT_RUN(take_rows_forward, stream, x, first, out);

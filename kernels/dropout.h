@@ -14,8 +14,12 @@ struct DropoutKey {
   int site = 0;            // which dropout of the block, below 16
 };
 
+// A cell's numbers are 2^28 blocks of four of the stream.
+inline constexpr int kDropoutCellShift = 28;
+inline constexpr std::int64_t kMaxDropoutElements = std::int64_t{4} << kDropoutCellShift;
+
 // y = x ∘ keep / (1 - p), in place or not. cell_GB (i64) numbers the cells of the whole run of a plan: distinct for
-// every (layer, item, sample). The gradient is the same call on dy. 0 <= p < 1.
+// every (layer, item, sample). The gradient is the same call on dy. 0 <= p < 1, E <= kMaxDropoutElements.
 void dropout(const Stream& stream, const Tensor& x, const Tensor& cell, double p, const DropoutKey& key,
              const Tensor& y);
 

@@ -11,10 +11,10 @@ void dropout(const Stream&, const Tensor& x, const Tensor& cell, double p, const
            cells, " cells");
   WT_CHECK(key.site >= 0 && key.site < 16, "dropout: site ", key.site, " is not below 16");
   const std::int64_t elements = x.numel() / cells;
+  WT_CHECK(elements <= kMaxDropoutElements, "dropout: ", elements, " elements in a cell, at most ", kMaxDropoutElements,
+           " have random numbers of their own");
   const std::uint64_t stream =
       random_stream(RandomPurpose::kDropout, key.step * 16 + static_cast<std::uint64_t>(key.site));
-  // A cell's elements take a block of positions of their own; 2^28 blocks of four hold a gigabyte of elements.
-  constexpr int kCellShift = 28;
   dispatch_real(x.dtype(), [&]<class T>() {
     const T scale = static_cast<T>(1.0 / (1.0 - p));
     const float threshold = static_cast<float>(p);
@@ -22,7 +22,7 @@ void dropout(const Stream&, const Tensor& x, const Tensor& cell, double p, const
     parallel_ranges(cells * blocks, 4096, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         const std::int64_t c = i / blocks, block = i % blocks;
-        const std::uint64_t position = (static_cast<std::uint64_t>(cell.data<std::int64_t>()[c]) << kCellShift) +
+        const std::uint64_t position = (static_cast<std::uint64_t>(cell.data<std::int64_t>()[c]) << kDropoutCellShift) +
                                        static_cast<std::uint64_t>(block);
         const PhiloxBlock random = philox(key.seed, stream, position);
         for (std::int64_t j = 0; j < 4 && block * 4 + j < elements; ++j) {

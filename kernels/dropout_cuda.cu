@@ -8,8 +8,6 @@ namespace wt::kernels::cuda {
 namespace {
 
 constexpr int kInFlight = 2;
-// As on the CPU: a cell's blocks of four numbers start at its number times 2^28.
-constexpr int kCellShift = 28;
 
 struct Draw {
   std::uint64_t seed, stream;
@@ -19,8 +17,9 @@ struct Draw {
 };
 
 __device__ PhiloxBlock draw(const Draw& d, std::int64_t cell, std::int64_t block) {
-  return philox(d.seed, d.stream,
-                (static_cast<std::uint64_t>(__ldg(d.cell + cell)) << kCellShift) + static_cast<std::uint64_t>(block));
+  return philox(
+      d.seed, d.stream,
+      (static_cast<std::uint64_t>(__ldg(d.cell + cell)) << kDropoutCellShift) + static_cast<std::uint64_t>(block));
 }
 // uniform_float(word) >= p, in integers.
 __device__ float kept(float x, std::uint32_t word, const Draw& d) {
@@ -82,6 +81,8 @@ void dropout(const Stream& stream, const Tensor& x, const Tensor& cell, double p
            cells, " cells");
   WT_CHECK(key.site >= 0 && key.site < 16, "dropout: site ", key.site, " is not below 16");
   const std::int64_t elements = x.numel() / cells;
+  WT_CHECK(elements <= kMaxDropoutElements, "dropout: ", elements, " elements in a cell, at most ", kMaxDropoutElements,
+           " have random numbers of their own");
   if (elements == 0) return;
   Draw d{};
   d.seed = key.seed;

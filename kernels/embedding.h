@@ -14,8 +14,8 @@ constexpr std::int32_t memory_row(std::int32_t j) {
 }
 
 // out_RD: row r is table_VD[rows_R[r]] or memory_MD[j] or zeros, plus positions_ND[position_R[r]] where a position
-// table is given (position -1 adds nothing). `memory` may be undefined where no row asks for it. Ids out of range:
-// an Error on the CPU, the caller's to check on CUDA.
+// table is given (position -1 adds nothing). `memory` may be undefined where no row asks for it. Ids and
+// positions out of range are an Error, on CUDA at the stream's next wait (core/cuda.h).
 void embedding_forward(const Stream& stream, const Tensor& rows, const Tensor& position, const Tensor& table,
                        const Tensor& memory, const Tensor& positions, const Tensor& out);
 

@@ -30,11 +30,11 @@ bool whole(const T* rows, std::int64_t d, int width) {
   return d % width == 0 && reinterpret_cast<std::uintptr_t>(rows) % (sizeof(T) * static_cast<std::size_t>(width)) == 0;
 }
 
-// A warp per row. Ids and positions that are in no table count as padding.
+// A warp per row. Ids and positions that are in no table are a fault, and count as padding.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     forward(std::int64_t num_rows, std::int64_t d, const std::int32_t* ids, const std::int32_t* position,
-            Table<const T> tokens, Table<const T> memory, Table<const T> positions, T* out) {
+            Table<const T> tokens, Table<const T> memory, Table<const T> positions, T* out, std::int32_t* fault) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   if (row >= num_rows) return;
   const std::int32_t id = ids[row], j = -2 - id, at = positions.rows == nullptr ? -1 : position[row];
@@ -42,6 +42,7 @@ __global__ void __launch_bounds__(kThreads)
   if (id >= 0 && id < tokens.count) entry = tokens.rows + id * d;
   if (id <= -2 && j < memory.count) entry = memory.rows + j * d;
   const T* place = at >= 0 && at < positions.count ? positions.rows + at * d : nullptr;
+  if ((entry == nullptr && id != kPaddingRow) || (place == nullptr && at != -1)) report(fault, Fault::kEmbeddingRow);
 #pragma unroll 4
   for (std::int64_t i = threadIdx.x % 32 * N; i < d; i += 32 * N) {
     float x[N] = {}, y[N] = {};
@@ -123,8 +124,8 @@ void scatter_add(const Stream& stream, const Tensor& dout, const Tensor& ids, Ta
   const Tensor keys = Tensor::empty(stream, {2, r}, DType::kI32), rows = Tensor::empty(stream, {2, r}, DType::kI32);
   auto* key = reinterpret_cast<std::uint32_t*>(keys.data<std::int32_t>());
   std::int32_t* row = rows.data<std::int32_t>();
-  make_keys<<<static_cast<unsigned>(ceil_div(r, kThreads)), kThreads, 0, native(stream)>>>(
-      r, ids.data<std::int32_t>(), tokens.count, memory.count, key, row);
+  make_keys<<<grid_size(ceil_div(r, kThreads)), kThreads, 0, native(stream)>>>(r, ids.data<std::int32_t>(),
+                                                                               tokens.count, memory.count, key, row);
   check_launch(op);
   // A radix sort is stable: rows of one entry stay in order.
   const int bits = std::bit_width(static_cast<std::uint64_t>(entries));
@@ -139,7 +140,7 @@ void scatter_add(const Stream& stream, const Tensor& dout, const Tensor& ids, Ta
   dispatch_float(op, dout.dtype(), [&]<class T>() {
     const auto launch = [&]<int N>() {
       const std::int64_t column_warps = ceil_div(d, 32 * N);
-      add_runs<T, N><<<static_cast<unsigned>(ceil_div(r * column_warps, kWarps)), kThreads, 0, native(stream)>>>(
+      add_runs<T, N><<<grid_size(ceil_div(r * column_warps, kWarps)), kThreads, 0, native(stream)>>>(
           r, d, column_warps, key + r, row + r, data<T>(dout), tokens, memory);
     };
     const bool wide =
@@ -162,9 +163,9 @@ void embedding_forward(const Stream& stream, const Tensor& rows, const Tensor& p
     const Table<const T> memories{table_of<T>(memory, d).rows, table_of<T>(memory, d).count};
     const Table<const T> places{table_of<T>(positions, d).rows, table_of<T>(positions, d).count};
     const auto launch = [&]<int N>() {
-      forward<T, N><<<static_cast<unsigned>(ceil_div(r, kWarps)), kThreads, 0, native(stream)>>>(
+      forward<T, N><<<grid_size(ceil_div(r, kWarps)), kThreads, 0, native(stream)>>>(
           r, d, rows.data<std::int32_t>(), positions.defined() ? position.data<std::int32_t>() : nullptr, tokens,
-          memories, places, data<T>(out));
+          memories, places, data<T>(out), wt::cuda::fault_word());
     };
     const bool wide = whole(tokens.rows, d, kVec<T>) && whole(memories.rows, d, kVec<T>) &&
                       whole(places.rows, d, kVec<T>) && whole(data<T>(out), d, kVec<T>);

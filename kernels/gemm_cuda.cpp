@@ -4,6 +4,7 @@
 
 #include <array>
 #include <bit>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,7 @@
 #define WT_CUBLAS(call)                                                                                        \
   do {                                                                                                         \
     const cublasStatus_t wt_status = (call);                                                                   \
+    if (wt_status != CUBLAS_STATUS_SUCCESS) static_cast<void>(cudaGetLastError());                             \
     WT_CHECK(wt_status == CUBLAS_STATUS_SUCCESS, "cuBLASLt: ", #call, ": ", cublasLtGetStatusName(wt_status)); \
   } while (false)
 
@@ -160,6 +162,9 @@ void gemm(const Stream& stream, std::int64_t batch, std::int64_t m, std::int64_t
           const Matrix& a, const Matrix& b, float beta, const Matrix& c_in, const Matrix& c) {
   if (batch == 0 || m == 0 || n == 0) return;
   WT_CHECK(k > 0, "matrix product over an inner extent of 0");
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  WT_CHECK(batch <= kMost && m <= kMost && n <= kMost && k <= kMost, batch, " products of (", m, ",", k, ")·(", k, ",",
+           n, "): an extent is above ", kMost);
   WT_CHECK(a.dtype == b.dtype && (a.dtype == DType::kF32 || a.dtype == DType::kBF16), "matrix product of ",
            name_of(a.dtype), " and ", name_of(b.dtype), ", expected f32 or bf16, both alike");
   WT_CHECK(c.dtype == DType::kF32 || c.dtype == a.dtype, "matrix product of ", name_of(a.dtype), " into ",

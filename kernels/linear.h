@@ -12,8 +12,10 @@ enum class WeightLayout : std::uint8_t { kOutIn, kInOut };
 
 // y_GRO = x_GRI · w_GOIᵀ [+ bias_GO] [+ residual_GRO]. Optional inputs may be undefined. y overlaps none of the inputs
 // but may be the residual itself. All of one dtype (f32 or f64). Throws Error on a shape or dtype that does not fit.
+// constant_weight: no kernel of the stream that may still run writes w, so that it can be fetched before those are
+// done.
 void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const Tensor& bias,
-                    const Tensor& residual, const Tensor& y);
+                    const Tensor& residual, const Tensor& y, bool constant_weight = false);
 
 // dx_GRI (+)= dy_GRO · w_GOI
 void linear_backward_input(const Stream& stream, const Tensor& dy, const Tensor& w, WeightLayout layout,

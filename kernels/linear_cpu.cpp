@@ -31,7 +31,7 @@ void prefill(const LinearExtents& e, const Tensor& bias, const Tensor& residual,
 }  // namespace
 
 void linear_forward(const Stream&, const Tensor& x, const Tensor& w, WeightLayout layout, const Tensor& bias,
-                    const Tensor& residual, const Tensor& y) {
+                    const Tensor& residual, const Tensor& y, bool) {
   const LinearExtents e = linear_extents(x, y);
   const bool out_in = layout == WeightLayout::kOutIn;
   dispatch_real(x.dtype(), [&]<class T>() {

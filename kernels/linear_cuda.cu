@@ -50,16 +50,15 @@ constexpr int kThreads = 256;
 }  // namespace
 
 void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const Tensor& bias,
-                    const Tensor& residual, const Tensor& y) {
+                    const Tensor& residual, const Tensor& y, bool constant_weight) {
   const LinearExtents e = linear_extents(x, y);
   if (y.numel() == 0) return;
-  if (layout == WeightLayout::kOutIn && linear_few_rows(stream, x, w, {.bias = bias, .residual = residual}, y)) {
-    return;
-  }
+  const FusedLinear parts{.bias = bias, .residual = residual, .constant_weight = constant_weight};
+  if (layout == WeightLayout::kOutIn && linear_few_rows(stream, x, w, parts, y)) return;
   Tensor added = residual;  // what the product is added to
   if (bias.defined()) {
     dispatch_float("linear", x.dtype(), [&]<class T>() {
-      const auto blocks = static_cast<unsigned>(ceil_div(y.numel(), kThreads));
+      const auto blocks = grid_size(ceil_div(y.numel(), kThreads));
       const auto* from = residual.defined() ? residual.raw() : nullptr;
       if (y.dtype() == x.dtype()) {
         prefill_kernel<<<blocks, kThreads, 0, native(stream)>>>(data<float>(bias), static_cast<const T*>(from),
@@ -99,14 +98,14 @@ void linear_backward_bias(const Stream& stream, const Tensor& dy, const Tensor& 
   if (dy.numel() == 0) return;
   const std::int64_t chunks = ceil_div(r, kChunkRows);
   const Tensor partial = Tensor::empty(stream, {g, chunks, o}, DType::kF32);
-  const auto columns = static_cast<unsigned>(ceil_div(o, kThreads));
+  const auto columns = grid_size(ceil_div(o, kThreads));
   dispatch_float("linear backward", dy.dtype(), [&]<class T>() {
-    const dim3 grid(columns, static_cast<unsigned>(chunks), static_cast<unsigned>(g));
+    const dim3 grid(columns, grid_size(chunks), grid_size(g));
     column_sums_kernel<<<grid, kThreads, 0, native(stream)>>>(data<T>(dy), data<float>(partial), r, o, chunks);
     check_launch("linear backward");
   });
-  add_chunks_kernel<<<dim3(columns, static_cast<unsigned>(g)), kThreads, 0, native(stream)>>>(
-      data<float>(partial), data<float>(dbias), o, chunks);
+  add_chunks_kernel<<<dim3(columns, grid_size(g)), kThreads, 0, native(stream)>>>(data<float>(partial),
+                                                                                  data<float>(dbias), o, chunks);
   check_launch("linear backward");
 }
 

@@ -1,6 +1,6 @@
 // Few rows through a linear layer: bound by reading the weights once, which takes cuBLASLt's products half as long
 // again.
-#include <algorithm>
+#include <type_traits>
 
 #include "kernels/linear_fused.h"
 #include "kernels/packed_cuda.cuh"
@@ -59,6 +59,7 @@ __device__ void stage(const FewRows<T, Y>& p, const T* x, const float* norm, T* 
   }
 }
 
+// Weights that a kernel before may still write are only safe where the launch is not early.
 // A warp makes C neighbouring outputs, or with kSwiglu one output from a gate and its up row. Its lanes share the
 // inputs; kUnroll accesses to each row of weights are under way at once, the first of them before anything else is.
 template <class T, class Y, int R, int C, bool kSwiglu>
@@ -129,15 +130,30 @@ __global__ void __launch_bounds__(kThreads) few_rows_kernel(FewRows<T, Y> p) {
   }
 }
 
+// Calls f with the output's type: that of the inputs, or f32.
+template <class T, class F>
+void dispatch_output(DType dtype, F&& f) {
+  dtype == DType::kF32 ? f.template operator()<float>() : f.template operator()<T>();
+}
+
 template <class T, class Y, int R, int C, bool kSwiglu>
-void launch(const Stream& stream, const FewRows<T, Y>& p, std::int64_t layers) {
+void launch(const Stream& stream, const FewRows<T, Y>& p, std::int64_t layers, bool early) {
   const auto kernel = few_rows_kernel<T, Y, R, C, kSwiglu>;
   const std::int64_t per_block = kWarps * (kSwiglu ? 1 : C), width = kSwiglu ? p.outputs / 2 : p.outputs;
-  static const cudaError_t allowed =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(kMaxInputBytes));
-  WT_CUDA(allowed);
-  launch_early("linear", kernel, dim3(static_cast<unsigned>(ceil_div(width, per_block)), static_cast<unsigned>(layers)),
-               kThreads, sizeof(T) * static_cast<std::size_t>(p.rows) * static_cast<std::size_t>(p.inputs), stream, p);
+  static auto& allowed = *new PerDevice<bool>;
+  allowed.of(stream, [&] {
+    WT_CUDA(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(kMaxInputBytes)));
+    return true;
+  });
+  const dim3 grid(grid_size(ceil_div(width, per_block)), grid_size(layers));
+  const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(p.rows) * static_cast<std::size_t>(p.inputs);
+  if (early) {
+    launch_early("linear", kernel, grid, kThreads, bytes, stream, p);
+  } else {
+    kernel<<<grid, kThreads, bytes, native(stream)>>>(p);
+    check_launch("linear");
+  }
 }
 
 }  // namespace
@@ -156,8 +172,9 @@ bool linear_few_rows(const Stream& stream, const Tensor& x, const Tensor& w, con
   if (parts.norm.defined()) WT_CHECK_SHAPE("linear", parts.norm, g, i);
   if (parts.bias.defined()) WT_CHECK_SHAPE("linear", parts.bias, g, o);
   if (parts.residual.defined()) WT_CHECK_SHAPE("linear", parts.residual, g, r, o);
+  WT_CHECK(y.dtype() == x.dtype() || (y.dtype() == DType::kF32 && !parts.swiglu), "linear: x is ", x, ", y ", y);
   dispatch_float("linear", x.dtype(), [&]<class T>() {
-    dispatch_float("linear", y.dtype(), [&]<class Y>() {
+    dispatch_output<T>(y.dtype(), [&]<class Y>() {
       const auto optional = [](const Tensor& t) { return t.defined() ? t.data<float>() : nullptr; };
       const FewRows<T, Y> p{data<T>(x),
                             data<T>(w),
@@ -171,11 +188,11 @@ bool linear_few_rows(const Stream& stream, const Tensor& x, const Tensor& w, con
                             static_cast<int>(o)};
       const auto run = [&]<int R>() {
         if (parts.swiglu) {
-          launch<T, Y, R, 2, true>(stream, p, g);
+          if constexpr (std::is_same_v<T, Y>) launch<T, Y, R, 2, true>(stream, p, g, parts.constant_weight);
         } else if (o * g >= 16384) {  // two outputs a warp where that leaves enough warps to fill the GPU
-          launch<T, Y, R, 2, false>(stream, p, g);
+          launch<T, Y, R, 2, false>(stream, p, g, parts.constant_weight);
         } else {
-          launch<T, Y, R, 1, false>(stream, p, g);
+          launch<T, Y, R, 1, false>(stream, p, g, parts.constant_weight);
         }
       };
       if (r == 1) {

@@ -15,11 +15,11 @@ void linear_in_parts(const Stream& stream, const Tensor& x, const Tensor& w, Wei
     rms_norm_forward(stream, x, parts.norm, parts.eps, input, rstd);
   }
   if (!parts.swiglu) {
-    linear_forward(stream, input, w, layout, parts.bias, parts.residual, y);
+    linear_forward(stream, input, w, layout, parts.bias, parts.residual, y, parts.constant_weight);
     return;
   }
   const Tensor both = Tensor::empty(stream, {y.dim(0), y.dim(1), 2 * y.dim(2)}, x.dtype());
-  linear_forward(stream, input, w, layout, parts.bias, {}, both);
+  linear_forward(stream, input, w, layout, parts.bias, {}, both, parts.constant_weight);
   swiglu_forward(stream, both, y);
 }
 

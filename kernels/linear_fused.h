@@ -12,6 +12,7 @@ struct FusedLinear {
   Tensor bias{};        // (G, O); may be undefined
   bool swiglu = false;  // silu of the first half of the outputs times the second half: y is O/2 wide
   Tensor residual{};    // y's shape, may be y; may be undefined; not with swiglu
+  bool constant_weight = false;  // as in linear_forward
 };
 
 // y = [residual +] swiglu?( rms_norm?(x_GRI) · w_GOIᵀ [+ bias] ). On CUDA up to four rows are one kernel; all else

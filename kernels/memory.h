@@ -3,12 +3,19 @@
 // memory rows, D width, P features. State of a cell: A_PD and z_P.
 #pragma once
 
+#include "core/host_device.h"
 #include "core/tensor.h"
 #include "kernels/grad_mode.h"
 
 namespace wt::kernels {
 
 inline constexpr double kMemoryEpsilon = 1e-5;
+
+// The smaller of two denominators. NaN is below all numbers: once there, it is what is seen.
+template <class T>
+WT_HOST_DEVICE T smaller_denominator(T a, T b) {
+  return b < a || b != b ? b : a;
+}
 
 // What the memory kernels know of each cell of a wave.
 enum CellFlag : std::uint8_t {
@@ -24,7 +31,7 @@ struct Cells {
 
 // y = x + (φ A) / c,   c = φ·z + 1e-5; y = x in first and inactive cells.
 // x_GBTD, phi_GBTP, a_GBPD, z_GBP -> y_GBTD, den_GBT (c). y does not overlap x. The smallest c of an active, not first
-// cell's rows is folded into min_den (one element, minimum with what is there; may be undefined).
+// cell's rows is folded into min_den (one element, smaller_denominator() of it and what is there; may be undefined).
 void memory_read_forward(const Stream& stream, const Tensor& x, const Tensor& phi, const Tensor& a, const Tensor& z,
                          const Cells& cells, const Tensor& y, const Tensor& den, const Tensor& min_den);
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "kernels/checks.h"
@@ -17,12 +18,18 @@ bool reads(std::uint8_t flags) {
   return (flags & kCellActive) != 0 && (flags & kCellFirst) == 0;
 }
 
+// Infinite where there is none.
+template <class T>
+T smallest_of(const T* values, std::int64_t count) {
+  return std::accumulate(values, values + count, std::numeric_limits<T>::infinity(), smaller_denominator<T>);
+}
+
 // Minima of the pieces, folded into the one element in a fixed order.
 template <class T>
 void fold_minimum(const std::vector<T>& minima, const Tensor& min_den) {
   if (!min_den.defined()) return;
   T& smallest = *min_den.data<T>();
-  for (const T value : minima) smallest = std::min(smallest, value);
+  for (const T value : minima) smallest = smaller_denominator(smallest, value);
 }
 
 }  // namespace
@@ -55,7 +62,7 @@ void memory_read_forward(const Stream&, const Tensor& x, const Tensor& phi, cons
         line = const_array(in.data() + i * e.d, e.d) + line / c[i];
       }
       const std::int64_t used = std::clamp<std::int64_t>(cells.rows.data<std::int32_t>()[cell] - first, 0, rows);
-      if (used > 0) minima[static_cast<std::size_t>(task)] = c.head(used).minCoeff();
+      minima[static_cast<std::size_t>(task)] = smallest_of(c.data(), used);
     });
     fold_minimum(minima, min_den);
   });
@@ -133,7 +140,7 @@ void memory_write_forward(const Stream&, const Tensor& k, const Tensor& v, const
         if (correction) {
           gamma = (T(1) - c / (keys.array().square().rowwise().sum() + T(kMemoryEpsilon))).max(T(0)).min(T(1));
         }
-        if (m > 0) minima[static_cast<std::size_t>(cell)] = c.minCoeff();
+        minima[static_cast<std::size_t>(cell)] = smallest_of(c.data(), m);
       }
       const auto beta = T(1) / (T(1) + (-const_array(b.data<T>() + cell * m, m)).exp());
       const RowMajor<T> scaled = (error.array().colwise() * beta).matrix();

@@ -53,7 +53,7 @@ void dispatch_width(std::int64_t p, std::initializer_list<const Tensor*> tensors
 }
 
 unsigned row_blocks(const MemoryExtents& e) {
-  return static_cast<unsigned>(ceil_div(e.rows(), kRowsPerBlock));
+  return grid_size(ceil_div(e.rows(), kRowsPerBlock));
 }
 
 __device__ bool active(std::uint8_t flags) {
@@ -92,19 +92,34 @@ __device__ void scale_row(int p, float factor, const T* from, T* to) {
   });
 }
 
-// Folds the warps' values (infinite where there is none) into *min_den. The bits of positive floats, infinity included,
-// order as integers do. All threads of the block take part.
+// *min_den = smaller_denominator(*min_den, value). The bits of floats from zero on order as integers do; what is below
+// them is rare, and has the sign bit: NaN gets it here.
+__device__ void fold(float value, float* min_den) {
+  if (value >= 0) {
+    atomicMin(reinterpret_cast<int*>(min_den), __float_as_int(value));
+    return;
+  }
+  if (isnan(value)) value = __int_as_float(-1);
+  int seen = __float_as_int(*static_cast<volatile float*>(min_den));
+  for (;;) {
+    const float least = smaller_denominator(__int_as_float(seen), value);
+    if (__float_as_int(least) == seen) return;
+    const int before = atomicCAS(reinterpret_cast<int*>(min_den), seen, __float_as_int(least));
+    if (before == seen) return;
+    seen = before;
+  }
+}
+
+// Folds the warps' values (infinite where there is none) into *min_den. All threads of the block take part.
 __device__ void fold_minimum(float least, float* min_den) {
   __shared__ float minima[kRowsPerBlock];
   if (threadIdx.x % 32 == 0) minima[threadIdx.x / 32] = least;
   __syncthreads();
   if (threadIdx.x != 0 || min_den == nullptr) return;
 #pragma unroll
-  for (int i = 0; i < kRowsPerBlock; ++i) least = fminf(least, minima[i]);
+  for (int i = 0; i < kRowsPerBlock; ++i) least = smaller_denominator(least, minima[i]);
   // Most blocks see that they have nothing to add, and do not queue up for the one address.
-  if (least < *static_cast<volatile float*>(min_den)) {
-    atomicMin(reinterpret_cast<int*>(min_den), __float_as_int(least));
-  }
+  if (!(least >= *static_cast<volatile float*>(min_den))) fold(least, min_den);
 }
 
 template <class T, int N>
@@ -181,7 +196,7 @@ __global__ void __launch_bounds__(kRowThreads)
   }
   if (blockIdx.x != 0 || threadIdx.x != 0) return;
   den[cell] = c;
-  if (reading && used[cell] > 0 && min_den != nullptr) atomicMin(reinterpret_cast<int*>(min_den), __float_as_int(c));
+  if (reading && used[cell] > 0 && min_den != nullptr) fold(c, min_den);
 }
 
 // psi and factor (f) may be null: nobody wants the gradient of the state.
@@ -354,7 +369,7 @@ template <class T>
 void add_rows(const char* op, const Stream& stream, const MemoryExtents& e, const Tensor& features,
               const Tensor& factor, float sign, const float* base, const Tensor& out) {
   const auto column_blocks = static_cast<int>(ceil_div(e.p, 32));
-  sum_rows<T><<<static_cast<unsigned>(e.cells() * column_blocks), dim3(32, 32), 0, native(stream)>>>(
+  sum_rows<T><<<grid_size(e.cells() * column_blocks), dim3(32, 32), 0, native(stream)>>>(
       e.t, static_cast<int>(e.p), column_blocks, data<T>(features), factor.data<float>(), sign, base,
       out.data<float>());
   check_launch(op);
@@ -372,7 +387,7 @@ void memory_read_forward(const Stream& stream, const Tensor& x, const Tensor& ph
   if (e.rows() == 0) return;
   if (e.t == 1 && e.d % 4 == 0 && e.cells() <= 65535 && reinterpret_cast<std::uintptr_t>(a.raw()) % 16 == 0) {
     dispatch_float("memory_read", x.dtype(), [&]<class T>() {
-      const dim3 grid(static_cast<unsigned>(ceil_div(e.d, kLoneColumns)), static_cast<unsigned>(e.cells()));
+      const dim3 grid(grid_size(ceil_div(e.d, kLoneColumns)), grid_size(e.cells()));
       launch_early("memory_read", read_lone_rows<T>, grid, kRowThreads, 0, stream, e, data<T>(x), data<T>(phi),
                    a.data<float>(), z.data<float>(), cells.flags.data<std::uint8_t>(), cells.rows.data<std::int32_t>(),
                    data<T>(y), den.data<float>(), optional(min_den));

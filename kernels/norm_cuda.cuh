@@ -162,21 +162,20 @@ static __global__ void __launch_bounds__(kPartialColumns* kPartialTurns)
 }
 inline void add_partials(const Stream& stream, const float* partial, std::int64_t layers, std::int64_t chunks,
                          std::int64_t width, float* out) {
-  const dim3 grid(static_cast<unsigned>(ceil_div(width, kPartialColumns)), static_cast<unsigned>(layers));
+  const dim3 grid(grid_size(ceil_div(width, kPartialColumns)), grid_size(layers));
   add_partials_kernel<<<grid, dim3(kPartialColumns, kPartialTurns), 0, native(stream)>>>(partial, chunks, width, out);
 }
 
 // A block per row, for widths and addresses that no tile fits; and columns of a chunk of rows, a thread each.
 inline constexpr int kPlainThreads = 128;
 inline dim3 row_grid(std::int64_t rows, std::int64_t layers) {
-  return {static_cast<unsigned>(rows), static_cast<unsigned>(layers)};
+  return {grid_size(rows), grid_size(layers)};
 }
 inline RowChunks plain_chunks(std::int64_t layers, std::int64_t rows, std::int64_t width) {
   return row_chunks(layers * ceil_div(width, kPlainThreads), rows, 4, 16 * kProcessors);
 }
 inline dim3 column_grid(const RowChunks& chunks, std::int64_t layers, std::int64_t width) {
-  return {static_cast<unsigned>(chunks.count), static_cast<unsigned>(layers),
-          static_cast<unsigned>(ceil_div(width, kPlainThreads))};
+  return {grid_size(chunks.count), grid_size(layers), grid_size(ceil_div(width, kPlainThreads))};
 }
 
 }  // namespace wt::kernels::cuda

@@ -104,7 +104,7 @@ void dispatch_access(bool fits, F&& f) {
 // Threads of a block where threads work alone, and the blocks for so many of them.
 inline constexpr int kLoneThreads = 256;
 inline unsigned lone_blocks(std::int64_t threads) {
-  return static_cast<unsigned>(ceil_div(threads, kLoneThreads));
+  return grid_size(ceil_div(threads, kLoneThreads));
 }
 
 }  // namespace wt::kernels::cuda

@@ -9,10 +9,12 @@
 
 namespace wt::kernels {
 
-// Turns the first `heads` heads of every row of qkv_GBTW in place; W >= heads · K. Row t of sample b stands at position
-// first_position_B[b] + t (t where the tensor is undefined). cos_sin is (positions, K): cosines, then sines, of the
-// K/2 angles. `inverse` turns back, which is the gradient: the rotation is orthogonal.
-void rotary(const Stream& stream, const Tensor& qkv, std::int64_t heads, const Tensor& cos_sin,
-            const Tensor& first_position, bool inverse);
+// Turns the first `heads` heads of every row of qkv_GBTW in place; W >= heads · K. cos_sin is (entries, K): cosines,
+// then sines, of K/2 angles each. Row t of sample b is turned by entry first[b] + t, where first is (B) or, with one
+// for every layer, (G, B); by entry t where it is undefined. An entry that the table does not have is an Error, on CUDA
+// at the stream's next wait (core/cuda.h: Fault). `inverse` turns back, which is the gradient: the rotation is
+// orthogonal.
+void rotary(const Stream& stream, const Tensor& qkv, std::int64_t heads, const Tensor& cos_sin, const Tensor& first,
+            bool inverse);
 
 }  // namespace wt::kernels

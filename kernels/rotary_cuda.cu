@@ -1,3 +1,4 @@
+#include "kernels/checks.h"
 #include "kernels/packed_cuda.cuh"
 #include "kernels/rotary.h"
 
@@ -5,9 +6,9 @@ namespace wt::kernels::cuda {
 namespace {
 
 struct Extents {
-  std::int64_t rows, samples, t, width;
-  std::int64_t heads, half;  // half: K/2
-  std::int64_t positions;    // of the table
+  std::int64_t rows, cells, t, width;  // cells: numbers of `first`
+  std::int64_t heads, half;            // half: K/2
+  std::int64_t entries;                // of the table
 };
 
 // Heads that a thread turns by the same angles.
@@ -17,7 +18,7 @@ constexpr int kHeadsPerThread = 4;
 template <class T, int N>
 __global__ void __launch_bounds__(kLoneThreads)
     rotary_kernel(T* qkv, const float* __restrict__ cos_sin, const std::int32_t* __restrict__ first, Extents e,
-                  std::int64_t head_groups, float direction) {
+                  std::int64_t head_groups, float direction, std::int32_t* fault) {
   let_next_begin();
   wait_for_previous();
   const std::int64_t task = std::int64_t{blockIdx.x} * kLoneThreads + threadIdx.x;
@@ -26,9 +27,8 @@ __global__ void __launch_bounds__(kLoneThreads)
   const std::int64_t group = task / lanes % head_groups;
   const std::int64_t row = task / lanes / head_groups;
   if (row >= e.rows) return;
-  const std::int64_t position = row % e.t + (first != nullptr ? first[row / e.t % e.samples] : 0);
-  // The caller checks positions; a wrong one must not be read.
-  if (position < 0 || position >= e.positions) return;
+  const std::int64_t entry = row % e.t + (first != nullptr ? first[row / e.t % e.cells] : 0);
+  if (entry < 0 || entry >= e.entries) return report(fault, Fault::kRotaryEntry);
 
   T* const x = qkv + row * e.width + i;
   Packed<T, N> low[kHeadsPerThread], high[kHeadsPerThread];
@@ -40,8 +40,8 @@ __global__ void __launch_bounds__(kLoneThreads)
     high[u] = load_packed<N>(x + head * 2 * e.half + e.half);
   }
   float cosine[N], sine[N];
-  load_constant(cos_sin + position * 2 * e.half + i, cosine);
-  load_constant(cos_sin + position * 2 * e.half + e.half + i, sine);
+  load_constant(cos_sin + entry * 2 * e.half + i, cosine);
+  load_constant(cos_sin + entry * 2 * e.half + e.half + i, sine);
 #pragma unroll
   for (int k = 0; k < N; ++k) sine[k] *= direction;
 #pragma unroll
@@ -64,26 +64,20 @@ __global__ void __launch_bounds__(kLoneThreads)
 }  // namespace
 
 void rotary(const Stream& stream, const Tensor& qkv, std::int64_t heads, const Tensor& cos_sin,
-            const Tensor& first_position, bool inverse) {
+            const Tensor& first_entry, bool inverse) {
   const std::int64_t g = qkv.dim(0), b = qkv.dim(1), t = qkv.dim(2), w = qkv.dim(3);
-  const std::int64_t k = cos_sin.dim(1);
-  WT_CHECK(k % 2 == 0 && heads * k <= w, "rotary: ", heads, " heads of width ", k, " in rows of ", w);
-  if (first_position.defined()) {
-    WT_CHECK_SHAPE("rotary", first_position, b);
-  } else {
-    WT_CHECK(t <= cos_sin.dim(0), "rotary: position ", t - 1, " is beyond the table of ", cos_sin.dim(0));
-  }
+  const std::int64_t k = cos_sin.dim(1), cells = rotary_cells(qkv, heads, cos_sin, first_entry);
   if (qkv.numel() == 0 || heads * k == 0) return;
-  const Extents e{g * b * t, b, t, w, heads, k / 2, cos_sin.dim(0)};
+  const Extents e{g * b * t, cells, t, w, heads, k / 2, cos_sin.dim(0)};
   dispatch_float("rotary", qkv.dtype(), [&]<class T>() {
     T* const x = data<T>(qkv);
     const float* const table = data<float>(cos_sin);
-    const std::int32_t* const first = first_position.defined() ? data<std::int32_t>(first_position) : nullptr;
+    const std::int32_t* const first = first_entry.defined() ? data<std::int32_t>(first_entry) : nullptr;
     const bool fits = e.half % kVec<T> == 0 && w % kVec<T> == 0 && aligned(x, table);
     dispatch_access<T>(fits, [&]<int N>() {
       const std::int64_t groups = ceil_div(heads, kHeadsPerThread);
       launch_early("rotary", rotary_kernel<T, N>, lone_blocks(e.rows * groups * (e.half / N)), kLoneThreads, 0, stream,
-                   x, table, first, e, groups, inverse ? -1.0f : 1.0f);
+                   x, table, first, e, groups, inverse ? -1.0f : 1.0f, wt::cuda::fault_word());
     });
   });
 }

@@ -1,4 +1,5 @@
-// Moving chosen rows. Legend: C cells (layers × samples), T rows of a cell, D width, M rows taken, R rows of a list.
+// Moving chosen rows. One that a tensor does not have is an Error, on CUDA at the stream's next wait (core/cuda.h).
+// Legend: C cells (layers × samples), T rows of a cell, D width, M rows taken, R rows of a list.
 #pragma once
 
 #include "core/tensor.h"

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <vector>
+
 #include "kernels/eigen_cpu.h"
 #include "kernels/parallel_cpu.h"
 #include "kernels/rows.h"
@@ -28,6 +31,13 @@ std::int64_t check_list(const char* op, const Tensor& x, const Tensor& index, co
     WT_CHECK(row >= 0 && row < rows, op, ": row ", row, " of ", rows);
   }
   return d;
+}
+
+void check_distinct(const char* op, const Tensor& index) {
+  std::vector<std::int32_t> rows = index.to_vector<std::int32_t>();
+  std::sort(rows.begin(), rows.end());
+  const auto twice = std::adjacent_find(rows.begin(), rows.end());
+  WT_CHECK(twice == rows.end(), op, ": row ", *twice, " is named twice");
 }
 
 }  // namespace
@@ -66,6 +76,7 @@ void gather_rows(const Stream&, const Tensor& x, const Tensor& index, const Tens
 
 void scatter_add_rows(const Stream&, const Tensor& values, const Tensor& index, const Tensor& x) {
   const std::int64_t d = check_list("scatter_add_rows", x, index, values);
+  check_distinct("scatter_add_rows", index);
   dispatch_real(x.dtype(), [&]<class T>() {
     for (std::int64_t i = 0; i < index.numel(); ++i) {
       array(x.data<T>() + index.data<std::int32_t>()[i] * d, d) += const_array(values.data<T>() + i * d, d);
@@ -75,6 +86,7 @@ void scatter_add_rows(const Stream&, const Tensor& values, const Tensor& index, 
 
 void put_rows(const Stream&, const Tensor& values, const Tensor& index, const Tensor& x) {
   const std::int64_t d = check_list("put_rows", x, index, values);
+  check_distinct("put_rows", index);
   dispatch_real(x.dtype(), [&]<class T>() {
     for (std::int64_t i = 0; i < index.numel(); ++i) {
       array(x.data<T>() + index.data<std::int32_t>()[i] * d, d) = const_array(values.data<T>() + i * d, d);

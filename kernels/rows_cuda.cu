@@ -8,16 +8,18 @@ namespace {
 constexpr int kInFlight = 4;
 
 // Every operation moves rows between a list and a larger tensor, or adds them. Which row of the one is which of the
-// other is a function below; -1 stands for none. The caller checks indices on the host: here, a row out of range is one
-// that does not exist.
+// other is a function below; -1 stands for none. A row that an index names and the tensor does not have is a fault.
 
 // Row i of a list is row index[i] of a tensor.
 struct Listed {
   const std::int32_t* index;
   std::int64_t rows;
+  std::int32_t* fault = wt::cuda::fault_word();
   __device__ std::int64_t operator()(std::int64_t i) const {
     const std::int64_t row = __ldg(index + i);
-    return row >= 0 && row < rows ? row : -1;
+    if (row >= 0 && row < rows) return row;
+    report(fault, Fault::kRow);
+    return -1;
   }
 };
 
@@ -25,9 +27,12 @@ struct Listed {
 struct Taken {
   const std::int32_t* first;
   std::int64_t t, m;
+  std::int32_t* fault = wt::cuda::fault_word();
   __device__ std::int64_t operator()(std::int64_t i) const {
     const std::int64_t cell = i / m, row = __ldg(first + cell) + i % m;
-    return row >= 0 && row < t ? cell * t + row : -1;
+    if (row >= 0 && row < t) return cell * t + row;
+    report(fault, Fault::kRow);
+    return -1;
   }
 };
 

@@ -129,9 +129,9 @@ void sample_rows(const Stream& stream, const Tensor& x, double temperature, doub
   WT_CHECK(v < INT_MAX / 2, "sample: x is ", x, ", its rows are too long");
   if (r == 0) return;
   dispatch_float("sample", x.dtype(), [&]<class T>() {
-    sample_kernel<T><<<static_cast<unsigned>(r), kThreads, 0, native(stream)>>>(
-        data<T>(x), uniform.data<double>(), index.data<std::int32_t>(), static_cast<int>(v),
-        static_cast<float>(temperature), top_p);
+    sample_kernel<T><<<grid_size(r), kThreads, 0, native(stream)>>>(data<T>(x), uniform.data<double>(),
+                                                                    index.data<std::int32_t>(), static_cast<int>(v),
+                                                                    static_cast<float>(temperature), top_p);
   });
   check_launch("sample");
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "autograd/parameter.h"
 #include "autograd/tape.h"
@@ -15,6 +16,8 @@ namespace wt {
 struct KeyValueCache {
   Tensor keys, values;  // (L, B, C, J, K)
   Tensor length;        // (B) i32: rows present
+  // (B): rows present before and after a call of several rows, on the host. One of a single row does not ask.
+  std::vector<std::int32_t> before = {}, after = {};
 };
 
 class Blocks {

@@ -2,8 +2,6 @@
 //   h = x + Wo · attention(rotary(Wqkv · norm1(x)))
 //   y = h + Wdown · swiglu(Wgate_up · norm2(h))
 // with biases behind the four products of attention (attention_bias) and of the feed-forward layer (mlp_bias).
-#include <mutex>
-
 #include "autograd/ops/activation.h"
 #include "autograd/ops/add.h"
 #include "autograd/ops/attention.h"
@@ -11,6 +9,7 @@
 #include "autograd/ops/norm.h"
 #include "kernels/attention.h"
 #include "kernels/linear_fused.h"
+#include "kernels/rotary.h"
 #include "layers/adapter.h"
 #include "layers/blocks.h"
 #include "layers/rotary_table.h"
@@ -21,9 +20,7 @@ namespace {
 class LlamaBlocks final : public Blocks {
  public:
   LlamaBlocks(const ModelConfig& config, const std::string& prefix, ParameterStore& store)
-      : config_(config),
-        heads_{config.num_heads, config.kv_heads(), config.head_width()},
-        frequencies_(frequencies(config.segment_rows())) {
+      : config_(config), heads_{config.num_heads, config.kv_heads(), config.head_width()}, tables_(config) {
     const std::int64_t d = config.hidden_size, f = config.mlp_width(), k = heads_.width;
     const std::int64_t q = heads_.query * k, kv = heads_.key_value * k;
     const Init init = Init::normal(config.init_std);
@@ -65,7 +62,10 @@ class LlamaBlocks final : public Blocks {
 
   Var forward(Context& ctx, const WaveCells& cells, const Var& x, const Tensor& out) const override {
     const Var qkv = affine(ctx, cells, ops::rms_norm(ctx, x, *norm1_, config_.rms_norm_eps), qkv_);
-    const Var turned = ops::rotary(ctx, qkv, heads_, table(ctx, x.value.dim(2), wide(x.value.dtype())));
+    const Shape& shape = x.value.shape();
+    const RotaryAngles angles =
+        tables_.of_segments(ctx.stream, {shape[0], shape[1]}, cells.lengths, shape[2], wide(x.value.dtype()));
+    const Var turned = ops::rotary(ctx, qkv, heads_, angles.cos_sin, angles.first);
     const Var h = project(ctx, cells, 1, ops::attention(ctx, turned, heads_), o_, x, {});
     const Var gate_up = affine(ctx, cells, ops::rms_norm(ctx, h, *norm2_, config_.rms_norm_eps), gate_up_);
     return project(ctx, cells, 2, ops::swiglu(ctx, gate_up), down_, h, out);
@@ -76,9 +76,15 @@ class LlamaBlocks final : public Blocks {
     const Tensor rows = x.reshape({1, b * t, x.dim(3)});
     const Tensor qkv = step(ctx, rows, norm1_, qkv_, Step::kPlain).reshape({1, b, t, heads_.row_width()});
     const Tensor mixed = Tensor::empty(ctx.stream, {1, b * t, heads_.query * heads_.width}, x.dtype());
+    Tensor cos_sin;  // what attention is still to turn by
+    if (t > 1 && tables_.by_rows()) {
+      const RotaryAngles angles = tables_.of_further_rows(ctx.stream, cache.before, cache.after, t, wide(x.dtype()));
+      kernels::rotary(ctx.stream, qkv, heads_.query + heads_.key_value, angles.cos_sin, angles.first, false);
+    } else {
+      cos_sin = tables_.of_single_rows(ctx.stream, cache.keys.dim(2), wide(x.dtype()));
+    }
     kernels::attention_cached(ctx.stream, qkv.select(0), heads_, cache.length, cache.keys.select(ctx.lo),
-                              cache.values.select(ctx.lo), mixed.reshape({b, t, mixed.dim(2)}),
-                              table(ctx, cache.keys.dim(2), wide(x.dtype())));
+                              cache.values.select(ctx.lo), mixed.reshape({b, t, mixed.dim(2)}), cos_sin);
     const Tensor h = step(ctx, mixed, nullptr, o_, Step::kPlain, rows);
     const Tensor middle = step(ctx, h, norm2_, gate_up_, Step::kSwiglu);
     return step(ctx, middle, nullptr, down_, Step::kPlain, h).reshape(x.shape());
@@ -110,7 +116,8 @@ class LlamaBlocks final : public Blocks {
       return swiglu ? ops::swiglu(ctx, y).value : y.value;
     }
     const Tensor weight = a.weight->value_slice(ctx.lo, ctx.hi);
-    kernels::FusedLinear parts{.eps = config_.rms_norm_eps, .swiglu = swiglu, .residual = residual};
+    kernels::FusedLinear parts{
+        .eps = config_.rms_norm_eps, .swiglu = swiglu, .residual = residual, .constant_weight = true};
     if (norm != nullptr) parts.norm = norm->value_slice(ctx.lo, ctx.hi);
     if (a.bias != nullptr) parts.bias = a.bias->value_slice(ctx.lo, ctx.hi);
     const Tensor y = Tensor::empty(ctx.stream, {1, x.dim(1), weight.dim(1) / (swiglu ? 2 : 1)}, x.dtype());
@@ -128,31 +135,11 @@ class LlamaBlocks final : public Blocks {
     return ops::add(ctx, ops::dropout(ctx, projected, cells.number, config_.dropout, key), residual, out);
   }
 
-  std::vector<double> frequencies(std::int64_t rows) const {
-    return rotary_frequencies(config_.rope_theta, config_.head_width(), config_.rope_scaling, rows);
-  }
-
-  // The rotary table, at least `rows` long. It grows with the longest segment seen. Dynamic scaling without a memory
-  // goes by the rows of this very call, so that each length has a table of its own.
-  Tensor table(const Context& ctx, std::int64_t rows, DType dtype) const {
-    const std::lock_guard lock(mutex_);
-    const bool by_rows = config_.rope_scaling.type == "dynamic" && config_.segment_rows() == 0;
-    if (!table_.defined() || table_.dim(0) < rows || (by_rows && table_.dim(0) != rows)) {
-      // Recorded decoding steps still read the shorter one.
-      if (table_.defined() && !by_rows) outgrown_.push_back(table_);
-      table_ = rotary_table(ctx.stream, by_rows ? frequencies(rows) : frequencies_, rows, dtype);
-    }
-    return table_;
-  }
-
   ModelConfig config_;
   kernels::AttentionHeads heads_;
-  std::vector<double> frequencies_;
+  RotaryTables tables_;
   Parameter *norm1_, *norm2_;
   Affine qkv_, o_, gate_up_, down_;
-  mutable std::mutex mutex_;
-  mutable Tensor table_;
-  mutable std::vector<Tensor> outgrown_;
 };
 
 }  // namespace

@@ -1,9 +1,21 @@
 #include "layers/rotary_table.h"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <numbers>
+#include <utility>
 
 namespace wt {
+namespace {
+
+// Cosines, then sines, of a position's angles.
+void append_angles(const std::vector<double>& frequencies, std::int64_t position, std::vector<double>& values) {
+  for (const double f : frequencies) values.push_back(std::cos(static_cast<double>(position) * f));
+  for (const double f : frequencies) values.push_back(std::sin(static_cast<double>(position) * f));
+}
+
+}  // namespace
 
 std::vector<double> rotary_frequencies(double theta, std::int64_t width, const RopeScaling& scaling,
                                        std::int64_t rows) {
@@ -39,17 +51,76 @@ std::vector<double> rotary_frequencies(double theta, std::int64_t width, const R
   return frequencies;
 }
 
-Tensor rotary_table(const Stream& stream, const std::vector<double>& frequencies, std::int64_t positions, DType dtype) {
-  const auto half = static_cast<std::int64_t>(frequencies.size());
-  std::vector<double> values(static_cast<std::size_t>(positions * 2 * half));
-  for (std::int64_t p = 0; p < positions; ++p) {
-    for (std::int64_t i = 0; i < half; ++i) {
-      const double angle = static_cast<double>(p) * frequencies[static_cast<std::size_t>(i)];
-      values[static_cast<std::size_t>(p * 2 * half + i)] = std::cos(angle);
-      values[static_cast<std::size_t>(p * 2 * half + half + i)] = std::sin(angle);
-    }
+RotaryTables::RotaryTables(const ModelConfig& config)
+    : config_(config), by_rows_(config.rope_scaling.type == "dynamic" && !config.has_memory()) {
+  static_cast<void>(frequencies(config.segment_rows()));  // complains of bad settings now
+}
+
+std::vector<double> RotaryTables::frequencies(std::int64_t rows) const {
+  return rotary_frequencies(config_.rope_theta, config_.head_width(), config_.rope_scaling, rows);
+}
+
+RotaryAngles RotaryTables::of_segments(const Stream& stream, const Shape& cells,
+                                       const std::vector<std::int32_t>& lengths, std::int64_t t, DType dtype) const {
+  if (!by_rows_) return {of_single_rows(stream, t, dtype), {}};
+  return stacked(stream, cells, std::vector<std::int32_t>(lengths.size(), 0), lengths, t, dtype);
+}
+
+RotaryAngles RotaryTables::of_further_rows(const Stream& stream, const std::vector<std::int32_t>& before,
+                                           const std::vector<std::int32_t>& after, std::int64_t t, DType dtype) const {
+  return stacked(stream, {static_cast<std::int64_t>(before.size())}, before, after, t, dtype);
+}
+
+// A table for each number of rows that goes with frequencies of its own, one behind the other.
+RotaryAngles RotaryTables::stacked(const Stream& stream, const Shape& cells, std::vector<std::int32_t> before,
+                                   std::vector<std::int32_t> after, std::int64_t t, DType dtype) const {
+  const auto n = static_cast<std::size_t>(cells.numel());
+  WT_CHECK(before.size() == n && after.size() == n, "rotary tables: rows of ", before.size(), " and ", after.size(),
+           " cells, expected ", n);
+  const std::lock_guard lock(mutex_);
+  if (last_.before == before && last_.after == after && last_.t == t) return last_.angles;
+  std::map<std::int64_t, std::int64_t> place;  // rows -> where its table begins
+  const auto rows_of = [&](std::size_t i) {
+    return std::max<std::int64_t>(after[i], config_.rope_scaling.original_max_positions);
+  };
+  for (std::size_t i = 0; i < n; ++i) place[rows_of(i)] = 0;
+  const std::int64_t positions = t + *std::max_element(before.begin(), before.end()), k = config_.head_width();
+  const std::int64_t entries = static_cast<std::int64_t>(place.size()) * positions;
+  WT_CHECK(entries < INT32_MAX, "rotary tables: ", place.size(), " tables of ", positions, " positions");
+  const Tensor all = Tensor::empty(Stream{}, {entries, k}, DType::kF64);
+  std::int64_t begin = 0;
+  for (auto& [rows, at] : place) {
+    at = std::exchange(begin, begin + positions);
+    all.slice(at, begin).copy_from(Stream{}, rotary_table(Stream{}, frequencies(rows), positions, DType::kF64));
   }
-  return Tensor::from<double>({positions, 2 * half}, values).to(stream, dtype);
+  std::vector<std::int32_t> first;
+  for (std::size_t i = 0; i < n; ++i) first.push_back(static_cast<std::int32_t>(place.at(rows_of(i)) + before[i]));
+  last_ = {std::move(before),
+           std::move(after),
+           t,
+           {all.to(stream, dtype), Tensor::from<std::int32_t>(stream, cells, first)}};
+  return last_.angles;
+}
+
+Tensor RotaryTables::of_single_rows(const Stream& stream, std::int64_t rows, DType dtype) const {
+  const std::lock_guard lock(mutex_);
+  if (table_.defined() && table_.dim(0) >= rows) return table_;
+  if (table_.defined()) {
+    rows = std::max(rows, 2 * table_.dim(0));
+    outgrown_.push_back(table_);
+  }
+  if (!by_rows_) return table_ = rotary_table(stream, frequencies(config_.segment_rows()), rows, dtype);
+  // The row at position p is the last of p + 1.
+  std::vector<double> values;
+  for (std::int64_t p = 0; p < rows; ++p) append_angles(frequencies(p + 1), p, values);
+  return table_ = Tensor::from<double>({rows, config_.head_width()}, values).to(stream, dtype);
+}
+
+Tensor rotary_table(const Stream& stream, const std::vector<double>& frequencies, std::int64_t positions, DType dtype) {
+  std::vector<double> values;
+  values.reserve(static_cast<std::size_t>(positions) * 2 * frequencies.size());
+  for (std::int64_t p = 0; p < positions; ++p) append_angles(frequencies, p, values);
+  return Tensor::from<double>({positions, 2 * static_cast<std::int64_t>(frequencies.size())}, values).to(stream, dtype);
 }
 
 }  // namespace wt

@@ -8,7 +8,10 @@
 namespace wt {
 
 Decoder::Decoder(const Model& model, State state, const std::vector<bool>& has_memory, std::int64_t capacity)
-    : model_(model), state_(std::move(state)), first_(model.first_token_row()) {
+    : model_(model),
+      state_(std::move(state)),
+      first_(model.first_token_row()),
+      records_(model.stream().device().is_cuda()) {
   const auto b = static_cast<std::int64_t>(has_memory.size());
   for (const bool reads : has_memory) {
     flags_.push_back(static_cast<std::uint8_t>(kernels::kCellActive | (reads ? 0 : kernels::kCellFirst)));
@@ -64,6 +67,8 @@ Tensor Decoder::append(const std::vector<std::vector<std::int32_t>>& tokens) {
     out = run_single();
   } else {
     inputs_.slice(0, 2).copy_from(model_.stream(), Tensor::from<std::int32_t>({2, b}, upload));
+    cache_.before = cache_.after = lengths_;
+    for (std::size_t at = 0; at < counts.size(); ++at) cache_.after[at] += counts[at];
     out = run_layers(input.to(model_.stream()), cells_, Pass::kRead);
   }
   for (std::int64_t i = 0; i < b; ++i) {
@@ -73,6 +78,15 @@ Tensor Decoder::append(const std::vector<std::vector<std::int32_t>>& tokens) {
     lengths_[static_cast<std::size_t>(i)] += count;
   }
   return hidden_;
+}
+
+void Decoder::clear(const std::vector<bool>& samples) {
+  WT_CHECK(samples.size() == lengths_.size(), "decoder: ", samples.size(), " samples to clear or leave, expected ",
+           lengths_.size());
+  WT_CHECK(!model_.recurrent(), "decoder: a segment of a model with a memory is closed, not cleared");
+  for (std::size_t at = 0; at < samples.size(); ++at) {
+    if (samples[at]) lengths_[at] = 0;
+  }
 }
 
 void Decoder::close(const std::vector<bool>& samples) {
@@ -129,7 +143,6 @@ void Decoder::close(const std::vector<bool>& samples) {
     // A step recorded before there was anything to read lacks the reading. The next one runs as usual, so that every
     // library has its plans, and the one after it is recorded.
     cells_.any_read = true;
-    if (single_.recorded()) stream.synchronize();
     single_ = Graph();
     single_ran_ = false;
   }
@@ -181,23 +194,21 @@ Tensor Decoder::run_layers(const EmbeddingRows& rows, const WaveCells& cells, Pa
 // of the recording: a step is some hundred kernels, too small for the host to start them one by one in time.
 Tensor Decoder::run_single() {
   const Stream& stream = model_.stream();
-  if (stream.device().is_cpu() || kernels::Profile::is_open() || !single_ran_) {
-    single_ran_ = true;
-    return run_layers(single_rows_, cells_, Pass::kRead);
-  }
-  if (!single_.recorded()) {
+  const bool records = records_ && !kernels::Profile::is_open();  // a graph's kernels cannot be timed one by one
+  if (records && single_ran_ && !single_.recorded()) {
     const Shape shape{hidden_.dim(0), 1, hidden_.dim(1)};
     // A single sample's step always has a token: its output is `hidden_` at once.
     single_out_ = hidden_.dim(0) == 1 ? hidden_.reshape(shape) : Tensor::empty(stream, shape, model_.dtype());
     single_ =
         Graph::record(stream, [&] { single_out_.copy_from(stream, run_layers(single_rows_, cells_, Pass::kRead)); });
+    records_ = single_.recorded();
+  }
+  if (!records || !single_.recorded()) {
+    single_ran_ = true;
+    return run_layers(single_rows_, cells_, Pass::kRead);
   }
   single_.launch(stream);
   return single_out_;
-}
-
-Decoder::~Decoder() {
-  if (single_.recorded()) model_.stream().synchronize();  // the recording must outlive its launches
 }
 
 }  // namespace wt

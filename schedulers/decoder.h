@@ -17,7 +17,6 @@ class Decoder {
   // to, memory rows included where close() is to be called.
   Decoder(const Model& model, State state, const std::vector<bool>& has_memory, std::int64_t capacity);
 
-  ~Decoder();
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
 
@@ -29,6 +28,9 @@ class Decoder {
   // next token is the first of an empty segment. What append() returned stays as it is. Throws Error where a segment of
   // any sample leaves no room for M rows, where one to be closed is empty, or where the model has no memory.
   void close(const std::vector<bool>& samples);
+
+  // Without a memory: forgets the tokens of these samples, so that the next ones are the first.
+  void clear(const std::vector<bool>& samples);
 
   // Tokens so far, and at most. (RMT's memory rows before them are not counted.)
   std::int64_t length(int sample) const { return lengths_[static_cast<std::size_t>(sample)] - first_; }
@@ -55,6 +57,7 @@ class Decoder {
   EmbeddingRows single_rows_;
   Tensor single_out_;        // what the recorded step writes
   bool single_ran_ = false;  // unrecorded, so that every library has its plans
+  bool records_;             // not on a CPU, nor once there was no memory for it
   Graph single_;
 };
 

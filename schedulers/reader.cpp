@@ -159,6 +159,10 @@ std::size_t Reader::replay(const Repeat& repeat) {
   const Graph graph = Graph::record(stream, [&] {
     for (std::size_t i = 0; i < period; ++i) run_wave(w + i, cells[i], rows[i]);
   });
+  if (!graph.recorded()) {  // no memory for it
+    for (; w < repeat.end; ++w) run_whole(w);
+    return w;
+  }
   for (; w + period <= repeat.end; w += period) {
     const WaveErrorContext error_context(w, plan_.waves[w]);
     for (std::size_t i = 0; i < period; ++i) rows[i].copy_from(stream, rows_of(plan_.waves[w + i]));
@@ -167,8 +171,6 @@ std::size_t Reader::replay(const Repeat& repeat) {
     // here has touched its state since.
     for (std::size_t i = 0; i < period; ++i) keep_ended(plan_.waves[w + i]);
   }
-  // The recorded work reads the cells and rows made here, and its memory is wanted for the waves that are left.
-  stream.synchronize();
   return w;
 }
 

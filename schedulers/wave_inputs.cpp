@@ -19,6 +19,11 @@ std::vector<Chosen> sort_places(const SegmentGrid& grid, const std::vector<Token
     std::sort(list.begin(), list.end(), [&](std::int32_t a, std::int32_t b) {
       return places[static_cast<std::size_t>(a)].position < places[static_cast<std::size_t>(b)].position;
     });
+    for (std::size_t i = 1; i < list.size(); ++i) {  // their gradients are added row by row, all at once
+      const TokenPlace& place = places[static_cast<std::size_t>(list[i])];
+      WT_CHECK(place.position != places[static_cast<std::size_t>(list[i - 1])].position, "token ", place.position,
+               " of sequence ", place.sequence, " is chosen twice");
+    }
   }
   std::vector<Chosen> chosen(static_cast<std::size_t>(grid.items()));
   std::vector<std::size_t> done(by_sequence.size(), 0);
@@ -70,6 +75,7 @@ WaveCells upload_cells(const CellTable& table, const Stream& stream, std::int64_
   cells.cells = {Tensor::from<std::uint8_t>(stream, shape, table.flags),
                  Tensor::from<std::int32_t>(stream, shape, table.rows)};
   cells.memory_first = Tensor::from<std::int32_t>(stream, shape, table.first);
+  cells.lengths = table.rows;
   if (numbered) cells.number = Tensor::from<std::int64_t>(stream, shape, table.number);
   cells.any_read = table.any_read;
   return cells;

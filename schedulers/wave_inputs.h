@@ -42,7 +42,8 @@ struct Chosen {
   std::vector<std::int32_t> index;  // in `places`
 };
 
-// By item. Throws Error where a place lies in no segment. `rows` is T, `first_row` that of a segment's first token.
+// By item. Throws Error where a place lies in no segment or is given twice. `rows` is T, `first_row` that of a
+// segment's first token.
 std::vector<Chosen> sort_places(const SegmentGrid& grid, const std::vector<TokenPlace>& places, std::int64_t rows,
                                 std::int64_t first_row = 0);
 

@@ -13,6 +13,9 @@ namespace {
 
 // Rows that the key/value cache must hold.
 std::int64_t cache_rows(const Model& model, std::int64_t longest, const GenerateOptions& options) {
+  // A full window is read again from its second token on, beside samples whose windows are not full yet.
+  const std::int64_t window = model.config().window;
+  if (window > 0 && longest + options.max_new_tokens > window) return 2 * window;
   const std::int64_t tokens = longest + options.max_new_tokens, size = model.segment_size(tokens);
   const bool closes = options.close_segments && tokens > size;
   const std::int64_t rows = closes ? size : tokens;
@@ -44,22 +47,24 @@ std::vector<std::vector<std::int32_t>> generate_after(const Model& model, Readin
   if (options.max_new_tokens == 0) return results;
   std::vector<bool> has_memory;
   std::int64_t longest = 0;
-  // A windowed model reads the last tokens that leave it room for the new ones.
-  const std::int64_t window = model.config().window, room = window - options.max_new_tokens;
-  if (window > 0 && room < 1) {
-    throw UsageError(cat("generate: ", options.max_new_tokens,
-                         " new tokens leave no room for a prompt in the window of ", window, "; ask for fewer"));
-  }
+  const std::int64_t window = model.config().window;
+  const auto keep_window = [&](std::vector<std::int32_t>& open) {
+    const auto n = static_cast<std::int64_t>(open.size());
+    if (window > 0 && n > window) open.erase(open.begin(), open.end() - window);
+  };
   for (std::size_t at = 0; at < count; ++at) {
     auto& open = reading.open[at];
     WT_CHECK(!open.empty(), "generate: nothing was read, expected at least one token");
-    if (window > 0 && static_cast<std::int64_t>(open.size()) > room) open.erase(open.begin(), open.end() - room);
+    keep_window(open);
     has_memory.push_back(reading.closed[at] > 0);
     longest = std::max(longest, static_cast<std::int64_t>(reading.open[at].size()));
   }
   const std::int64_t size = options.close_segments ? model.segment_size(longest + options.max_new_tokens) : -1;
   Decoder decoder(model, reading.memory, has_memory, cache_rows(model, longest, options));
-  RandomStream random(options.seed, random_stream(RandomPurpose::kSampling, 0));
+  std::vector<RandomStream> random;
+  for (std::size_t at = 0; at < count; ++at) {
+    random.emplace_back(options.seed, random_stream(RandomPurpose::kSampling, options.first_prompt + at));
+  }
   TokenSequences next = reading.open;
   std::vector<bool> done(count, false);
   Context ctx{model.stream(), nullptr, false, 0, 1};
@@ -67,17 +72,22 @@ std::vector<std::vector<std::int32_t>> generate_after(const Model& model, Readin
     if (step > 0) {
       std::vector<bool> full(count, false);
       for (std::size_t at = 0; at < count; ++at) {
-        full[at] = !next[at].empty() && decoder.length(static_cast<int>(at)) == size;
-        if (full[at]) reading.closed[at] += static_cast<std::int64_t>(std::exchange(reading.open[at], {}).size());
-        reading.open[at].insert(reading.open[at].end(), next[at].begin(), next[at].end());
+        auto& open = reading.open[at];
+        full[at] = !next[at].empty() && decoder.length(static_cast<int>(at)) == (window > 0 ? window : size);
+        if (full[at] && window == 0) reading.closed[at] += static_cast<std::int64_t>(std::exchange(open, {}).size());
+        open.insert(open.end(), next[at].begin(), next[at].end());
+        keep_window(open);
+        if (full[at] && window > 0) next[at] = open;
       }
-      if (std::find(full.begin(), full.end(), true) != full.end()) decoder.close(full);
+      if (std::find(full.begin(), full.end(), true) != full.end()) {
+        window > 0 ? decoder.clear(full) : decoder.close(full);
+      }
     }
     const Tensor logits = model.head(ctx, decoder.append(next)).value;
     const Tensor index = Tensor::empty(model.stream(), {batch}, DType::kI32);
     if (options.temperature > 0) {
-      std::vector<double> uniform;  // drawn for finished samples too: the others' draws stay the same
-      for (int i = 0; i < batch; ++i) uniform.push_back(random.uniform());
+      std::vector<double> uniform;
+      for (RandomStream& draws : random) uniform.push_back(draws.uniform());
       kernels::sample_rows(model.stream(), logits, options.temperature, options.top_p,
                            Tensor::from<double>(model.stream(), {batch}, uniform), index);
     } else {

@@ -51,7 +51,7 @@ Var linear(Context& ctx, const Var& x, const Parameter& weight, const LinearOpti
   const Tensor bias = options.bias != nullptr ? options.bias->value_slice(ctx.lo, ctx.hi) : Tensor{};
   const Tensor residual = options.residual != nullptr ? flat(options.residual->value, x.value.dim(0)) : Tensor{};
   kernels::linear_forward(ctx.stream, flat(x.value, x.value.dim(0)), w, options.layout, bias, residual,
-                          flat(y, x.value.dim(0)));
+                          flat(y, x.value.dim(0)), !ctx.recording());
   if (!ctx.recording()) return y;
   const Var out = ctx.record->output(y, true);
   ctx.record->record("linear",

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "kernels/attention_cudnn.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/gpu.h"
 #include "tests/support/tolerances.h"
@@ -225,8 +226,8 @@ TEST(GpuAttention, CachedLarge) {
   compare_cached(c, DType::kBF16);
 }
 
-// A cache too short is the caller's to check: the kernels must only not touch what lies behind it.
-TEST(GpuAttention, CacheTooShortStaysInside) {
+// Only the kernels see it: they must not touch what lies behind the cache, and the next wait says so.
+TEST(GpuAttention, ACacheTooShortIsAnError) {
   for (const std::int64_t t : {1, 40}) {
     const AttentionHeads heads{4, 2, 64};
     const Tensor both = upload(normal({2, 1, 50, 2, 64}, 1)), before = both.clone(gpu());
@@ -234,8 +235,66 @@ TEST(GpuAttention, CacheTooShortStaysInside) {
     const Tensor length = upload(Tensor::from<std::int32_t>({1}, {50}));
     const Tensor values = upload(normal({1, 50, 2, 64}, 3));
     attention_cached(gpu(), qkv, heads, length, both.select(0), values, poisoned({1, t, 256}, DType::kF32));
+    EXPECT_ERROR(gpu().synchronize(), Error, "cached attention: a row is beyond the key/value cache");
     EXPECT_TRUE(same_bytes(both, before));
+    const Tensor none = Tensor::empty(gpu(), {1, 0, 2, 64}, DType::kF32), out = poisoned({1, t, 256}, DType::kF32);
+    EXPECT_ERROR(attention_cached(gpu(), qkv, heads, length, none, none, out), Error,
+                 cat("cached attention: ", t, " rows in a key/value cache of 0"));
   }
+}
+
+TEST(GpuAttention, CachedKnowsNothingOfTheCachesEnd) {
+  // The same bytes whatever room there is behind the rows: a generation does not depend on how long it may become.
+  const AttentionHeads heads{8, 2, 64};
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const Tensor qkv = upload(normal({2, 1, heads.row_width()}, 2), dtype), angles = upload(normal({20'000, 64}, 4));
+    const Tensor keys = normal({2, 300, 2, 64}, 1), values = normal({2, 300, 2, 64}, 3);
+    const Tensor length = upload(Tensor::from<std::int32_t>({2}, {299, 40}));
+    Tensor first;
+    for (const std::int64_t capacity : {300, 301, 512, 1100, 4096, 20'000}) {
+      const auto longer = [&](const Tensor& rows) {
+        const Tensor all = Tensor::zeros(kCpu, {2, capacity, 2, 64}, DType::kF32);
+        for (std::int64_t b = 0; b < 2; ++b) all.select(b).slice(0, 300).copy_from(kCpu, rows.select(b));
+        return upload(all, dtype);
+      };
+      const Tensor out = poisoned({2, 1, 512}, dtype);
+      attention_cached(gpu(), qkv, heads, length, longer(keys), longer(values), out, angles);
+      if (!first.defined()) first = out;
+      EXPECT_TRUE(same_bytes(out, first)) << capacity;
+    }
+  }
+}
+
+// A tensor of more elements than 32 bits count, which cuDNN's kernels do not take.
+TEST(GpuAttention, MoreElementsThan32BitsCount) {
+  const AttentionHeads heads{16, 4, 64};
+  const std::int64_t t = 1152, w = heads.row_width(), batch = (std::int64_t{1} << 31) / (t * w) + 4;
+  const Tensor few = upload(normal({1, 4, t, w}, 1), DType::kBF16),
+               qkv = Tensor::empty(gpu(), {1, batch, t, w}, few.dtype());
+  for (std::int64_t b = 0; b < batch; ++b) qkv.select(0).select(b).copy_from(gpu(), few.select(0).select(b % 4));
+  const auto run = [&](const Tensor& x, const Tensor& out, const Tensor& lse) {
+    attention_forward(gpu(), x, heads, out, lse);
+    return out;
+  };
+  const Tensor want = run(few, poisoned({1, 4, t, 1024}, DType::kBF16), poisoned({1, 4, 16, t}, DType::kF32));
+  const Tensor got = run(qkv, poisoned({1, batch, t, 1024}, DType::kBF16), poisoned({1, batch, 16, t}, DType::kF32));
+  for (const std::int64_t b : {std::int64_t{0}, std::int64_t{1}, batch / 2, batch - 3, batch - 2, batch - 1}) {
+    EXPECT_LT(relative_error(got.select(0).select(b), want.select(0).select(b % 4)), kGpuBF16) << b << " of " << batch;
+  }
+}
+
+TEST(GpuAttention, PlansOfManyLengthsAreDropped) {
+  const AttentionHeads heads{2, 2, 64};
+  const auto run = [&](std::int64_t t) {
+    const Tensor qkv = upload(normal({1, 1, t, heads.row_width()}, 1), DType::kBF16),
+                 out = poisoned({1, 1, t, 128}, DType::kBF16);
+    attention_forward(gpu(), qkv, heads, out, poisoned({1, 1, 2, t}, DType::kF32));
+    return out;
+  };
+  const Tensor first = run(2);
+  for (std::int64_t t = 3; t < 90; ++t) run(t);
+  EXPECT_LE(cuda::cudnn_plans(), 64u);
+  EXPECT_TRUE(same_bytes(run(2), first));
 }
 
 TEST(GpuAttention, NothingToDo) {

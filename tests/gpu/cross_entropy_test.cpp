@@ -4,6 +4,7 @@
 #include <iterator>
 #include <limits>
 
+#include "tests/support/expect_error.h"
 #include "tests/support/gpu.h"
 #include "tests/support/tolerances.h"
 
@@ -128,9 +129,10 @@ TEST(GpuCrossEntropy, NotANumberStaysNotANumber) {
   EXPECT_TRUE(std::isnan(got.loss.to_cpu(gpu()).data<float>()[0]));
 }
 
-TEST(GpuCrossEntropy, TargetsOutOfRangeCountNothing) {
+TEST(GpuCrossEntropy, TargetsOutOfRangeAreAnError) {
   const Tensor logits = upload(normal({2, 9}, 1)), target = Tensor::from<std::int32_t>(gpu(), {2}, {9, -1});
   const Result got = forward(gpu(), logits, target);
+  EXPECT_ERROR(gpu().synchronize(), Error, "cross entropy: a target is no id of the vocabulary");
   const Tensor grad = poisoned({2, 9}, DType::kF32);
   cross_entropy_backward(gpu(), upload(normal({2}, 2)), logits, target, got.lse, grad);
   EXPECT_EQ(relative_error(got.loss, Tensor::zeros(kCpu, {2}, DType::kF32)), 0);

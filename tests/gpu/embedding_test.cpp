@@ -1,5 +1,6 @@
 #include "kernels/embedding.h"
 
+#include "tests/support/expect_error.h"
 #include "tests/support/gpu.h"
 #include "tests/support/tolerances.h"
 
@@ -115,13 +116,14 @@ TEST(GpuEmbedding, TablesMayStartAtAnyRow) {
   EXPECT_TRUE(same_bytes(dgot, dwant));
 }
 
-TEST(GpuEmbedding, IdsOutOfRangeAreSkipped) {
+TEST(GpuEmbedding, IdsOutOfRangeAreAnError) {
   const Tensor table = normal({4, 8}, 1), memory = normal({2, 8}, 2), positions = normal({3, 8}, 3);
   const Tensor bad = Tensor::from<std::int32_t>({4}, {4, 2147483647, -4, -2147483647 - 1});
   const Tensor at = Tensor::from<std::int32_t>({4}, {3, -2, -1, 2147483647}),
                none = Tensor::zeros(kCpu, {4, 8}, DType::kF32);
   const Tensor out = poisoned({4, 8}, DType::kF32);
   embedding_forward(gpu(), upload(bad), upload(at), upload(table), upload(memory), upload(positions), out);
+  EXPECT_ERROR(gpu().synchronize(), Error, "embedding: an id or a position is in no table");
   EXPECT_TRUE(same_bytes(out, none));
   const Tensor dtable = upload(table), dmemory = upload(memory), dpositions = upload(positions);
   embedding_backward(gpu(), upload(normal({4, 8}, 4)), upload(bad), upload(at), dtable, dmemory, dpositions);

@@ -1,6 +1,7 @@
 #include "kernels/memory.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <limits>
 
@@ -285,6 +286,52 @@ TEST(GpuMemory, NoRows) {
   const auto write = run_write(s, in, at, true, false);
   EXPECT_TRUE(same_bytes(write[0].value, in.a));
   EXPECT_TRUE(same_bytes(write[1].value, in.z));
+}
+
+// NaN is the smallest denominator whatever its sign, and stays it.
+TEST(GpuMemory, NotANumberIsTheSmallestDenominator) {
+  for (const std::int64_t t : {1, 9}) {
+    const Sizes s{1, 2, t, 40, 36};
+    Inputs in(s, DType::kF32);
+    for (std::int64_t i = 0; i < 2; ++i) {
+      in.cells.flags.data<std::uint8_t>()[i] = kCellActive;
+      in.cells.rows.data<std::int32_t>()[i] = static_cast<std::int32_t>(t);
+    }
+    const auto fold = [&](const Place& at, bool write, const Tensor& least) {
+      const Tensor phi = at.data(in.phi), a = at.wide(in.a), z = at.wide(in.z), x = at.data(in.x);
+      if (write) {
+        const MemoryWrite saved{at.fresh(s.rows()), at.fresh_wide(s.scalars()), at.fresh_wide(s.scalars())};
+        memory_write_forward(at.stream, phi, x, at.data(in.b), a, z, at.cells(in.cells), true, at.fresh_wide(s.state()),
+                             at.fresh_wide(s.mass()), saved, least);
+      } else {
+        memory_read_forward(at.stream, x, phi, a, z, at.cells(in.cells), at.fresh(s.rows()), at.fresh_wide(s.scalars()),
+                            least);
+      }
+      return least.to_cpu(at.stream).data<float>()[0];
+    };
+    const Place cpu{kCpu, DType::kF32}, on{gpu(), DType::kF32};
+    float& mass = in.z.data<float>()[in.z.numel() - 1];  // of the second cell
+    const float whole = mass;
+    for (const bool write : {false, true}) {
+      for (const Place& at : {cpu, on}) {
+        SCOPED_TRACE(cat(t, " rows, write ", write, ", GPU ", at.is_gpu()));
+        const auto start = [&](float before) { return at.wide(Tensor::from<float>({1}, {before})); };
+        EXPECT_NEAR(fold(at, write, start(1e30f)), fold(cpu, write, Tensor::from<float>({1}, {1e30f})), 1e-3);
+        EXPECT_EQ(fold(at, write, start(-7.0f)), -7.0f);
+        EXPECT_EQ(fold(at, write, start(1e-9f)), 1e-9f);
+        for (const float sign : {1.0f, -1.0f}) {
+          const Tensor least = start(1e30f);
+          mass = std::copysign(std::numeric_limits<float>::quiet_NaN(), sign);
+          EXPECT_TRUE(std::isnan(fold(at, write, least)));
+          mass = whole;
+          EXPECT_TRUE(std::isnan(fold(at, write, least)));
+        }
+        mass = -1e6f;  // a negative denominator is below those of positive sign
+        EXPECT_LT(fold(at, write, start(1e30f)), 0);
+        mass = whole;
+      }
+    }
+  }
 }
 
 }  // namespace

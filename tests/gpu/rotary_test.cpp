@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/expect_error.h"
 #include "tests/support/gpu.h"
 #include "tests/support/tolerances.h"
 
@@ -75,12 +76,22 @@ TEST_P(GpuRotary, TurnsBack) {
   EXPECT_LT(relative_error(got, x), tolerance(dtype));
 }
 
-// Positions are checked on the host; the kernel must not read outside of the table.
-TEST_P(GpuRotary, RowsOutsideOfTheTableStay) {
+// Only the kernel sees them: it must not read outside of the table, and the next wait says so.
+TEST_P(GpuRotary, PositionsOutsideOfTheTableAreAnError) {
   const DType dtype = GetParam();
   const Tensor x = input({1, 2, 4, 16}, 3, dtype), got = upload(x, dtype);
   rotary(gpu(), got, 1, upload(table(4, 16)), upload(Tensor::from<std::int32_t>({2}, {-100, 1 << 30})), false);
+  EXPECT_ERROR(gpu().synchronize(), Error, "rotary: a position is beyond the table of angles");
   EXPECT_EQ(relative_error(got, x), 0);
+}
+
+TEST_P(GpuRotary, EveryCellMayBeginAtAnEntryOfItsOwn) {
+  const DType dtype = GetParam();
+  const Tensor x = input({3, 2, 4, 24}, 3, dtype), want = x.clone(kCpu), got = upload(x, dtype), angles = table(50, 8);
+  const Tensor first = Tensor::from<std::int32_t>({3, 2}, {0, 46, 7, 7, 21, 3});
+  rotary(kCpu, want, 3, angles, first, false);
+  rotary(gpu(), got, 3, upload(angles), upload(first), false);
+  EXPECT_LT(relative_error(got, want), tolerance(dtype));
 }
 
 INSTANTIATE_TEST_SUITE_P(DTypes, GpuRotary, ::testing::Values(DType::kF32, DType::kBF16),

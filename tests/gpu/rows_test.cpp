@@ -5,6 +5,7 @@
 
 #include <numeric>
 
+#include "tests/support/expect_error.h"
 #include "tests/support/gpu.h"
 
 namespace wt::kernels {
@@ -83,22 +84,28 @@ TEST_P(GpuRows, Lists) {
   }
 }
 
-// Indices are checked on the host; the kernels must not leave their tensors.
-TEST_P(GpuRows, RowsOutOfRangeDoNotExist) {
+// Only the kernels see them: they must not leave their tensors, and the next wait says so.
+TEST_P(GpuRows, RowsOutOfRangeAreAnError) {
   const DType dtype = GetParam();
+  const auto fails = [] { EXPECT_ERROR(gpu().synchronize(), Error, "rows: an index names no row of its tensor"); };
   const Tensor x = upload(input({5, 16}, 1), dtype), values = upload(input({3, 16}, 2), dtype);
   const Tensor index = upload(integers({-1, 5, 1 << 30}));
   const Tensor got = poisoned({3, 16}, dtype), before = x.clone(gpu());
   gather_rows(gpu(), x, index, got);
+  fails();
   EXPECT_TRUE(same_bytes(got, Tensor::zeros(kCpu, {3, 16}, dtype)));
   scatter_add_rows(gpu(), values, index, x);
+  fails();
   put_rows(gpu(), values, index, x);
+  fails();
   EXPECT_TRUE(same_bytes(x, before));
 
   const Tensor cells = x.reshape({1, 5, 16}), first = upload(integers({-3})), taken = got.reshape({1, 3, 16});
   take_rows_forward(gpu(), cells, first, taken);
+  fails();
   EXPECT_TRUE(same_bytes(taken, Tensor::zeros(kCpu, {1, 3, 16}, dtype)));
   take_rows_backward(gpu(), values.reshape({1, 3, 16}), first, cells, GradMode::kAccumulate);
+  fails();
   EXPECT_TRUE(same_bytes(x, before));
   take_rows_backward(gpu(), values.reshape({1, 3, 16}), first, cells, GradMode::kOverwrite);
   EXPECT_TRUE(same_bytes(x, Tensor::zeros(kCpu, {5, 16}, dtype)));

@@ -254,6 +254,15 @@ TEST(Composite, Rotary) {
       EXPECT_LT(largest_error(values_of(y), expected), kRounding);
     }
   }
+  // An entry of its own for every layer and sample is each of them alone.
+  const Tensor first = integers({2, 2}, {3, 0, 5, 1}), cells = normal_tensor({2, 2, 4, w}, 2, kF64),
+               whole = cells.clone(kStream);
+  rotary(kStream, whole, 2, table, first, false);
+  for (std::int64_t i = 0; i < 4; ++i) {
+    const Tensor alone = cells.select(i / 2).select(i % 2).clone(kStream);
+    rotary(kStream, alone.reshape({1, 1, 4, w}), 2, table, integers({1}, {first.data<std::int32_t>()[i]}), false);
+    EXPECT_EQ(values_of(whole.select(i / 2).select(i % 2)), values_of(alone));
+  }
 }
 
 TEST(Composite, CrossEntropy) {
@@ -385,6 +394,33 @@ TEST(Composite, MemoryWrite) {
     memory_write_forward(kStream, k, v, b, same_a, same_z, m.cells, correction, same_a, same_z, saved, {});
     EXPECT_TRUE(bit_equal(same_a, a_out));
     EXPECT_TRUE(bit_equal(same_z, z_out));
+  }
+}
+
+TEST(Composite, NotANumberIsTheSmallestDenominator) {
+  MemoryInputs m;
+  m.z.data<double>()[3 * m.p] = std::nan("");  // of the cell with three rows in use
+  const auto smallest = [&](bool write, double before) {
+    const Tensor least = Tensor::from<double>({1}, {before}), y = poisoned(m.x.shape(), kF64);
+    const Tensor den = poisoned({m.g, m.b, m.t}, kF64), gamma = poisoned({m.g, m.b, m.t}, kF64);
+    if (write) {
+      const Tensor b = normal_tensor({m.g, m.b, m.t}, 5, kF64);
+      memory_write_forward(kStream, m.phi, m.x, b, m.a, m.z, m.cells, true, poisoned(m.a.shape(), kF64),
+                           poisoned(m.z.shape(), kF64), {y, den, gamma}, least);
+    } else {
+      memory_read_forward(kStream, m.x, m.phi, m.a, m.z, m.cells, y, den, least);
+    }
+    return least.data<double>()[0];
+  };
+  for (const bool write : {false, true}) {
+    EXPECT_TRUE(std::isnan(smallest(write, INFINITY)));
+    EXPECT_TRUE(std::isnan(smallest(write, 1e-9)));
+  }
+  m.z = positive_tensor({m.g, m.b, m.p}, 2, kF64);
+  for (const bool write : {false, true}) {
+    EXPECT_GT(smallest(write, INFINITY), 0);
+    EXPECT_EQ(smallest(write, 1e-9), 1e-9);
+    EXPECT_TRUE(std::isnan(smallest(write, std::nan(""))));
   }
 }
 

@@ -102,7 +102,8 @@ TEST(KernelErrors, Rotary) {
   EXPECT_ERROR(rotary(s, f({1, 1, 3, 12}), 3, f({2, 4}), {}, false), Error,
                "rotary: position 2 is beyond the table of 2");
   EXPECT_ERROR(rotary(s, f({1, 2, 3, 12}), 3, f({9, 4}), integers({2}, {0, 7}), false), Error, "rotary: position 9");
-  EXPECT_ERROR(rotary(s, f({1, 2, 3, 12}), 3, f({9, 4}), integers({1}, {0}), false), Error, "rotary: first_position");
+  EXPECT_ERROR(rotary(s, f({1, 2, 3, 12}), 3, f({9, 4}), integers({1}, {0}), false), Error,
+               "rotary: first is i32[1], expected [B=2] or [G=1, B=2]");
 }
 
 TEST(KernelErrors, CrossEntropy) {
@@ -167,6 +168,9 @@ TEST(KernelErrors, Rows) {
   EXPECT_ERROR(gather_rows(s, x, integers({2}, {0, 8}), f({2, 3})), Error, "gather_rows: row 8 of 8");
   EXPECT_ERROR(scatter_add_rows(s, f({2, 3}), integers({2}, {0, -1}), x), Error, "scatter_add_rows: row -1 of 8");
   EXPECT_ERROR(put_rows(s, f({3, 3}), integers({2}, {0, 1}), x), Error, "put_rows: 2 rows of");
+  EXPECT_ERROR(put_rows(s, f({3, 3}), integers({3}, {4, 0, 4}), x), Error, "put_rows: row 4 is named twice");
+  EXPECT_ERROR(scatter_add_rows(s, f({2, 3}), integers({2}, {1, 1}), x), Error,
+               "scatter_add_rows: row 1 is named twice");
   EXPECT_ERROR(add(s, f({2, 3}), f({3, 2})), Error, "add: x is f32[2,3], y is f32[3,2]");
 }
 

@@ -122,6 +122,7 @@ TEST(Executor, ArgumentsThatDoNotFit) {
   broken.waves.pop_back();
   EXPECT_ERROR(forward(broken, {}), Error, "plan: layer 2 runs 2 of 3 items");
   EXPECT_ERROR(forward(plan, {{0, 12}, {1, 7}, {0, 13}}), Error, "2 of 3 chosen places lie in no segment");
+  EXPECT_ERROR(forward(plan, {{0, 3}, {1, 3}, {0, 2}, {0, 3}}), Error, "token 3 of sequence 0 is chosen twice");
   EXPECT_ERROR(forward(plan, {{2, 0}}), Error, "1 of 1 chosen places");
   EXPECT_ERROR(forward(plan, {{0, -1}}), Error, "1 of 1 chosen places");
   EXPECT_ERROR(forward(plan, {{-1, 0}}), Error, "place 0 names sequence -1");

@@ -129,15 +129,28 @@ TEST(Baselines, AWindowReadsTheLastTokens) {
   std::vector<std::int32_t> prompt;
   for (std::int32_t i = 0; i < 40; ++i) prompt.push_back(i * 7 % 22);
   GenerateOptions options;
-  options.max_new_tokens = 5;
+  options.max_new_tokens = 24;
   const auto whole = generate(model, {prompt}, options);
-  // Sixteen tokens with the five new ones.
-  EXPECT_EQ(whole, generate(model, {std::vector<std::int32_t>(prompt.end() - 11, prompt.end())}, options));
+  EXPECT_EQ(whole, generate(model, {std::vector<std::int32_t>(prompt.end() - 16, prompt.end())}, options));
   std::vector<std::int32_t> other = prompt;
-  std::fill(other.begin(), other.end() - 11, 1);
+  std::fill(other.begin(), other.end() - 16, 1);
   EXPECT_EQ(whole, generate(model, {other}, options));
-  options.max_new_tokens = 16;
-  EXPECT_ERROR(generate(model, {prompt}, options), UsageError, "leave no room for a prompt in the window of 16");
+  // The window moves with every token, however many are asked for and whatever stands beside the prompt.
+  const std::vector<std::int32_t> brief(prompt.begin(), prompt.begin() + 9);
+  const auto beside = generate(model, {brief, prompt}, options);
+  for (const std::vector<std::int32_t>& text : {brief, prompt}) {
+    const auto& got = beside[text == prompt ? 1 : 0];
+    std::vector<std::int32_t> read = text;
+    for (std::size_t step = 0; step < 24; ++step) {
+      options.max_new_tokens = step % 3 == 0 ? 1 : 40;
+      const std::size_t first = read.size() > 16 ? read.size() - 16 : 0;
+      read.push_back(
+          generate(model, {std::vector<std::int32_t>(read.begin() + static_cast<std::ptrdiff_t>(first), read.end())},
+                   options)[0][0]);
+      EXPECT_EQ(got[step], read.back()) << step;
+    }
+  }
+  EXPECT_EQ(beside[1], whole[0]);
   TokenBatch batch{{prompt}, {std::vector<std::uint8_t>(prompt.size(), 1)}, 1};
   Executor executor(model);
   State state = model.new_state(1);

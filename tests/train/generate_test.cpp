@@ -229,6 +229,18 @@ TEST_F(GenerateCommand, ABookIsReadOnceAndAskedOften) {
   EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 3);
 }
 
+TEST_F(GenerateCommand, SampledLinesAreTheSameInAnyBatch) {
+  const std::string prompts = folder_ / "p.jsonl";
+  write_file(prompts, "\"Where\"\n\" is Mary?\"\n\"Mary went to room 7.\"\n\" is Mary?\"\n\"a\"\n");
+  const auto lines = [&](const std::string& options) {
+    return run("--temperature 1 --top-p 0.9 --dtype f64 --prompts-file " + prompts + options);
+  };
+  const std::string all = lines(" --seed 3");
+  EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), 5);
+  for (const char* size : {"1", "2", "3"}) EXPECT_EQ(lines(std::string(" --seed 3 --batch-size ") + size), all);
+  EXPECT_NE(lines(" --seed 4"), all);
+}
+
 // Ctrl-C amid very many prompts: whole results only, and the program says how many.
 TEST_F(GenerateCommand, ResultsSoFarAreKept) {
   const std::string prompts = folder_ / "many.jsonl", results = folder_ / "some.jsonl";

@@ -201,7 +201,7 @@ std::vector<std::string> continue_batch(const Options& o, const Model& model, co
   Reading reading = repeated(model, before, static_cast<int>(lines.size()));
   read_on(model, prompts, o.generation.schedule, reading);
   GenerateOptions generation = o.generation;
-  generation.seed += first;  // other draws than the last batch's
+  generation.first_prompt = first;
   const auto ids = generate_after(model, reading, generation, [&](int sample, std::int32_t id) {
     const auto at = static_cast<std::size_t>(sample);
     texts[at] += streams[at].push(id);

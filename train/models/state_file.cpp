@@ -79,7 +79,7 @@ void check_header(const SafetensorsFile& file, const Model& model, const std::st
       throw Error(cat(path, ": the state of another model (its ", key, " differs): read the text again with this one"));
     }
   }
-  const std::string& made_with = text_of(file, "tokenizer");
+  const std::string made_with = text_of(file, "tokenizer");
   if (!tokenizer.empty() && !made_with.empty() && tokenizer != made_with) {
     throw Error(cat(path, ": the text was read with another tokenizer than the one in use: name it with --tokenizer"));
   }
