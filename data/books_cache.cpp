@@ -197,6 +197,7 @@ std::shared_ptr<const BookText> load_books(const std::string& path, const Tokeni
   std::vector<TextFile> files = text_files(hdf5 ? std::vector<std::string>{path} : find_books({path}));
   for (const TextFile& file : files) {
     std::error_code ignored;
+    if (!fs::exists(file.path, ignored)) throw Error(cat(file.path, ": no such file"));
     if (!fs::is_regular_file(file.path, ignored)) {
       throw Error(
           cat(file.path, ": is no file that can be read twice: make a books.h5 of it with `wavetape data books`"));

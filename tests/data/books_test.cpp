@@ -128,6 +128,9 @@ TEST_F(BooksFile, LoadedFromTextOrFile) {
   expect_emma_and_kim(*load(folder_ / "in"));
   expect_emma_and_kim(*load(folder_ / "books.h5"));
   EXPECT_EQ(load(folder_ / "in/notes.md")->num_books(), 1);
+  EXPECT_ERROR(load(folder_ / "none.h5"), Error, "none.h5: no such file");
+  EXPECT_ERROR(load(folder_ / "none.txt"), Error, "none.txt: no such file");
+  EXPECT_ERROR(load("/dev/null"), Error, "/dev/null: is no file that can be read twice");
 }
 
 TEST_F(BooksFile, TheSameBooksAreTheSameBytes) {
