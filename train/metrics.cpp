@@ -146,7 +146,7 @@ std::string StepStats::str() const {
                                 total_steps, stage, num_stages, loss, grad_norm, short_exponent(lr),
                                 human_count(tokens_per_second), human_bytes(memory_bytes));
   if (mfu >= 0) out += fmt::format(" mfu {:.0f} %", 100 * mfu);
-  if (min_denominator >= 0) out += fmt::format(" min_den {:.2g}", min_denominator);
+  if (!(min_denominator < 0)) out += fmt::format(" min_den {:.2g}", min_denominator);
   return out + fmt::format(" skipped {}", skipped);
 }
 
@@ -155,7 +155,7 @@ MetricRecord StepStats::record() const {
   out.add("step", step).add("stage", stage).add("loss", loss).add("grad_norm", grad_norm).add("lr", lr);
   out.add("tokens_per_second", tokens_per_second).add("memory_bytes", static_cast<std::int64_t>(memory_bytes));
   if (mfu >= 0) out.add("mfu", mfu);
-  if (min_denominator >= 0) out.add("min_denominator", min_denominator);
+  if (!(min_denominator < 0)) out.add("min_denominator", min_denominator);
   return out.add("skipped", skipped);
 }
 

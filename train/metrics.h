@@ -85,7 +85,7 @@ struct StepStats {
   double tokens_per_second = 0;
   std::uint64_t memory_bytes = 0;  // most at once since the last line
   double mfu = -1;                 // share of the peak arithmetic rate in [0, 1]; negative: not known
-  double min_denominator = -1;     // smallest denominator of a memory read; negative: no memory was read
+  double min_denominator = -1;     // smallest denominator of a memory read, perhaps NaN; negative: no memory was read
   std::int64_t skipped = 0;        // steps skipped for a loss or gradient that was not finite, so far
 
   // "step 120/3000 stage 2/4 loss 1.234 grad 0.98 lr 1.0e-3 12.3k tok/s mem 512 MiB mfu 41 % min_den 0.02 skipped 0"

@@ -12,6 +12,7 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "core/memory.h"
+#include "kernels/memory.h"
 #include "layers/adapter.h"
 #include "train/costs.h"
 #include "train/freeze.h"
@@ -255,7 +256,7 @@ Trainer::StepResult Trainer::train_step(const StageConfig& stage, Loader<TokenBa
     sum += run_language_model(executor, *model_, batches[i], config_.train.wave_schedule, options,
                               1.0 / static_cast<double>(std::max<std::int64_t>(1, targets)), memory)
                .sum;
-    result.min_denominator = std::min(result.min_denominator, executor.min_denominator());
+    result.min_denominator = kernels::smaller_denominator(result.min_denominator, executor.min_denominator());
   }
   result.loss = sum / static_cast<double>(std::max<std::int64_t>(1, targets));
   result.grad_norm = optimizer_->grad_norm();
@@ -382,7 +383,7 @@ void Trainer::log_step(const StepResult& result) {
   stats.tokens_per_second = static_cast<double>(since_line_.tokens) / since_line_.seconds;
   stats.memory_bytes = memory_use(model_->stream().device()).peak;
   stats.mfu = since_line_.flops / since_line_.seconds / (peak_gflops_ * 1e9);
-  stats.min_denominator = std::isfinite(since_line_.min_denominator) ? since_line_.min_denominator : -1;
+  stats.min_denominator = std::isinf(since_line_.min_denominator) ? -1 : since_line_.min_denominator;
   stats.skipped = state_.skipped;
   say(stats.str());
   metrics_->line(stats.record().json());
@@ -406,7 +407,7 @@ void Trainer::take_step(const StageConfig& stage, Loader<TokenBatch>& loader) {
   since_line_.seconds += steady_seconds() - start;
   since_line_.tokens += result.tokens;
   since_line_.flops += result.flops;
-  since_line_.min_denominator = std::min(since_line_.min_denominator, result.min_denominator);
+  since_line_.min_denominator = kernels::smaller_denominator(since_line_.min_denominator, result.min_denominator);
   ++state_.step;
   ++state_.stage_step;
   state_.tokens += result.tokens;

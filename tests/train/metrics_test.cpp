@@ -70,6 +70,10 @@ TEST(StepLine, SaysEverything) {
   EXPECT_EQ(stats.str(),
             "step 120/3000 stage 2/4 loss 1.234 grad 0.98 lr 1.0e-3 12.3k tok/s mem 512 MiB mfu 41 % min_den 0.02 "
             "skipped 0");
+  // What is not a number is said; what is not there is not.
+  stats.min_denominator = std::nan("");
+  EXPECT_NE(stats.str().find(" min_den nan "), std::string::npos) << stats.str();
+  EXPECT_TRUE(nlohmann::json::parse(stats.record().json()).at("min_denominator").is_null());
   stats.mfu = stats.min_denominator = -1;
   stats.loss = NAN;
   stats.lr = 2.5e-11;
