@@ -310,7 +310,7 @@ TEST(GpuMemory, NotANumberIsTheSmallestDenominator) {
       return least.to_cpu(at.stream).data<float>()[0];
     };
     const Place cpu{kCpu, DType::kF32}, on{gpu(), DType::kF32};
-    float& mass = in.z.data<float>()[in.z.numel() - 1];  // of the second cell
+    float& mass = in.z.data<float>()[s.p];  // of the second cell's first feature, which every row has
     const float whole = mass;
     for (const bool write : {false, true}) {
       for (const Place& at : {cpu, on}) {
