@@ -1,6 +1,7 @@
 // JSON that comes from a file: parsed here, and nowhere without this check of how deep it nests.
 #pragma once
 
+#include <cstddef>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
@@ -13,5 +14,9 @@ namespace wt {
 // and the stack would end before a hostile file does.
 nlohmann::json parse_json(std::string_view text, const std::string& name);
 nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& name);
+
+// For readers that take the parser's events instead of a tree: the check alone, and the same errors out of theirs.
+void check_json_depth(std::string_view json, const std::string& name);
+[[noreturn]] void throw_json_error(int parser_error, std::size_t byte, const std::string& name);
 
 }  // namespace wt

@@ -48,7 +48,7 @@ BabilongSampler::BabilongSampler(const BabilongConfig& config, const Tokenizer& 
                                  std::shared_ptr<const BookText> books, std::uint64_t seed, Split split)
     : config_(config),
       encoder_(tokenizer, config.question_style, find_separator(tokenizer, config.separator_token),
-               find_end_token(tokenizer, config.end_token)),
+               config.end_id >= 0 ? config.end_id : find_end_token(tokenizer)),
       books_(std::move(books)),
       seed_(seed),
       split_(split),

@@ -65,9 +65,10 @@ struct BabilongConfig {
   // Under SizeRule::kTotal such questions are put in as long as the sample has room for them, first come, first served.
 
   QuestionStyle question_style = QuestionStyle::kProse;
-  // See find_separator() and find_end_token().
+  // See find_separator().
   std::string separator_token;
-  std::string end_token;
+  // Behind the answer; -1: find_end_token().
+  std::int32_t end_id = -1;
 };
 
 // N, 2N, ... max_segments * N: the sizes of a curriculum stage with varying numbers of segments.

@@ -273,7 +273,7 @@ namespace {
 
 StoryEncoder story_encoder(const Tokenizer& tokenizer, const BabilongConfig& config) {
   return {tokenizer, config.question_style, find_separator(tokenizer, config.separator_token),
-          find_end_token(tokenizer, config.end_token)};
+          config.end_id >= 0 ? config.end_id : find_end_token(tokenizer)};
 }
 
 // With the separator.

@@ -2,10 +2,13 @@
 
 #include <pcre2.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <utility>
 
 #include "core/error.h"
 #include "core/utf8.h"
+#include "data/oniguruma.h"
 
 namespace wt {
 
@@ -21,55 +24,58 @@ std::string pcre2_message(int code) {
   return reinterpret_cast<const char*>(buffer);
 }
 
-// \s and \S spelled out as Unicode's white space. PCRE2's own \s has U+180E as well, which is none since Unicode 6.3.
-std::string spell_out_white_space(const std::string& pattern) {
-  const std::string members = R"(\t-\r\x{85}\p{Z})";
-  std::string out;
-  bool in_class = false;
-  for (std::size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    if (c == '\\' && i + 1 < pattern.size()) {
-      const char next = pattern[++i];
-      if (next == 's') {
-        out += in_class ? members : "[" + members + "]";
-      } else if (next == 'S' && !in_class) {
-        out += "[^" + members + "]";
-      } else {
-        out += c;
-        out += next;
-      }
-      continue;
-    }
-    if (c == '[' && !in_class) {
-      in_class = true;
-      out += c;
-      // A "]" that comes first, or right behind the "^", is a member and not the end.
-      if (i + 1 < pattern.size() && pattern[i + 1] == '^') out += pattern[++i];
-      if (i + 1 < pattern.size() && pattern[i + 1] == ']') out += pattern[++i];
-      continue;
-    }
-    if (c == ']' && in_class) in_class = false;
-    out += c;
+// Room for backtracking: a word may be megabytes long.
+constexpr std::size_t kFirstStack = 32 * 1024, kLargestStack = std::size_t{256} << 20;  // bytes, of the JIT's own stack
+constexpr std::uint32_t kHeapLimit = std::uint32_t{4} << 20;                           // KiB, of the interpreter
+constexpr std::uint64_t kMatchLimit = 10'000'000, kMatchLimitPerByte = 100;            // steps
+
+// What a thread matches with.
+struct MatchRoom {
+  MatchRoom()
+      : context(pcre2_match_context_create(nullptr)),
+        stack(pcre2_jit_stack_create(kFirstStack, kLargestStack, nullptr)) {
+    WT_CHECK(context != nullptr, "split pattern: out of memory");
+    pcre2_set_heap_limit(context, kHeapLimit);
+    if (stack != nullptr) pcre2_jit_stack_assign(context, nullptr, stack);
   }
-  return out;
+  ~MatchRoom() {
+    pcre2_jit_stack_free(stack);
+    pcre2_match_context_free(context);
+  }
+  MatchRoom(const MatchRoom&) = delete;
+  MatchRoom& operator=(const MatchRoom&) = delete;
+
+  pcre2_match_context* context;
+  pcre2_jit_stack* stack;  // null where there is no JIT
+};
+
+const void* compile(const std::string& pattern) {
+  const std::string translated = oniguruma_to_pcre2(pattern);
+  const std::unique_ptr<pcre2_compile_context, void (*)(pcre2_compile_context*)> context(
+      pcre2_compile_context_create(nullptr), &pcre2_compile_context_free);
+  WT_CHECK(context != nullptr, "out of memory");
+  pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                                   PCRE2_UTF | PCRE2_UCP, &error, &offset, context.get());
+  if (code == nullptr) throw Error(cat(pcre2_message(error), " at byte ", offset, " of `", translated, "`"));
+  // Without a JIT for this machine the pattern is interpreted: slower, with the same result.
+  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
+  return code;
 }
 
 }  // namespace
 
-SplitPattern::SplitPattern(std::string pattern) : pattern_(std::move(pattern)) {
-  const std::string spelled = spell_out_white_space(pattern_);
-  int error = 0;
-  PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(spelled.data()), spelled.size(), PCRE2_UTF | PCRE2_UCP,
-                                   &error, &offset, nullptr);
-  if (code == nullptr) {
-    throw Error(
-        cat("split pattern `", pattern_, "`: ", pcre2_message(error), " at character ", offset, " of `", spelled, "`"));
+SplitPattern::SplitPattern(std::string pattern, const std::string& name)
+    : pattern_(std::move(pattern)), name_(cat(name, name.empty() ? "" : ": ", "split pattern `", pattern_, "`")) {
+  try {
+    code_ = std::shared_ptr<const void>(compile(pattern_), [](const void* p) {
+      pcre2_code_free(const_cast<pcre2_code*>(static_cast<const pcre2_code*>(p)));
+    });
+  } catch (const Error& error) {
+    throw Error(cat(name_, ": ", error.what()));
   }
-  code_ = std::shared_ptr<const void>(
-      code, [](const void* p) { pcre2_code_free(const_cast<pcre2_code*>(static_cast<const pcre2_code*>(p))); });
-  // Without a JIT for this machine the pattern is interpreted: slower, with the same result.
-  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
 }
 
 void SplitPattern::split(std::string_view text, const std::function<void(std::string_view piece)>& visit) const {
@@ -77,22 +83,32 @@ void SplitPattern::split(std::string_view text, const std::function<void(std::st
   const std::unique_ptr<pcre2_match_data, void (*)(pcre2_match_data*)> match(
       pcre2_match_data_create_from_pattern(code, nullptr), &pcre2_match_data_free);
   WT_CHECK(match != nullptr, "split pattern: out of memory");
+  static thread_local MatchRoom room;
+  const auto steps = static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(std::max(kMatchLimit, kMatchLimitPerByte * text.size()), UINT32_MAX));
+  pcre2_set_match_limit(room.context, steps);
+  pcre2_set_depth_limit(room.context, steps);
   const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(match.get());
+  const auto find = [&](std::size_t from, std::uint32_t options) {
+    return pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, PCRE2_NO_UTF_CHECK | options,
+                       match.get(), room.context);
+  };
   const auto visit_piece = [&](std::size_t begin, std::size_t end) {
     if (end > begin) visit(text.substr(begin, end - begin));
   };
   std::size_t done = 0;  // everything before this was visited
   std::size_t from = 0;  // where the next search starts
   while (from < text.size()) {
-    const int result = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
-                                   PCRE2_NO_UTF_CHECK, match.get(), nullptr);
+    int result = find(from, 0);
+    // The interpreter keeps its backtracking points on the heap.
+    if (result == PCRE2_ERROR_JIT_STACKLIMIT) result = find(from, PCRE2_NO_JIT);
     if (result == PCRE2_ERROR_NOMATCH) break;
     if (result < 0) {
-      throw Error(cat("split pattern `", pattern_, "`: ", pcre2_message(result), " at byte ", from, " of a text of ",
-                      text.size(), " bytes"));
+      throw Error(cat(name_, ": ", pcre2_message(result), " at byte ", from, " of a text of ", text.size(),
+                      " bytes: a word there is too long for this pattern"));
     }
     const std::size_t begin = bounds[0], end = bounds[1];
-    WT_CHECK(begin >= done && end >= begin, "split pattern `", pattern_, "`: a match outside its text");
+    WT_CHECK(begin >= done && end >= begin, name_, ": a match outside its text");
     visit_piece(done, begin);
     visit_piece(begin, end);
     done = end;

@@ -1,6 +1,11 @@
 #include "data/story_encoder.h"
 
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
 #include "core/error.h"
+#include "core/files.h"
+#include "core/json.h"
 
 namespace wt {
 namespace {
@@ -45,12 +50,32 @@ std::int32_t find_separator(const Tokenizer& tokenizer, const std::string& wante
   return tokenizer.encode_plain("GEN").front();
 }
 
-std::int32_t find_end_token(const Tokenizer& tokenizer, const std::string& wanted) {
-  if (!wanted.empty()) return tokenizer.require_id(wanted);
+std::optional<std::int32_t> settings_end_token(const Tokenizer& tokenizer) {
+  if (tokenizer.files().empty()) return std::nullopt;
+  const std::filesystem::path folder = std::filesystem::path(tokenizer.files().front()).parent_path();
+  for (const char* file : {"tokenizer_config.json", "special_tokens_map.json"}) {
+    const std::string path = (folder / file).string();
+    if (!std::filesystem::exists(path)) continue;
+    const nlohmann::json json = parse_json(read_file(path), path);
+    if (!json.is_object() || !json.contains("eos_token")) continue;
+    const nlohmann::json& token = json["eos_token"];  // "</s>", or {"content": "</s>", ...}
+    const nlohmann::json& text = token.is_object() && token.contains("content") ? token["content"] : token;
+    if (!text.is_string()) continue;
+    if (const auto id = tokenizer.id_of(text.get<std::string>())) return id;
+  }
+  return std::nullopt;
+}
+
+std::int32_t find_end_token(const Tokenizer& tokenizer) {
+  if (const auto id = settings_end_token(tokenizer)) return *id;
   for (const char* token : {"<|endoftext|>", "<|end_of_text|>", "</s>"}) {
     if (const auto id = tokenizer.id_of(token)) return *id;
   }
-  throw Error("the tokenizer has no <|endoftext|>, <|end_of_text|> or </s>: set model.eos_id to its end-of-text token");
+  throw Error(
+      cat(tokenizer.files().empty() ? "the tokenizer" : tokenizer.files().front(),
+          ": which token ends a text? It has no <|endoftext|>, <|end_of_text|> or </s>: say it by eos_token_id in the "
+          "model's config.json, by model.eos_id in a training's configuration, or by \"eos_token\" in a "
+          "tokenizer_config.json beside the tokenizer"));
 }
 
 }  // namespace wt

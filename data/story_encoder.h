@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,9 +44,14 @@ class StoryEncoder {
   std::int32_t end_id_;
 };
 
-// The ids between question and answer, and after the answer. `wanted` is a token as the tokenizer's file spells it; ""
-// looks for <|gen|>, else the first token of "GEN", and for <|endoftext|>, <|end_of_text|> or </s>. Throws Error.
+// The id between question and answer. `wanted` is a token as the tokenizer's file spells it; "" looks for <|gen|>, else
+// the first token of "GEN". Throws Error.
 std::int32_t find_separator(const Tokenizer& tokenizer, const std::string& wanted = {});
-std::int32_t find_end_token(const Tokenizer& tokenizer, const std::string& wanted = {});
+
+// The eos_token of the tokenizer_config.json, or else special_tokens_map.json, beside the tokenizer's file; nullopt
+// where neither names a token that it has.
+std::optional<std::int32_t> settings_end_token(const Tokenizer& tokenizer);
+// That, or else <|endoftext|>, <|end_of_text|> or </s>. Throws Error where there is none of them.
+std::int32_t find_end_token(const Tokenizer& tokenizer);
 
 }  // namespace wt

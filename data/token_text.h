@@ -3,13 +3,16 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 
 #include "data/tokenizer_parts.h"
 
 namespace wt {
+
+// All of them are below this.
+constexpr char32_t kByteCharacters = 0x144;
 
 // GPT-2's table: printable bytes stand for themselves, the others for the characters from U+0100 on.
 std::array<char32_t, 256> byte_characters();
@@ -25,12 +28,14 @@ class TokenText {
   explicit TokenText(const Decoding& decoding);
   // The bytes that a token of the vocabulary stands for inside a text.
   std::string bytes_of(const std::string& token) const;
+  // Byte-level: all its characters are ones that stand for bytes, and it not for itself.
+  bool spells_bytes(const std::string& token) const;
   // The same for an added token, which stands for itself.
   std::string bytes_of_added(const std::string& token) const;
 
  private:
   const Decoding& decoding_;
-  std::unordered_map<char32_t, char> bytes_;
+  std::array<std::int16_t, kByteCharacters> bytes_;  // by character; -1: stands for no byte
 };
 
 // What decoding takes from the ends of a whole text.

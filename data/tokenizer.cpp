@@ -4,7 +4,6 @@
 #include <array>
 #include <filesystem>
 #include <functional>
-#include <unordered_map>
 #include <utility>
 
 #include "core/error.h"
@@ -15,16 +14,14 @@
 #include "data/split_pattern.h"
 #include "data/token_text.h"
 #include "data/tokenizer_parts.h"
+#include "data/vocabulary.h"
 
 namespace wt {
 
 struct Tokenizer::Impl {
   explicit Impl(TokenizerParts parts);
 
-  void add_vocabulary();
-  void add_added_tokens();
-  std::vector<MergeRule> merge_rules() const;
-  Alphabet alphabet() const;
+  void add_added_texts();
   std::string compute_fingerprint() const;
 
   using Between = std::function<void(std::string_view text, bool first)>;
@@ -34,17 +31,8 @@ struct Tokenizer::Impl {
                    const Between& between) const;
   void encode(std::string_view text, const EncodeOptions& options, std::vector<std::int32_t>& out) const;
 
-  struct Entry {
-    std::string token;  // as the file spells it
-    std::string bytes;  // what it decodes to
-    bool exists = false;
-    bool special = false;
-  };
   TokenizerParts parts;
-  std::vector<Entry> entries;                         // by id
-  std::unordered_map<std::string, std::int32_t> ids;  // by the file's spelling
-  // By bytes, or by characters; filled where merges may be ignored.
-  std::unordered_map<std::string, std::int32_t> whole_words;
+  Vocabulary vocabulary;
   std::vector<SplitPattern> patterns;
   struct AddedText {
     std::string text;  // as it is looked for
@@ -56,57 +44,26 @@ struct Tokenizer::Impl {
   std::string fingerprint;
 };
 
-Tokenizer::Impl::Impl(TokenizerParts given) : parts(std::move(given)) {
-  add_vocabulary();
-  add_added_tokens();
-  for (const std::string& pattern : parts.split_patterns) patterns.emplace_back(pattern);
-  encoder = std::make_unique<const BytePairEncoder>(alphabet(), merge_rules());
+Tokenizer::Impl::Impl(TokenizerParts given) : parts(std::move(given)), vocabulary(parts) {
+  add_added_texts();
+  for (const std::string& pattern : parts.split_patterns) patterns.emplace_back(pattern, parts.name);
+  encoder = std::make_unique<const BytePairEncoder>(vocabulary.alphabet(parts), vocabulary.merge_rules(parts));
   for (const auto* around : {&parts.ids_before, &parts.ids_after}) {
     for (const std::int32_t id : *around) {
-      if (static_cast<std::size_t>(id) >= entries.size() || !entries[static_cast<std::size_t>(id)].exists) {
+      if (vocabulary.find(id) == nullptr) {
         throw Error(cat(parts.name, ": the post-processor adds id ", id, ", which is no token"));
       }
     }
   }
   fingerprint = compute_fingerprint();
+  parts.lists.merges = {};  // all that is needed of them stands in the encoder
 }
 
-void Tokenizer::Impl::add_vocabulary() {
-  WT_CHECK(!parts.vocab.empty(), parts.name, ": the vocabulary is empty");
-  // Ids far above the number of tokens are damage, and would cost their weight in memory.
-  std::int32_t highest = 0;
-  for (const auto& [token, id] : parts.vocab) highest = std::max(highest, id);
-  for (const AddedToken& added : parts.added_tokens) highest = std::max(highest, added.id);
-  const std::size_t count = parts.vocab.size() + parts.added_tokens.size();
-  WT_CHECK(static_cast<std::size_t>(highest) < 4 * count + 65536, parts.name, ": highest id ", highest, " of ", count,
-           " tokens: the file is damaged");
-  entries.resize(static_cast<std::size_t>(highest) + 1);
-  const TokenText text(parts.decoding);
-  for (const auto& [token, id] : parts.vocab) {
-    Entry& entry = entries[static_cast<std::size_t>(id)];
-    WT_CHECK(!entry.exists, parts.name, ": id ", id, " is \"", entry.token, "\" and \"", token, "\"");
-    entry = {token, text.bytes_of(token), /*exists=*/true, /*special=*/false};
-    ids.emplace(token, id);
-    if (parts.ignore_merges) whole_words.emplace(parts.byte_level ? entry.bytes : token, id);
-  }
-}
-
-void Tokenizer::Impl::add_added_tokens() {
-  const TokenText text(parts.decoding);
+void Tokenizer::Impl::add_added_texts() {
   for (const AddedToken& added : parts.added_tokens) {
-    const auto known = ids.find(added.content);
-    WT_CHECK(known == ids.end() || known->second == added.id, parts.name, ": added token \"", added.content,
-             "\" has id ", added.id, ", in the vocabulary ", known == ids.end() ? -1 : known->second);
-    Entry& entry = entries[static_cast<std::size_t>(added.id)];
-    WT_CHECK(!entry.exists || entry.token == added.content, parts.name, ": id ", added.id, " is \"", entry.token,
-             "\" and \"", added.content, "\"");
-    // In a normalized text a token looks as the normalizer leaves it, and so it is written by the library (0.23) too.
-    const std::string looks =
-        added.normalized ? apply_steps(parts.normalizer, added.content, true, false) : added.content;
-    entry = {added.content, text.bytes_of_added(looks), /*exists=*/true, added.special};
-    ids.emplace(added.content, added.id);
-    if (looks.empty()) continue;
-    added_by_byte[added.normalized ? 1 : 0][static_cast<unsigned char>(looks.front())].push_back({looks, added.id});
+    const std::string text = text_of_added(added, parts);
+    if (text.empty()) continue;
+    added_by_byte[added.normalized ? 1 : 0][static_cast<unsigned char>(text.front())].push_back({text, added.id});
   }
   for (auto& table : added_by_byte) {
     for (auto& tokens : table) {
@@ -116,72 +73,14 @@ void Tokenizer::Impl::add_added_tokens() {
   }
 }
 
-std::vector<MergeRule> Tokenizer::Impl::merge_rules() const {
-  std::vector<MergeRule> rules;
-  rules.reserve(parts.merges.size());
-  for (const auto& [left, right] : parts.merges) {
-    MergeRule rule;
-    for (const auto& [token, id] : {std::pair{left, &rule.left}, {right, &rule.right}, {left + right, &rule.merged}}) {
-      const auto found = ids.find(token);
-      WT_CHECK(found != ids.end(), parts.name, ": merge ", rules.size(), " (\"", left, "\" \"", right,
-               "\"): no token \"", token, "\" in the vocabulary");
-      *id = found->second;
-    }
-    rules.push_back(rule);
-  }
-  return rules;
-}
-
-Alphabet Tokenizer::Impl::alphabet() const {
-  Alphabet alphabet;
-  alphabet.byte_ids.fill(-1);
-  const auto id = [&](const std::string& token) {
-    const auto found = ids.find(token);
-    return found == ids.end() ? -1 : found->second;
-  };
-  if (parts.byte_level) {
-    const std::array<char32_t, 256> characters = byte_characters();
-    for (std::size_t b = 0; b < 256; ++b) {
-      std::string token;
-      append_utf8(token, characters[b]);
-      alphabet.byte_ids[b] = id(token);
-    }
-    return alphabet;
-  }
-  alphabet.by_character = true;
-  for (const auto& [token, value] : parts.vocab) {
-    if (!token.empty() && utf8_length_at(token, 0) == token.size()) alphabet.characters[utf8_at(token, 0)] = value;
-  }
-  if (parts.byte_fallback) {
-    int found = 0;
-    for (std::size_t b = 0; b < 256; ++b) {
-      const char* const digits = "0123456789ABCDEF";
-      alphabet.byte_ids[b] = id(cat("<0x", digits[b / 16], digits[b % 16], ">"));
-      found += alphabet.byte_ids[b] >= 0 ? 1 : 0;
-    }
-    WT_CHECK(found == 0 || found == 256, parts.name, ": byte_fallback with ", found, " of 256 tokens <0x00> to <0xFF>");
-  }
-  if (!parts.unk_token.empty()) {
-    alphabet.unknown = id(parts.unk_token);
-    WT_CHECK(alphabet.unknown >= 0, parts.name, ": unk_token \"", parts.unk_token, "\" is not in the vocabulary");
-    alphabet.fuse_unknown = parts.fuse_unk;
-  }
-  return alphabet;
-}
-
 std::string Tokenizer::Impl::compute_fingerprint() const {
   Fingerprint hash;
   hash.add("wavetape tokenizer 1");
-  for (std::size_t id = 0; id < entries.size(); ++id) {
-    if (entries[id].exists) {
-      hash.add(static_cast<std::int64_t>(id));
-      hash.add(entries[id].token);
-    }
-  }
-  hash.add(static_cast<std::int64_t>(parts.merges.size()));
-  for (const auto& [left, right] : parts.merges) {
-    hash.add(left);
-    hash.add(right);
+  vocabulary.add_to(hash);
+  hash.add(static_cast<std::int64_t>(parts.lists.merges.size()));
+  for (const TokenPair& pair : parts.lists.merges) {
+    hash.add(pair.left());
+    hash.add(pair.right());
   }
   for (const std::string& pattern : parts.split_patterns) hash.add(pattern);
   hash.add((parts.ignore_merges ? 2 : 0) + (parts.add_prefix_space ? 1 : 0));
@@ -207,8 +106,8 @@ void Tokenizer::Impl::encode_pieces(std::string_view text, std::size_t pattern, 
     return;
   }
   if (parts.ignore_merges) {
-    if (const auto whole = whole_words.find(std::string(text)); whole != whole_words.end()) {
-      out.push_back(whole->second);
+    if (const auto whole = vocabulary.whole_piece(text)) {
+      out.push_back(*whole);
       return;
     }
   }
@@ -323,13 +222,13 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_speci
   std::string out;
   bool first = true;
   for (const std::int32_t id : ids) {
-    token(id);
-    const Impl::Entry& entry = impl_->entries[static_cast<std::size_t>(id)];
-    if (skip_special_tokens && entry.special) continue;
+    if (id < 0) throw Error(cat(impl_->parts.name, ": id ", id, " is no token, expected 0 or more"));
+    const Vocabulary::Token* token = impl_->vocabulary.find(id);
+    if (token == nullptr || (skip_special_tokens && token->special)) continue;
     if (first && !decoding.first_drops.empty()) {
-      out += apply_steps({{TextStep::Kind::kReplace, decoding.first_drops, ""}}, entry.token, true, false);
+      out += apply_steps({{TextStep::Kind::kReplace, decoding.first_drops, ""}}, token->text, true, false);
     } else {
-      out += entry.bytes;
+      out += token->bytes;
     }
     first = false;
   }
@@ -338,18 +237,17 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool skip_speci
 }
 
 const std::string& Tokenizer::piece(std::int32_t id) const {
-  token(id);
-  return impl_->entries[static_cast<std::size_t>(id)].bytes;
+  static const std::string nothing;
+  const Vocabulary::Token* token = impl_->vocabulary.find(id);
+  return token == nullptr ? nothing : token->bytes;
 }
 
 std::int32_t Tokenizer::vocab_size() const {
-  return static_cast<std::int32_t>(impl_->entries.size());
+  return impl_->vocabulary.size();
 }
 
 std::optional<std::int32_t> Tokenizer::id_of(std::string_view token) const {
-  const auto found = impl_->ids.find(std::string(token));
-  if (found == impl_->ids.end()) return std::nullopt;
-  return found->second;
+  return impl_->vocabulary.id_of(token);
 }
 
 std::int32_t Tokenizer::require_id(std::string_view token) const {
@@ -359,17 +257,16 @@ std::int32_t Tokenizer::require_id(std::string_view token) const {
 }
 
 const std::string& Tokenizer::token(std::int32_t id) const {
-  if (id < 0 || id >= vocab_size()) {
-    throw Error(cat(impl_->parts.name, ": id ", id, " is no token, expected 0 ... ", vocab_size() - 1));
+  const Vocabulary::Token* token = impl_->vocabulary.find(id);
+  if (token == nullptr) {
+    throw Error(cat(impl_->parts.name, ": id ", id, " is no token, expected one of 0 ... ", vocab_size() - 1));
   }
-  const Impl::Entry& entry = impl_->entries[static_cast<std::size_t>(id)];
-  if (!entry.exists) throw Error(cat(impl_->parts.name, ": id ", id, " is no token: the vocabulary has a hole there"));
-  return entry.token;
+  return token->text;
 }
 
 bool Tokenizer::is_special(std::int32_t id) const {
-  token(id);
-  return impl_->entries[static_cast<std::size_t>(id)].special;
+  const Vocabulary::Token* token = impl_->vocabulary.find(id);
+  return token != nullptr && token->special;
 }
 
 const std::vector<std::int32_t>& Tokenizer::ids_before() const {

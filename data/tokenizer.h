@@ -32,16 +32,18 @@ struct EncodeOptions {
 // Immutable once loaded and safe to use from several threads; copies share the vocabulary.
 class Tokenizer {
  public:
-  // `path` is a tokenizer.json, or a folder that holds one, or a folder with GPT-2's vocab.json and merges.txt.
+  // `path` is a tokenizer.json of any name, or a folder that holds one, or a folder with GPT-2's vocab.json and
+  // merges.txt, whose added_tokens.json, special_tokens_map.json and tokenizer_config.json count, too.
   // Read: model BPE (merges as "a b" or ["a", "b"], ignore_merges, unk_token, fuse_unk, byte_fallback), added tokens,
   // normalizers Prepend and Replace, pre-tokenizers ByteLevel, Metaspace, and sequences of Split(Regex, Isolated) and
   // Digits with one of them or none, post-processors ByteLevel and TemplateProcessing, decoders ByteLevel, Metaspace,
   // and sequences of Replace, ByteFallback, Fuse and Strip. Anything else that would change the ids (other normalizers
-  // and models, dropout, truncation, ...) is an Error that names it.
+  // and models, dropout, regular expressions that data/oniguruma.h refuses, ...) is an Error that names it. The sections
+  // "padding" and "truncation" are not looked at: they shape batches of that library, not texts.
   static Tokenizer load(const std::string& path);
   // The same from the text of a tokenizer.json; `name` stands for the path in errors.
   static Tokenizer from_json(std::string_view text, const std::string& name);
-  // GPT-2's two files. "<|endoftext|>" is an added token where the vocabulary has it.
+  // GPT-2's two files, with what stands beside the first.
   static Tokenizer from_vocab_and_merges(const std::string& vocab_path, const std::string& merges_path);
 
   // Byte-level: bytes that are not valid UTF-8 are kept, decode(encode(text)) == text for every text. Throws Error
@@ -51,10 +53,10 @@ class Tokenizer {
   std::vector<std::int32_t> encode_plain(std::string_view text) const;
 
   // The text the ids stand for; a cut multi-byte character stays cut (where Hugging Face's library writes U+FFFD). From
-  // a SentencePiece vocabulary the blank that begins every text is gone. Throws Error naming the first id that is no
-  // token of this vocabulary.
+  // a SentencePiece vocabulary the blank that begins every text is gone. An id without a token is no text, as in that
+  // library: models have more rows than their tokenizers tokens. Throws Error for a negative one.
   std::string decode(std::span<const std::int32_t> ids, bool skip_special_tokens = false) const;
-  // The bytes that one token stands for inside a text.
+  // The bytes that one token stands for inside a text; none for an id without a token.
   const std::string& piece(std::int32_t id) const;
 
   // Highest id + 1, so what an embedding table needs at least.

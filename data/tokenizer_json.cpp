@@ -1,86 +1,17 @@
-// Reads tokenizer.json, and GPT-2's vocab.json with merges.txt.
-#include <algorithm>
-#include <initializer_list>
-#include <limits>
+// Reads tokenizer.json.
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "core/files.h"
-#include "core/json.h"
+#include "core/utf8.h"
 #include "data/split_pattern.h"
+#include "data/token_lists.h"
 #include "data/tokenizer_parts.h"
+#include "data/tokenizer_values.h"
 
 namespace wt {
 namespace {
 
 using Json = nlohmann::json;
-
-[[noreturn]] void unsupported(const std::string& name, const std::string& what, const std::string& supported) {
-  throw Error(cat(name, ": ", what, " is not supported, expected ", supported));
-}
-
-const Json& object_at(const Json& parent, const char* key, const std::string& name) {
-  const auto found = parent.find(key);
-  if (found == parent.end() || !found->is_object()) throw Error(cat(name, ": no object \"", key, "\""));
-  return *found;
-}
-
-// A key that is not there counts as null.
-const Json& value_at(const Json& parent, const char* key) {
-  static const Json null;
-  const auto found = parent.find(key);
-  return found == parent.end() ? null : *found;
-}
-
-bool flag_at(const Json& parent, const char* key, bool fallback, const std::string& name) {
-  const Json& value = value_at(parent, key);
-  if (value.is_null()) return fallback;
-  if (!value.is_boolean()) throw Error(cat(name, ": \"", key, "\" is ", value.type_name(), ", expected true or false"));
-  return value.get<bool>();
-}
-
-std::string text_at(const Json& parent, const char* key, const std::string& name) {
-  const Json& value = value_at(parent, key);
-  if (!value.is_string()) throw Error(cat(name, ": \"", key, "\" is ", value.type_name(), ", expected a string"));
-  return value.get<std::string>();
-}
-
-std::int32_t token_id(const Json& value, const std::string& token, const std::string& name) {
-  if (!value.is_number_integer() || value.get<std::int64_t>() < 0 ||
-      value.get<std::int64_t>() > std::numeric_limits<std::int32_t>::max()) {
-    throw Error(cat(name, ": the id of token \"", token, "\" is ", value.dump(), ", expected a number from 0"));
-  }
-  return value.get<std::int32_t>();
-}
-
-// A key we do not know may change the ids, so it is an error rather than ignored.
-void check_keys(const Json& object, std::initializer_list<const char*> known, const std::string& where,
-                const std::string& name) {
-  for (const auto& [key, value] : object.items()) {
-    if (std::find(known.begin(), known.end(), key) == known.end()) {
-      throw Error(cat(name, ": ", where, " has a key \"", key, "\" that is not known"));
-    }
-  }
-}
-
-bool absent_or_empty(const Json& value) {
-  return value.is_null() || (value.is_string() && value == "");
-}
-
-void read_vocab(const Json& vocab, TokenizerParts& parts) {
-  if (!vocab.is_object()) unsupported(parts.name, "a vocabulary that is no object", "{token: id, ...}");
-  parts.vocab.reserve(vocab.size());
-  for (const auto& [token, id] : vocab.items()) parts.vocab.emplace_back(token, token_id(id, token, parts.name));
-}
-
-std::pair<std::string, std::string> split_merge(const std::string& text, const std::string& where) {
-  const std::size_t blank = text.find(' ');
-  if (blank == std::string::npos || blank == 0 || blank + 1 == text.size() ||
-      text.find(' ', blank + 1) != std::string::npos) {
-    throw Error(cat(where, ": merge \"", text, "\", expected two tokens with a blank between"));
-  }
-  return {text.substr(0, blank), text.substr(blank + 1)};
-}
 
 void read_model(const Json& model, TokenizerParts& parts) {
   const std::string& name = parts.name;
@@ -101,20 +32,9 @@ void read_model(const Json& model, TokenizerParts& parts) {
   parts.fuse_unk = flag_at(model, "fuse_unk", false, name);
   if (!absent_or_empty(value_at(model, "unk_token"))) parts.unk_token = text_at(model, "unk_token", name);
   parts.ignore_merges = flag_at(model, "ignore_merges", false, name);
-  read_vocab(value_at(model, "vocab"), parts);
-  const Json& merges = value_at(model, "merges");
-  if (!merges.is_array()) throw Error(cat(name, ": \"merges\" is ", merges.type_name(), ", expected a list"));
-  parts.merges.reserve(merges.size());
-  for (std::size_t i = 0; i < merges.size(); ++i) {
-    const Json& merge = merges[i];
-    const std::string where = cat(name, ": merge ", i);
-    if (merge.is_string()) {
-      parts.merges.push_back(split_merge(merge.get_ref<const std::string&>(), where));
-    } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
-      parts.merges.emplace_back(merge[0].get<std::string>(), merge[1].get<std::string>());
-    } else {
-      throw Error(cat(where, " is ", merge.dump(), ", expected \"a b\" or [\"a\", \"b\"]"));
-    }
+  if (!parts.lists.has_vocab) unsupported(name, "a vocabulary that is no object", "{token: id, ...}");
+  if (!parts.lists.has_merges) {
+    throw Error(cat(name, ": \"merges\" is ", value_at(model, "merges").type_name(), ", expected a list"));
   }
 }
 
@@ -123,21 +43,7 @@ void read_added_tokens(const Json& tokens, TokenizerParts& parts) {
   if (!tokens.is_array())
     throw Error(cat(parts.name, ": \"added_tokens\" is ", tokens.type_name(), ", expected a list"));
   for (const Json& token : tokens) {
-    if (!token.is_object()) throw Error(cat(parts.name, ": an added token is ", token.dump(), ", expected an object"));
-    check_keys(token, {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"}, "an added token",
-               parts.name);
-    AddedToken added;
-    added.content = text_at(token, "content", parts.name);
-    if (added.content.empty()) throw Error(cat(parts.name, ": an added token without content"));
-    added.id = token_id(value_at(token, "id"), added.content, parts.name);
-    for (const char* key : {"single_word", "lstrip", "rstrip"}) {
-      if (flag_at(token, key, false, parts.name)) {
-        unsupported(parts.name, cat(key, " of added token \"", added.content, "\""), "false");
-      }
-    }
-    added.special = flag_at(token, "special", false, parts.name);
-    added.normalized = flag_at(token, "normalized", !added.special, parts.name);
-    parts.added_tokens.push_back(std::move(added));
+    parts.added_tokens.push_back(read_added_token(token, value_at(token, "id"), parts.name));
   }
 }
 
@@ -202,7 +108,16 @@ void read_split(const Json& step, TokenizerParts& parts) {
   parts.split_patterns.push_back(pattern["Regex"].get<std::string>());
 }
 
-// Metaspace's mark, one character, and whether it stands before a text: "always", "first" or "never".
+// Empty, such a text would be found everywhere and for ever.
+std::string one_character_at(const Json& step, const char* key, const std::string& name) {
+  std::string text = text_at(step, key, name);
+  if (text.empty() || utf8_length_at(text, 0) != text.size()) {
+    throw Error(cat(name, ": \"", key, "\" is \"", text, "\", expected one character"));
+  }
+  return text;
+}
+
+// Metaspace's mark and whether it stands before a text: "always", "first" or "never".
 std::pair<std::string, std::string> read_mark(const Json& step, const std::string& name) {
   check_keys(step, {"type", "replacement", "prepend_scheme", "add_prefix_space", "split", "str_rep"}, "Metaspace",
              name);
@@ -212,7 +127,7 @@ std::pair<std::string, std::string> read_mark(const Json& step, const std::strin
   if (scheme != "always" && scheme != "first" && scheme != "never") {
     unsupported(name, cat("prepend_scheme ", scheme), "always, first or never");
   }
-  return {text_at(step, "replacement", name), scheme};
+  return {one_character_at(step, "replacement", name), scheme};
 }
 
 void read_metaspace(const Json& step, TokenizerParts& parts) {
@@ -221,9 +136,11 @@ void read_metaspace(const Json& step, TokenizerParts& parts) {
   parts.before_split.push_back({TextStep::Kind::kReplace, " ", mark});
   if (scheme == "always") parts.before_split.push_back({TextStep::Kind::kPrefix, "", mark});
   if (scheme == "first") parts.before_split.push_back({TextStep::Kind::kPrefixFirst, "", mark});
+  if (!flag_at(step, "split", true, parts.name)) return;
   // A piece is a mark and what follows it.
-  if (flag_at(step, "split", true, parts.name))
-    parts.split_patterns.push_back(cat(mark, "[^", mark, "]*|[^", mark, "]+"));
+  const bool is_operator = std::string_view("\\^$.|?*+()[]{}-&").find(mark.front()) != std::string_view::npos;
+  const std::string spelled = is_operator ? "\\" + mark : mark;
+  parts.split_patterns.push_back(cat(spelled, "[^", spelled, "]*|[^", spelled, "]+"));
 }
 
 void read_pre_tokenizer(const Json& step, TokenizerParts& parts) {
@@ -314,7 +231,7 @@ void read_decoder(const Json& decoder, TokenizerParts& parts) {
     } else if (type == "Fuse") {
       fused = true;
     } else if (type == "Strip" && fused) {
-      decoding.strip = text_at(*step, "content", parts.name);
+      decoding.strip = one_character_at(*step, "content", parts.name);
       decoding.strip_start = token_id(value_at(*step, "start"), "Strip", parts.name);
       decoding.strip_stop = token_id(value_at(*step, "stop"), "Strip", parts.name);
     } else if (!parts.byte_level) {
@@ -326,50 +243,23 @@ void read_decoder(const Json& decoder, TokenizerParts& parts) {
 }  // namespace
 
 TokenizerParts parse_tokenizer_json(std::string_view text, const std::string& name) {
-  const Json root = parse_json(text, name);
-  if (!root.is_object()) throw Error(cat(name, ": ", root.type_name(), ", expected the object of a tokenizer.json"));
   TokenizerParts parts;
   parts.name = name;
+  const Json root = parse_tokenizer_tree(text, name, parts.lists);
+  if (!root.is_object()) throw Error(cat(name, ": ", root.type_name(), ", expected the object of a tokenizer.json"));
   const Json& model = object_at(root, "model", name);
   check_keys(root,
              {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor",
               "decoder", "model"},
              "the file", name);
-  for (const char* key : {"truncation", "padding"}) {
-    const Json& value = value_at(root, key);
-    if (value.is_null()) continue;
-    const Json& type = value.is_object() ? value_at(value, "type") : value;
-    unsupported(name, cat(key, type.is_null() ? "" : " ", type.is_null() ? std::string() : type.dump()), "null");
-  }
+  // "truncation" and "padding" shape the batches of Hugging Face's library: they cut or fill its results to a length
+  // that a training script once set. Here texts have the length they have, so the two are not looked at.
   read_model(model, parts);
   read_added_tokens(value_at(root, "added_tokens"), parts);
   read_normalizer(value_at(root, "normalizer"), parts);
   read_pre_tokenizer(value_at(root, "pre_tokenizer"), parts);
   read_post_processor(value_at(root, "post_processor"), parts);
   read_decoder(value_at(root, "decoder"), parts);
-  return parts;
-}
-
-TokenizerParts read_vocab_and_merges(const std::string& vocab_path, const std::string& merges_path) {
-  TokenizerParts parts;
-  parts.name = vocab_path;
-  parts.files = {vocab_path, merges_path};
-  read_vocab(parse_json(read_file(vocab_path), vocab_path), parts);
-  const std::string text = read_file(merges_path);
-  std::size_t number = 0;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    std::string line = text.substr(begin, end - begin);
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    begin = end + 1;
-    ++number;
-    if (line.empty() || (number == 1 && line.starts_with("#version"))) continue;
-    parts.merges.push_back(split_merge(line, cat(merges_path, ":", number)));
-  }
-  for (const auto& [token, id] : parts.vocab) {
-    if (token == "<|endoftext|>") parts.added_tokens.push_back({token, id, /*special=*/true, /*normalized=*/false});
-  }
-  parts.split_patterns.push_back(kGpt2Pattern);
   return parts;
 }
 

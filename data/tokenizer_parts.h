@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "data/token_lists.h"
+
 namespace wt {
 
 struct AddedToken {
@@ -41,8 +43,7 @@ struct Decoding {
 struct TokenizerParts {
   std::string name;  // for errors
   std::vector<std::string> files;
-  std::vector<std::pair<std::string, std::int32_t>> vocab;
-  std::vector<std::pair<std::string, std::string>> merges;
+  TokenLists lists;
   std::vector<AddedToken> added_tokens;
   bool ignore_merges = false;  // a piece that is a token as a whole becomes it, whatever the merges say
 

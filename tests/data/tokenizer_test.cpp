@@ -19,6 +19,7 @@ using Json = nlohmann::json;
 using test::shipped_tokenizer;
 
 const std::string kGpt2Folder = WAVETAPE_SOURCE_DIR "/tests/fixtures/gpt2";
+const std::string kReports = WAVETAPE_SOURCE_DIR "/tests/fixtures/reports";
 
 const Tokenizer& gpt2() {
   static const Tokenizer tokenizer = Tokenizer::load(kGpt2Folder);
@@ -128,7 +129,7 @@ TEST(SplitPattern, EmptyMatchesCutAndLoseNothing) {
   EXPECT_EQ(pieces_of(SplitPattern("x*"), "axxb"), (Words{"a", "xx", "b"}));
   EXPECT_TRUE(pieces_of(SplitPattern("x"), "").empty());
   EXPECT_EQ(pieces_of(SplitPattern(R"([]\s]+)"), "a] b"), (Words{"a", "] ", "b"}));
-  EXPECT_ERROR(SplitPattern("(ab"), Error, "split pattern `(ab`: missing closing parenthesis at character 3");
+  EXPECT_ERROR(SplitPattern("(ab"), Error, "split pattern `(ab`: a ( without its ) at byte 0 is not supported");
 }
 
 TEST(Tokenizer, MergesLowestRankFirstThenLeftmost) {
@@ -255,14 +256,17 @@ TEST(Tokenizer, SameIdsFromManyThreads) {
   EXPECT_EQ(wrong, (std::array<int, 4>{}));
 }
 
-TEST(Tokenizer, BadIdsAreNamed) {
-  EXPECT_ERROR(gpt2().decode(Ids{1, 50257}), Error, "vocab.json: id 50257 is no token, expected 0 ... 50256");
+TEST(Tokenizer, IdsWithoutTokenAreEmptyText) {
+  EXPECT_EQ(gpt2().decode(Ids{72, 50257, 2000000000, 72}), "ii");
+  EXPECT_EQ(gpt2().piece(50257), "");
+  EXPECT_FALSE(gpt2().is_special(50257));
+  EXPECT_ERROR(gpt2().token(50257), Error, "vocab.json: id 50257 is no token, expected one of 0 ... 50256");
   EXPECT_ERROR(gpt2().decode(Ids{-1}), Error, "id -1");
   EXPECT_ERROR(gpt2().require_id("nosuchtoken"), Error, "\"nosuchtoken\"");
   EXPECT_FALSE(gpt2().id_of("nosuchtoken").has_value());
   const Tokenizer hole = small([](Json& root) { root["added_tokens"] = {added(300, "<x>", true)}; });
   EXPECT_EQ(hole.vocab_size(), 301);
-  EXPECT_ERROR(hole.decode(Ids{299}), Error, "id 299 is no token: the vocabulary has a hole there");
+  EXPECT_EQ(hole.decode(Ids{299, 300}), "<x>");
 }
 
 TEST(Tokenizer, MissingBytesAreAnErrorNotADrop) {
@@ -281,7 +285,14 @@ TEST(Tokenizer, UnsupportedFeaturesAreNamed) {
   expect([](Json& r) { r["model"]["dropout"] = 0.1; }, "dropout 0.1");
   expect([](Json& r) { r["model"]["end_of_word_suffix"] = "</w>"; }, "end_of_word_suffix");
   expect([](Json& r) { r["model"]["novelty"] = 1; }, "a key \"novelty\"");
-  expect([](Json& r) { r["truncation"] = {{"max_length", 5}}; }, "truncation");
+  expect(
+      [](Json& r) {
+        r["pre_tokenizer"] = {{"type", "Sequence"},
+                              {"pretokenizers",
+                               {{{"type", "Split"}, {"pattern", {{"Regex", "a(?~b)"}}}, {"behavior", "Isolated"}},
+                                {{"type", "ByteLevel"}, {"add_prefix_space", false}}}}};
+      },
+      "small.json: split pattern `a(?~b)`: (?~ at byte 1 is not supported");
   expect([](Json& r) { r["pre_tokenizer"] = {{"type", "Whitespace"}}; }, "pre_tokenizer \"Whitespace\"");
   expect([](Json& r) { r["pre_tokenizer"] = nullptr; }, "decoder \"ByteLevel\" is not supported");
   expect([](Json& r) { r["decoder"] = {{"type", "Metaspace"}}; }, "decoder \"Metaspace\"");
@@ -310,6 +321,10 @@ TEST(Tokenizer, DamagedFilesAreOneLineErrors) {
   expect([](Json& r) { r["model"]["merges"].push_back("abc"); }, "merge 5: merge \"abc\", expected two tokens");
   expect([](Json& r) { r["model"]["merges"].push_back("a zz"); }, "no token \"zz\"");
   expect([](Json& r) { r["model"]["merges"].push_back(3); }, "merge 5 is 3");
+  expect([](Json& r) { r["model"]["merges"].push_back({"a", "b", "c"}); }, "merge 5 is a list of 3, expected \"a b\"");
+  expect([](Json& r) { r["model"]["merges"].push_back({{"a", "b"}}); }, "merge 5 is an object");
+  expect([](Json& r) { r["model"]["vocab"]["new"] = Json::array(); }, "\"new\" is a list");
+  expect([](Json& r) { r["model"]["vocab"] = Json::array(); }, "a vocabulary that is no object");
   expect([](Json& r) { r["model"]["merges"] = "a b"; }, "\"merges\" is string");
   expect([](Json& r) { r["model"]["vocab"]["new"] = 5; }, "id 5 is");
   expect([](Json& r) { r["model"]["vocab"]["new"] = -5; }, "\"new\" is -5");
@@ -319,6 +334,12 @@ TEST(Tokenizer, DamagedFilesAreOneLineErrors) {
   expect([](Json& r) { r["added_tokens"] = {added(7, "<x>", true)}; }, "id 7 is");
   expect([](Json& r) { r["added_tokens"] = {added(7, "ab", true)}; }, "in the vocabulary 256");
   expect([](Json& r) { r["added_tokens"] = {added(262, "", true)}; }, "without content");
+
+  EXPECT_ERROR(Tokenizer::from_json(R"({"model": {"vocab": {"a": 0, "b": 1, "a": 2}, "merges": []},
+      "pre_tokenizer": {"type": "ByteLevel"}, "decoder": {"type": "ByteLevel"}})",
+                                    "two"),
+               Error, "two: token \"a\" has ids 0 and 2");
+  EXPECT_ERROR(Tokenizer::from_json(R"({"model": {"vocab": {}, "vocab": {}}})", "two"), Error, "two of \"vocab\"");
 
   const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
   EXPECT_ERROR(Tokenizer::from_json("{\"model\": {\"vocab\": {\"a\": " + deep + "}}}", "deep.json"), Error,
@@ -332,6 +353,111 @@ TEST(Tokenizer, DamagedFilesAreOneLineErrors) {
   EXPECT_ERROR(Tokenizer::load(folder.path()), Error, "no token \"ab\"");
   test::put(folder / "merges.txt", "#version: 0.2\r\na\r\n");
   EXPECT_ERROR(Tokenizer::load(folder.path()), Error, "merges.txt:2: merge \"a\", expected two tokens");
+}
+
+TEST(Tokenizer, PaddingAndTruncationDoNotCount) {
+  const auto change = [](Json& root) {
+    root["padding"] = {{"strategy", {{"Fixed", 16}}}, {"pad_id", 3}, {"pad_token", "x"}};
+    root["truncation"] = {{"max_length", 1}, {"strategy", "LongestFirst"}};
+  };
+  EXPECT_EQ(tokens_of(small(change), "abab"), (Words{"ab", "ab"}));
+  const Tokenizer padded = Tokenizer::load(kReports + "/tokenizer_padding.json");
+  EXPECT_EQ(padded.encode("a12"), (Ids{97, 256}));
+}
+
+TEST(Tokenizer, RepeatsOfRepeatsAreReadAsTheLibraryReadsThem) {
+  const Tokenizer tokenizer = Tokenizer::load(kReports + "/tokenizer_interval.json");
+  EXPECT_EQ(tokenizer.encode("1234567"), (Ids{257, 258, 259}));
+}
+
+TEST(Tokenizer, StepsThatReplaceNothingAreRefused) {
+  const std::string text = test::slurp(WAVETAPE_SOURCE_DIR "/tests/fixtures/tokenizers/llama2_split.json");
+  const auto expect = [&](const std::function<void(Json&)>& change, const std::string& what) {
+    Json root = Json::parse(text);
+    change(root);
+    EXPECT_ERROR(Tokenizer::from_json(root.dump(), "marks.json"), Error, what);
+  };
+  for (const char* mark : {"", "ab"}) {
+    const std::string wanted = cat("marks.json: \"replacement\" is \"", mark, "\", expected one character");
+    expect([&](Json& r) { r["decoder"]["replacement"] = mark; }, wanted);
+    expect([&](Json& r) { r["pre_tokenizer"]["replacement"] = mark; }, wanted);
+  }
+  const Json replace = {{"type", "Replace"}, {"pattern", {{"String", ""}}}, {"content", "x"}};
+  expect([&](Json& r) { r["normalizer"] = replace; }, "Replace pattern {\"String\":\"\"} is not supported");
+  expect([&](Json& r) { r["decoder"] = replace; }, "Replace pattern {\"String\":\"\"} is not supported");
+  expect(
+      [&](Json& r) {
+        r["decoder"] = {
+            {"type", "Sequence"},
+            {"decoders", {{{"type", "Fuse"}}, {{"type", "Strip"}, {"content", ""}, {"start", 1}, {"stop", 0}}}}};
+      },
+      "\"content\" is \"\", expected one character");
+  // Forty steps that double a text each time.
+  Json doubles = Json::array();
+  for (int i = 0; i < 40; ++i)
+    doubles.push_back({{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}});
+  Json root = Json::parse(text);
+  root["normalizer"] = {{"type", "Sequence"}, {"normalizers", doubles}};
+  EXPECT_ERROR(Tokenizer::from_json(root.dump(), "marks.json").encode("a"), Error, "make more than 1088 bytes");
+}
+
+TEST(Tokenizer, MetaspaceTakesAnyCharacterForItsMark) {
+  const std::string text = test::slurp(WAVETAPE_SOURCE_DIR "/tests/fixtures/tokenizers/llama2_split.json");
+  for (const char* mark : {"]", ".", "_", "▁"}) {
+    Json root = Json::parse(text);
+    for (const char* step : {"decoder", "pre_tokenizer"}) root[step]["replacement"] = mark;
+    const Tokenizer tokenizer = Tokenizer::from_json(root.dump(), "marks.json");
+    EXPECT_EQ(tokenizer.decode(tokenizer.encode("Mary is here")), "Mary is here") << mark;
+  }
+}
+
+// What transformers 5.24 gives for the same folders.
+TEST(Tokenizer, FolderOfGpt2HasItsAddedTokens) {
+  const TempFolder folder;
+  const std::string source = kReports + "/gpt2_added_tokens";
+  EXPECT_EQ(Tokenizer::load(source).encode("hi<|pad|>hi"), (Ids{256, 258, 256}));
+  const auto reset = [&](const Json& config) {
+    for (const char* file : {"vocab.json", "merges.txt", "added_tokens.json"}) {
+      test::put(folder / file, test::slurp(cat(source, "/", file)));
+    }
+    test::put(folder / "special_tokens_map.json", "{}");
+    test::put(folder / "tokenizer_config.json", config.dump());
+  };
+  const auto load = [&] { return Tokenizer::load(folder.path()); };
+  const std::string text = "hi<|pad|>hi<|endoftext|> hi<x> hi";
+  const Json x = {{"content", "<x>"}, {"lstrip", false}, {"rstrip", false}, {"single_word", false}};
+
+  reset({{"tokenizer_class", "GPT2Tokenizer"}, {"add_prefix_space", true}});
+  EXPECT_EQ(load().encode(text), (Ids{32, 256, 258, 32, 256, 257, 32, 256, 60, 120, 62, 32, 256}));
+  EXPECT_FALSE(load().is_special(258));
+
+  reset({{"add_bos_token", true}});
+  EXPECT_EQ(load().encode("hi", {.add_special_tokens = true}), (Ids{257, 256}));
+
+  // added_tokens_decoder counts alone.
+  reset({{"added_tokens_decoder", {{"258", x}}}});
+  EXPECT_EQ(load().encode(text), (Ids{256, 60, 124, 112, 97, 100, 124, 62, 256, 257, 32, 256, 258, 32, 256}));
+
+  // Named tokens that no other file has come last.
+  const Ids with_x{256, 258, 256, 257, 32, 256, 259, 32, 256};
+  reset({{"eos_token", "<x>"}});
+  EXPECT_EQ(load().encode(text), with_x);
+  EXPECT_TRUE(load().is_special(259));
+  reset({{"additional_special_tokens", {"<x>", "<y>"}}});
+  EXPECT_EQ(load().encode(text), with_x);
+  EXPECT_EQ(load().require_id("<y>"), 260);
+  reset(Json::object());
+  test::put(folder / "special_tokens_map.json", Json{{"pad_token", "<|pad|>"}, {"eos_token", x}}.dump());
+  EXPECT_EQ(load().encode(text), with_x);
+  EXPECT_TRUE(load().is_special(258));
+
+  reset({{"pad_token", {{"content", "<x>"}, {"lstrip", true}}}});
+  EXPECT_ERROR(load(), Error, "tokenizer_config.json: lstrip of added token \"<x>\" is not supported");
+  reset({{"tokenizer_class", "RobertaTokenizer"}});
+  EXPECT_ERROR(load(), Error, "tokenizer_class \"RobertaTokenizer\" without a tokenizer.json is not supported");
+  reset(Json::object());
+  test::put(folder / "added_tokens.json", R"({"<x>": 262})");
+  EXPECT_ERROR(load(), Error, "added token \"<x>\" has id 262, expected 258, the next behind the vocabulary");
 }
 
 TEST(Utf8, Validity) {
