@@ -83,13 +83,13 @@ struct ModelConfig {
   // gpt2: rows of the position table for tokens (ARMT lengthens it by num_mem_tokens). llama: recorded, not used.
   std::int64_t max_positions = 2048;
   bool tie_word_embeddings = true;
-  bool attention_bias = false;  // llama: biases on q, k, v, o. gpt2 always has its biases
-  bool mlp_bias = false;        // llama: biases on gate, up, down
-  double init_std = 0.02;       // deviation of fresh weights
-  double embedding_std = 0;     // deviation of fresh token and memory embeddings; 0 means init_std
-  double dropout = 0;           // one rate for embeddings, attention and residuals
-  std::int64_t bos_id = -1;     // -1: none
-  std::int64_t eos_id = -1;     // -1: none
+  bool attention_bias = false;        // llama: biases on q, k, v, o. gpt2 always has its biases
+  bool mlp_bias = false;              // llama: biases on gate, up, down
+  double init_std = 0.02;             // deviation of fresh weights
+  double embedding_std = 0;           // deviation of fresh token and memory embeddings; 0 means init_std
+  double dropout = 0;                 // one rate for embeddings, attention and residuals
+  std::int64_t bos_id = -1;           // -1: none
+  std::vector<std::int64_t> eos_ids;  // each ends a text; training data end with the first
 
   // At most one of these two; neither: a plain backbone.
   bool has_armt = false;

@@ -103,7 +103,7 @@ void describe_architecture(Fields& f, ModelConfig& c) {
   f.real("embedding_std", c.embedding_std, at_least(0),
          "Deviation of fresh token and memory embeddings, 0 for init_std");
   f.integer("bos_id", c.bos_id, at_least(-1), "Begin-of-text token, -1 for none");
-  f.integer("eos_id", c.eos_id, at_least(-1), "End-of-text token, -1 for none or the tokenizer's");
+  f.integers("eos_id", c.eos_ids, at_least(-1), "End-of-text token, or a list of them; [] or -1 for the tokenizer's");
 }
 
 const char* const kNoStories = "is for bAbI's tasks: associative_retrieval has no stories, no books, its own tokenizer";
@@ -384,6 +384,7 @@ Config from_tree(YamlNode root, const std::vector<std::string>& overrides) {
   for (const std::string& override : overrides) apply_override(root, override);
   Config config;
   read_fields(root, config.places, [&](Fields& fields) { describe(fields, config); });
+  std::erase(config.model.eos_ids, -1);
   config.data.has_retrieval = config.data.has_retrieval || config.data.is_retrieval();
   fit_schedule(config, config.model);
   check(config);

@@ -138,6 +138,7 @@ BabilongConfig Curriculum::stage_config(const std::string& task, const StageConf
                                         std::int64_t segments) const {
   BabilongConfig c = base_config(config_.data, task);
   c.segment_size = model_.data_segment();
+  if (!model_.eos_ids.empty()) c.end_id = static_cast<std::int32_t>(model_.eos_ids.front());
   // Every length from the full one down, all in the same number of segments.
   c.sample_sizes.clear();
   const std::int64_t jitter = std::min(stage.length_jitter, c.segment_size - 1);
@@ -201,7 +202,7 @@ RetrievalSampler make_test_retrieval(const DataConfig& data, std::uint64_t seed,
 }
 
 BabilongSampler make_test_sampler(const DataConfig& data, std::uint64_t seed, const Tokenizer& tokenizer,
-                                  std::shared_ptr<const BookText> books, const std::string& task,
+                                  std::int32_t end_id, std::shared_ptr<const BookText> books, const std::string& task,
                                   const std::string& length, std::int64_t segment_size, std::int64_t trained_segments,
                                   std::int64_t reserved) {
   const EvalLength parsed = parse_eval_length(length);
@@ -209,6 +210,7 @@ BabilongSampler make_test_sampler(const DataConfig& data, std::uint64_t seed, co
   EvalSetConfig set;
   set.babilong = base_config(data, task);
   set.babilong.segment_size = segment_size;
+  set.babilong.end_id = end_id;
   set.split = Split::kTest;
   std::int64_t tokens = parsed.is_multiple ? parsed.amount * segment_size * trained_segments : parsed.amount;
   if (tokens > 0 && tokens <= reserved) {

@@ -77,9 +77,10 @@ RetrievalSampler make_test_retrieval(const DataConfig& data, std::uint64_t seed,
 
 // The sampler for evaluation, of samples that no training has seen: `length` in tokens ("4k") or in trained lengths
 // ("16x", of `trained_segments` segments of `segment_size` tokens). `reserved` tokens are left for a prompt around the
-// sample: a length without room for them is a UsageError; 0k has facts alone all the same.
+// sample, which `end_id` ends (-1: find_end_token()): a length without room for them is a UsageError; 0k has facts
+// alone all the same.
 BabilongSampler make_test_sampler(const DataConfig& data, std::uint64_t seed, const Tokenizer& tokenizer,
-                                  std::shared_ptr<const BookText> books, const std::string& task,
+                                  std::int32_t end_id, std::shared_ptr<const BookText> books, const std::string& task,
                                   const std::string& length, std::int64_t segment_size, std::int64_t trained_segments,
                                   std::int64_t reserved = 0);
 

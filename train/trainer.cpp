@@ -16,6 +16,7 @@
 #include "layers/adapter.h"
 #include "train/costs.h"
 #include "train/freeze.h"
+#include "train/models/end_tokens.h"
 #include "train/models/model_config_json.h"
 #include "train/models/model_folder.h"
 #include "train/models/model_io.h"
@@ -32,6 +33,29 @@ double batch_flops(const Model& model, const TokenBatch& batch) {
   double flops = forward_flops(model.config(), 0, 0, batch.num_targets());
   for (const auto& ids : batch.sequences) flops += sequence_flops(model, static_cast<std::int64_t>(ids.size()));
   return flops;
+}
+
+// The tokens that end a text: the task's own, the configuration's, those of the folder the model comes from, or the
+// tokenizer's.
+std::vector<std::int64_t> resolve_end_tokens(const Config& config, const Tokenizer& tokenizer,
+                                             std::int64_t vocab_size) {
+  std::vector<std::int64_t> ids = config.model.eos_ids;
+  for (const std::int64_t id : ids) {
+    if (id >= vocab_size) config.places.fail("model.eos_id", cat("is ", id, ", the vocabulary has ", vocab_size));
+  }
+  if (config.data.is_retrieval()) {
+    const std::int64_t own = find_end_token(tokenizer);
+    if (!ids.empty() && ids != std::vector{own}) {
+      config.places.fail("model.eos_id", cat("is ", ids.front(), ", the task's own tokenizer ends texts with ", own));
+    }
+    return {own};
+  }
+  if (!config.model_from.empty()) {
+    const auto from = end_tokens(find_model(config.model_from), tokenizer);
+    ids.assign(from.begin(), from.end());
+  }
+  if (ids.empty()) ids = {find_end_token(tokenizer)};
+  return ids;
 }
 
 }  // namespace
@@ -77,7 +101,7 @@ ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {
     config.places.fail("model.vocab_size",
                        cat("is ", model.vocab_size, ", the tokenizer has ids up to ", tokenizer.vocab_size() - 1));
   }
-  if (model.eos_id < 0) model.eos_id = find_end_token(tokenizer);
+  model.eos_ids = resolve_end_tokens(config, tokenizer, model.vocab_size);
   if (model.has_lora) {
     ModelConfig backbone = model;
     backbone.has_lora = false;
@@ -150,7 +174,9 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
   if (device.is_cuda() && config_.run.dtype == DType::kF64) {
     config_.places.fail("run.dtype", "is f64: a GPU trains in f32 or bf16");
   }
-  const Tokenizer tokenizer = load_tokenizer(config_);
+  // A run goes on with the tokenizer it began with, which its folder keeps.
+  const std::string kept = resume ? tokenizer_in(folder_.path()) : std::string();
+  const Tokenizer tokenizer = kept.empty() ? load_tokenizer(config_) : Tokenizer::load(kept);
   const ModelConfig model_config = resolve_model(config_, tokenizer);
   fit_schedule(config_, model_config);
   if (!config_.model_from.empty()) check_weights(model_config, find_model(config_.model_from), true);
@@ -200,13 +226,8 @@ Trainer::Trainer(Config config, bool resume, std::FILE* out)
     if (config_.data.is_retrieval()) {
       write_file(folder_.path() + "/tokenizer.json", retrieval_tokenizer_json(config_.data.retrieval));
     }
-    for (const std::string& file : tokenizer.files()) {
-      write_file((fs::path(folder_.path()) / fs::path(file).filename()).string(), read_file(file));
-    }
-    // The chat template among them: a fine-tuned model is to be talked to as the one it came from.
-    if (!tokenizer.files().empty()) {
-      copy_tokenizer_settings(fs::path(tokenizer.files().front()).parent_path().string(), folder_.path());
-    }
+    // With the chat template: a fine-tuned model is to be talked to as the one it came from.
+    copy_tokenizer(tokenizer.files(), folder_.path());
     // Last: with it the folder holds a run, which --resume must find whole.
     write_file(folder_.config_path(), config_yaml(config_));
   }

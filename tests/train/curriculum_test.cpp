@@ -137,7 +137,8 @@ TEST(Curriculum, StagesThatHardlyAnyStoryFitsAreNamedOrRefused) {
       << built.curriculum.notices()[0];
   EXPECT_TRUE(Built().curriculum.notices().empty());
   EXPECT_ERROR(Built({"data.task=qa3", "train.stages.1.max_facts=3"}), UsageError,
-               "train.stages.1: none of 131072 simulated qa3 samples fits: at most 3 facts and at most 512 tokens are asked for, they have ");
+               "train.stages.1: none of 131072 simulated qa3 samples fits: at most 3 facts and at most 512 tokens are "
+               "asked for, they have ");
   EXPECT_ERROR(Built({"model.armt.segment_size=4"}), UsageError,
                "change segments, min_facts or max_facts, or the model's segment_size");
 }
@@ -229,7 +230,7 @@ TEST(Curriculum, EveryTaskMakesSamples) {
        "qa18, qa19, qa20]"});
   for (const std::string& task : babi_tasks()) {
     const BabilongSample sample =
-        make_test_sampler(built.config.data, 1, built.tokenizer, nullptr, task, "0k", 32, 1).sample(3);
+        make_test_sampler(built.config.data, 1, built.tokenizer, -1, nullptr, task, "0k", 32, 1).sample(3);
     EXPECT_FALSE(sample.answer.empty()) << task;
     // The answer, lists included, comes back from the tokens that the loss is on.
     const std::vector<std::int32_t> answer(sample.tokens.begin() + sample.prompt_size, sample.tokens.end() - 1);

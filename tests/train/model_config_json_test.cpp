@@ -57,7 +57,7 @@ TEST(ModelConfigJson, ReadsThePublishedLlama) {
   EXPECT_EQ(c.rms_norm_eps, 1e-5);
   EXPECT_TRUE(c.tie_word_embeddings);
   EXPECT_EQ(c.bos_id, 1);
-  EXPECT_EQ(c.eos_id, 2);
+  EXPECT_EQ(c.eos_ids, std::vector<std::int64_t>{2});
   EXPECT_FALSE(c.has_armt);
   EXPECT_TRUE(read_model_config(fixture("stories260K/config.json")) == c);
 }
@@ -82,7 +82,7 @@ TEST(ModelConfigJson, ReadsTheGoldenModels) {
   EXPECT_EQ(gpt.hidden_size, 48);
   EXPECT_EQ(gpt.mlp_width(), 192);
   EXPECT_EQ(gpt.max_positions, 64);
-  EXPECT_EQ(gpt.eos_id, 50256);
+  EXPECT_EQ(gpt.eos_ids, std::vector<std::int64_t>{50256});
   EXPECT_EQ(gpt.dropout, 0);
 }
 
@@ -174,7 +174,7 @@ TEST(ModelConfigJson, AbsentAndNullKeysHaveTheLibrarysDefaults) {
   EXPECT_EQ(c.head_width(), 16);
   EXPECT_FALSE(c.tie_word_embeddings);
   EXPECT_EQ(c.rms_norm_eps, 1e-6);
-  EXPECT_EQ(c.eos_id, 7);
+  EXPECT_EQ(c.eos_ids, (std::vector<std::int64_t>{7, 8}));
   EXPECT_EQ(c.bos_id, -1);
   EXPECT_FALSE(c.has_armt);
   Json gpt = gpt2();

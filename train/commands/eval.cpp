@@ -15,6 +15,7 @@
 #include "train/curriculum.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"
+#include "train/models/end_tokens.h"
 #include "train/models/model_io.h"
 #include "train/notice.h"
 #include "train/official_results.h"
@@ -120,6 +121,9 @@ class Evaluation {
       }
     }
     collect_jobs();
+    end_ids_ = end_tokens(location, tokenizer_);
+    if (end_ids_.empty()) end_ids_ = {find_end_token(tokenizer_)};
+    options_.stop_ids.insert(options_.stop_ids.end(), end_ids_.begin(), end_ids_.end());
     model_ = load_model(location, dtype, stream);
     if (model_->config().vocab_size < tokenizer_.vocab_size()) {
       throw UsageError(cat(s_.data.tokenizer, ": ids up to ", tokenizer_.vocab_size() - 1,
@@ -258,7 +262,7 @@ class Evaluation {
       return next;
     };
     Progress progress(stdout, "eval " + job.set, set.size());
-    return evaluate(*model_, tokenizer_, find_end_token(tokenizer_), set.size(), item,
+    return evaluate(*model_, tokenizer_, end_ids_.front(), set.size(), item,
                     options_of(job, progress, signals, answers));
   }
 
@@ -272,8 +276,8 @@ class Evaluation {
     }
     const std::int64_t reserved = prompts_ ? static_cast<std::int64_t>(prompted(job, "", "").size()) : 0;
     const BabilongSampler sampler =
-        make_test_sampler(s_.data, static_cast<std::uint64_t>(s_.seed), tokenizer_, books_, job.task, job.length,
-                          m.data_segment(), s_.trained_segments, reserved);
+        make_test_sampler(s_.data, static_cast<std::uint64_t>(s_.seed), tokenizer_, end_ids_.front(), books_, job.task,
+                          job.length, m.data_segment(), s_.trained_segments, reserved);
     Progress progress(stdout, cat("eval ", job.task, " ", job.length), s_.eval.samples);
     const EvalOptions options = options_of(job, progress, signals, answers);
     if (!prompts_) return evaluate(*model_, sampler, s_.eval.samples, options);
@@ -323,6 +327,7 @@ class Evaluation {
   std::unique_ptr<Model> model_;
   std::shared_ptr<const BookText> books_;
   EvalOptions options_;
+  std::vector<std::int32_t> end_ids_;  // at least one
   std::vector<EvalRow> rows_;
   ResultFiles files_;
   std::string answers_csv_ = answers_csv_heading();

@@ -14,6 +14,7 @@
 #include "data/text_stream.h"
 #include "data/tokenizer.h"
 #include "train/commands/commands.h"
+#include "train/models/end_tokens.h"
 #include "train/models/model_io.h"
 #include "train/models/state_file.h"
 #include "train/notice.h"
@@ -263,7 +264,7 @@ void run(Options o) {
   if (o.ids.empty()) TextStream(text->tokenizer(), o.stops);  // complains of a bad one before anything is read
   if (!o.keep_going && o.ids.empty()) {
     if (text->chat_stop()) o.generation.stop_ids.push_back(*text->chat_stop());
-    if (model->config().eos_id >= 0) o.generation.stop_ids.push_back(static_cast<std::int32_t>(model->config().eos_id));
+    for (const std::int32_t id : end_tokens(location, text->tokenizer())) o.generation.stop_ids.push_back(id);
   }
   for (const std::int32_t id : o.ids) {
     if (id < 0 || id >= model->config().vocab_size) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -68,13 +69,17 @@ class Object {
     }
     return all;
   }
-  // A token id, or the first of a list of them; -1 where there is none.
-  std::int64_t token(const std::string& key) const {
-    if (!has(key)) return -1;
+  // A token id or a list of them; empty where there is none.
+  std::vector<std::int64_t> tokens(const std::string& key) const {
+    if (!has(key)) return {};
     const Json& value = json_[key];
-    const Json& first = value.is_array() && !value.empty() ? value[0] : value;
-    if (!first.is_number_integer() || first < 0) wrong(key, "a token id");
-    return first.get<std::int64_t>();
+    std::vector<std::int64_t> ids;
+    for (const Json& id : value) {  // a number is a list of one
+      if (!id.is_number_integer() || id < 0 || id > std::numeric_limits<std::int32_t>::max()) wrong(key, "a token id");
+      ids.push_back(id.get<std::int64_t>());
+    }
+    if (ids.empty()) wrong(key, "a token id");
+    return ids;
   }
 
   // What would change the numbers and is not supported.
@@ -275,8 +280,9 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
   config.type = type == "llama" ? BackboneType::kLlama : BackboneType::kGPT2;
   config.vocab_size = top.integer("vocab_size", 1);
   config.init_std = top.positive("initializer_range", 0.02);
-  config.bos_id = top.token("bos_token_id");
-  config.eos_id = top.token("eos_token_id");
+  const std::vector<std::int64_t> bos = top.tokens("bos_token_id");
+  config.bos_id = bos.empty() ? -1 : bos.front();
+  config.eos_ids = top.tokens("eos_token_id");
   top.must_be_absent("quantization_config");
   top.must_be_absent("auto_map");  // the model brings code of its own
   if (config.type == BackboneType::kLlama) {
@@ -307,6 +313,11 @@ ModelConfig read_model_config(const std::string& path) {
   const std::string file =
       std::filesystem::is_directory(path) ? (std::filesystem::path(path) / "config.json").string() : path;
   return parse_model_config(read_file(file), file);
+}
+
+std::vector<std::int64_t> read_token_ids(const std::string& path, const std::string& key) {
+  const nlohmann::json json = parse_json(read_file(path), path);
+  return Object(json, path).tokens(key);
 }
 
 std::string format_model_config(const ModelConfig& c, DType dtype) {
@@ -354,7 +365,9 @@ std::string format_model_config(const ModelConfig& c, DType dtype) {
   json["tie_word_embeddings"] = c.tie_word_embeddings;
   json["initializer_range"] = c.init_std;
   json["bos_token_id"] = token(c.bos_id);
-  json["eos_token_id"] = token(c.eos_id);
+  // A number where there is one, as those libraries write it.
+  json["eos_token_id"] =
+      c.eos_ids.size() > 1 ? nlohmann::ordered_json(c.eos_ids) : token(c.eos_ids.empty() ? -1 : c.eos_ids.front());
   json["torch_dtype"] = torch_name(dtype);
   if (c.has_armt) {
     json["armt"] = {{"segment_size", c.armt.segment_size},

@@ -39,6 +39,14 @@ void copy_side_files(const std::string& from, const std::string& to) {
   copy_tokenizer_settings(from, to);
 }
 
+void copy_tokenizer(const std::vector<std::string>& files, const std::string& to) {
+  for (const std::string& file : files) {
+    const fs::path name = files.size() == 1 ? fs::path("tokenizer.json") : fs::path(file).filename();
+    write_file((fs::path(to) / name).string(), read_file(file));
+  }
+  if (!files.empty()) copy_tokenizer_settings(fs::path(files.front()).parent_path().string(), to);
+}
+
 void copy_tokenizer_settings(const std::string& from, const std::string& to) {
   copy_files(from, to,
              {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"});

@@ -37,25 +37,27 @@ const WeightMap::Place* find_weight(WeightMap& map, const std::string& name, con
 
 }  // namespace
 
+std::string tokenizer_in(const std::string& folder) {
+  const fs::path at(folder);
+  if (fs::exists(at / "tokenizer.json")) return (at / "tokenizer.json").string();
+  return fs::exists(at / "vocab.json") && fs::exists(at / "merges.txt") ? folder : std::string();
+}
+
 ModelLocation find_model(const std::string& path, const std::function<void(const std::string&)>& report) {
   const fs::path folder(path);
   if (!fs::is_directory(folder)) throw UsageError(cat(path, ": no such folder; expected a model or run folder"));
-  const auto tokenizer_in = [](const fs::path& at) {
-    if (fs::exists(at / "tokenizer.json")) return (at / "tokenizer.json").string();
-    return fs::exists(at / "vocab.json") && fs::exists(at / "merges.txt") ? at.string() : std::string();
-  };
   if (fs::is_directory(folder / "checkpoints")) {
     const CheckpointStore store(path, StoreMode::kRead);
     const auto best = store.load_best(report ? report : [](const std::string&) {});
     if (!best) throw UsageError(cat(path, ": the run has no checkpoint yet"));
-    return {(folder / "config.json").string(), best->weights.path(), tokenizer_in(folder), store.base()};
+    return {(folder / "config.json").string(), best->weights.path(), tokenizer_in(path), store.base()};
   }
   if (!fs::exists(folder / "config.json")) {
     throw UsageError(cat(path, ": no config.json and no checkpoints; expected a model or run folder"));
   }
   for (const char* name : {"model.safetensors", "model.safetensors.index.json"}) {
     if (fs::exists(folder / name)) {
-      return {(folder / "config.json").string(), (folder / name).string(), tokenizer_in(folder), {}};
+      return {(folder / "config.json").string(), (folder / name).string(), tokenizer_in(path), {}};
     }
   }
   throw UsageError(cat(path, ": no model.safetensors beside config.json",

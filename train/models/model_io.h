@@ -21,6 +21,9 @@ struct ModelLocation {
 // ones). Throws UsageError where it is neither.
 ModelLocation find_model(const std::string& path, const std::function<void(const std::string&)>& report = {});
 
+// The tokenizer of a folder: its tokenizer.json, or itself where it has vocab.json and merges.txt, or "".
+std::string tokenizer_in(const std::string& folder);
+
 // The device that a command's --device names; "auto" with f64 is the CPU, since GPUs run f32 and bf16.
 Device device_for(const std::string& name, DType dtype);
 
