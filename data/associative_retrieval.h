@@ -6,6 +6,7 @@
 // The loss is on the answer and its end-of-text alone. Every symbol is a token of a vocabulary that the options make.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -35,6 +36,10 @@ struct RetrievalOptions {
   // How many keys there are; kMostKeys + 1 stands for all larger numbers.
   static constexpr std::uint64_t kMostKeys = std::uint64_t{1} << 60;
   std::uint64_t num_keys() const;
+  // Share of right answers of one who names a value at random.
+  double chance() const {
+    return std::pow(static_cast<double>(value_alphabet.size()), -static_cast<double>(value_length));
+  }
   bool operator==(const RetrievalOptions&) const = default;
 };
 
@@ -67,6 +72,7 @@ class RetrievalSampler {
   RetrievalSample sample(std::uint64_t index) const;
 
   std::int64_t num_pairs() const { return num_pairs_; }
+  const RetrievalOptions& options() const { return options_; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
   std::int32_t end_id() const { return end_id_; }
 

@@ -11,6 +11,7 @@
 #include "core/text.h"
 #include "data/babilong_metric.h"
 #include "data/csv.h"
+#include "train/accuracy.h"
 #include "train/generate.h"
 #include "train/report/charts.h"
 #include "train/units.h"
@@ -46,6 +47,7 @@ EvalRow evaluate(const Model& model, const RetrievalSampler& sampler, std::int64
   };
   EvalOptions with_task = options;
   with_task.task = kAssociativeRetrieval;
+  with_task.chance = sampler.options().chance();
   return evaluate(model, sampler.tokenizer(), sampler.end_id(), count, item, with_task);
 }
 
@@ -120,6 +122,7 @@ EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t en
                  const std::function<EvalItem(std::int64_t)>& item, const EvalOptions& options) {
   EvalRow row;
   row.task = options.task;
+  row.chance = options.chance ? options.chance : chance_of(row.task);
   row.has_official = !options.task.empty() && options.task != kAssociativeRetrieval;
   reset_peak(model.stream().device());
   GenerateOptions generation;
@@ -183,13 +186,16 @@ EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t en
 std::string eval_table(const std::vector<EvalRow>& rows) {
   std::size_t width = 6;
   for (const EvalRow& row : rows) width = std::max(width, row.task.size());
-  std::string out = fmt::format("{:<{}} {:>8} {:>10} {:>8} {:>12} {:>9} {:>12} {:>12}\n", "task", width, "length",
-                                "tokens", "samples", "exact match", "official", "tokens/s", "peak memory");
+  std::string out =
+      fmt::format("{:<{}} {:>8} {:>10} {:>8} {:>12} {:>11} {:>9} {:>12} {:>12}\n", "task", width, "length", "tokens",
+                  "samples", "exact match", "95 %", "official", "tokens/s", "peak memory");
   for (const EvalRow& row : rows) {
     const std::int64_t mean = row.samples == 0 ? 0 : row.prompt_tokens / row.samples;
     const std::string official = row.has_official ? fmt::format("{:.3f}", row.official_accuracy()) : "-";
-    out += fmt::format("{:<{}} {:>8} {:>10} {:>8} {:>12.3f} {:>9} {:>12} {:>12}\n", row.task.empty() ? "-" : row.task,
-                       width, row.length, mean, row.samples, row.accuracy(), official,
+    const Interval interval = wilson_interval(row.correct, row.samples);
+    out += fmt::format("{:<{}} {:>8} {:>10} {:>8} {:>12.3f} {:>11} {:>9} {:>12} {:>12}\n",
+                       row.task.empty() ? "-" : row.task, width, row.length, mean, row.samples, row.accuracy(),
+                       fmt::format("{:.2f}-{:.2f}", interval.low, interval.high), official,
                        human_count(row.tokens_per_second()), human_bytes(row.peak_bytes));
   }
   for (const EvalRow& row : rows) {
@@ -203,13 +209,16 @@ std::string eval_table(const std::vector<EvalRow>& rows) {
 std::string eval_csv(const std::vector<EvalRow>& rows) {
   std::string out =
       "task,length,samples,correct,accuracy,prompt_tokens,seconds,tokens_per_second,peak_bytes,official_correct,"
-      "official_accuracy,cut\n";
+      "official_accuracy,cut,accuracy_low,accuracy_high,chance\n";
   for (const EvalRow& row : rows) {
     const std::string official =
         row.has_official ? fmt::format("{},{:.6f}", row.official, row.official_accuracy()) : ",";
-    out += fmt::format("{},{},{},{},{:.6f},{},{:.3f},{:.1f},{},{},{}\n", row.task.empty() ? "-" : csv_field(row.task),
-                       csv_field(row.length), row.samples, row.correct, row.accuracy(), row.prompt_tokens, row.seconds,
-                       row.tokens_per_second(), row.peak_bytes, official, row.cut);
+    const Interval interval = wilson_interval(row.correct, row.samples);
+    out +=
+        fmt::format("{},{},{},{},{:.6f},{},{:.3f},{:.1f},{},{},{},{:.6f},{:.6f},{}\n",
+                    row.task.empty() ? "-" : csv_field(row.task), csv_field(row.length), row.samples, row.correct,
+                    row.accuracy(), row.prompt_tokens, row.seconds, row.tokens_per_second(), row.peak_bytes, official,
+                    row.cut, interval.low, interval.high, row.chance ? fmt::format("{:.6f}", *row.chance) : "");
   }
   return out;
 }
@@ -217,7 +226,9 @@ std::string eval_csv(const std::vector<EvalRow>& rows) {
 std::string eval_json(const std::vector<EvalRow>& rows) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const EvalRow& row : rows) {
-    nlohmann::ordered_json official, official_accuracy;  // null
+    nlohmann::ordered_json official, official_accuracy, chance;  // null
+    if (row.chance) chance = *row.chance;
+    const Interval interval = wilson_interval(row.correct, row.samples);
     if (row.has_official) {
       official = row.official;
       official_accuracy = row.official_accuracy();
@@ -233,7 +244,10 @@ std::string eval_json(const std::vector<EvalRow>& rows) {
                     {"peak_bytes", row.peak_bytes},
                     {"official_correct", official},
                     {"official_accuracy", official_accuracy},
-                    {"cut", row.cut}});
+                    {"cut", row.cut},
+                    {"accuracy_low", interval.low},
+                    {"accuracy_high", interval.high},
+                    {"chance", chance}});
   }
   return list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";  // a length may be a file's name
 }
@@ -262,15 +276,28 @@ std::string eval_chart(const std::vector<EvalRow>& rows, bool official) {
   for (const EvalRow& row : rows) {
     if (std::find(lengths.begin(), lengths.end(), row.length) == lengths.end()) lengths.push_back(row.length);
   }
+  ChartScale scale;
+  if (!rows.empty() &&
+      std::all_of(rows.begin(), rows.end(), [&](const EvalRow& row) { return row.chance == rows[0].chance; })) {
+    scale.chance = rows[0].chance;
+    if (scale.chance) *scale.chance *= 100;
+  }
   for (const EvalRow& row : rows) {
     const std::string name = row.task.empty() ? "all" : row.task;
     const std::size_t line = place_of(lines, [&](const ChartLine& l) { return l.name == name; });
-    if (line == lines.size()) lines.push_back({name, std::vector<std::optional<double>>(lengths.size())});
+    if (line == lines.size()) {
+      ChartLine fresh{name, {}, {}};
+      fresh.values.resize(lengths.size());
+      fresh.ranges.resize(lengths.size());
+      lines.push_back(std::move(fresh));
+    }
     const std::size_t column = place_of(lengths, [&](const std::string& l) { return l == row.length; });
     lines[line].values[column] = 100 * (official ? row.official_accuracy() : row.accuracy());
+    const Interval interval = wilson_interval(official ? row.official : row.correct, row.samples);
+    lines[line].ranges[column] = {100 * interval.low, 100 * interval.high};
   }
   return line_chart_svg("Accuracy by length", official ? "BABILong's metric" : "exact match", "context length", lengths,
-                        lines);
+                        lines, scale);
 }
 
 }  // namespace wt

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,10 +19,11 @@ struct EvalRow {
   std::string length;              // as asked for: "4k", "16x"
   std::int64_t prompt_tokens = 0;  // of all samples
   std::int64_t samples = 0;
-  std::int64_t correct = 0;   // exact matches
-  std::int64_t official = 0;  // right by BABILong's metric (data/babilong_metric.h)
-  std::int64_t cut = 0;       // answers that ended at max_new_tokens, not at a stop token
-  bool has_official = false;  // false where the task, and so its labels, is not known
+  std::int64_t correct = 0;      // exact matches
+  std::int64_t official = 0;     // right by BABILong's metric (data/babilong_metric.h)
+  std::int64_t cut = 0;          // answers that ended at max_new_tokens, not at a stop token
+  bool has_official = false;     // false where the task, and so its labels, is not known
+  std::optional<double> chance;  // what guessing gives (train/accuracy.h), where that is known
   double seconds = 0;
   std::uint64_t peak_bytes = 0;  // tensor memory, the model's included
   double accuracy() const { return samples == 0 ? 0 : static_cast<double>(correct) / static_cast<double>(samples); }
@@ -45,6 +47,7 @@ struct EvalOptions {
   // kStreaming: as many samples as fill a plan are read along it, batch_size side by side (read_texts()).
   Schedule schedule = Schedule::kStreaming;
   std::string task;                    // "qa1", or empty where it is not known
+  std::optional<double> chance;        // of other tasks than bAbI's (train/accuracy.h)
   std::vector<std::int32_t> stop_ids;  // that end an answer besides end-of-text
   // Hears of every answer as it comes; returns false to stop.
   std::function<bool(std::int64_t done, const EvalAnswer&)> progress;
@@ -70,18 +73,20 @@ EvalRow evaluate(const Model& model, const Tokenizer& tokenizer, std::int32_t en
 EvalRow evaluate(const Model& model, const BabilongSampler& sampler, std::int64_t count, const EvalOptions& options);
 EvalRow evaluate(const Model& model, const RetrievalSampler& sampler, std::int64_t count, const EvalOptions& options);
 
-// A table for people: a row a length, exact match, official metric, tokens a second, peak memory; below it, how many
-// answers were cut.
+// A table for people: a row a length, exact match with its 95 % interval (train/accuracy.h), official metric, tokens a
+// second, peak memory; below it, how many answers were cut.
 std::string eval_table(const std::vector<EvalRow>& rows);
 // task,length,samples,correct,accuracy,prompt_tokens,seconds,tokens_per_second,peak_bytes,official_correct,
-// official_accuracy,cut; the official ones are empty, in JSON null, where the task is not known
+// official_accuracy,cut,accuracy_low,accuracy_high,chance; the official ones and chance are empty, in JSON null, where
+// they are not known
 std::string eval_csv(const std::vector<EvalRow>& rows);
 std::string eval_json(const std::vector<EvalRow>& rows);
 // task,length,target,output,question,correct,official: every answer of the job that `row` counts, as lines without
 // the heading that answers_csv_heading() is. The flags are 0 or 1.
 std::string answers_csv_heading();
 std::string answers_csv(const EvalRow& row, const std::vector<EvalAnswer>& answers);
-// SVG: accuracy over the lengths, a line for each task; by the official metric where `official` says so.
+// SVG: accuracy over the lengths with 95 % intervals, a line for each task, and chance where all tasks have the same;
+// by the official metric where `official` says so.
 std::string eval_chart(const std::vector<EvalRow>& rows, bool official);
 
 }  // namespace wt

@@ -11,6 +11,7 @@
 #include "data/babi/stories.h"
 #include "data/babilong_metric.h"
 #include "data/csv.h"
+#include "train/accuracy.h"
 #include "train/config.h"
 
 namespace wt {
@@ -68,7 +69,7 @@ HeatmapCell mean_of(const std::string& name, const std::vector<const HeatmapCell
     sum += *cell->share;
   }
   const double mean = sum / static_cast<double>(cells.size());
-  return {mean, fmt::format("{}: {:.1f} %", name, 100 * mean)};
+  return {mean, fmt::format("{}: {:.1f} %", name, 100 * mean), 0};
 }
 
 HeatmapPanel panel_of(const std::vector<ScoreCell>& cells) {
@@ -93,9 +94,12 @@ HeatmapPanel panel_of(const std::vector<ScoreCell>& cells) {
   for (const ScoreCell& cell : cells) {
     const auto row = std::find(panel.rows.begin(), panel.rows.end(), cell.task) - panel.rows.begin();
     const auto column = std::find(panel.columns.begin(), panel.columns.end(), cell.length) - panel.columns.begin();
+    const Interval interval = wilson_interval(cell.correct, cell.samples);
     panel.cells[static_cast<std::size_t>(row)][static_cast<std::size_t>(column)] = {
-        cell.accuracy(), fmt::format("{} {}: {:.1f} %, {} of {}", cell.task, cell.length, 100 * cell.accuracy(),
-                                     cell.correct, cell.samples)};
+        cell.accuracy(),
+        fmt::format("{} {}: {:.1f} %, {} of {}; 95 % interval {:.1f} to {:.1f} %", cell.task, cell.length,
+                    100 * cell.accuracy(), cell.correct, cell.samples, 100 * interval.low, 100 * interval.high),
+        (interval.high - interval.low) / 2};
   }
   std::vector<const HeatmapCell*> all;
   for (std::size_t row = 0; row < panel.rows.size(); ++row) {
@@ -158,31 +162,33 @@ std::vector<HeatmapPanel> score_panels(const std::vector<ScoreCell>& cells) {
 
 std::string score_table(const std::vector<ScoreCell>& cells) {
   const auto shown = [](const HeatmapCell& cell) {
-    return cell.share ? fmt::format("{:.1f}", 100 * *cell.share) : std::string("-");
+    if (!cell.share) return std::string("-");
+    return fmt::format("{:.1f}{}", 100 * *cell.share, cell.error > 0 ? fmt::format("±{:.0f}", 100 * cell.error) : "");
   };
   std::string out;
   for (const HeatmapPanel& panel : score_panels(cells)) {
     out += cat(out.empty() ? "" : "\n", panel.title.empty() ? "" : cat(panel.title, "\n"));
     out += fmt::format("{:<6}", "task");
-    for (const std::string& column : panel.columns) out += fmt::format(" {:>7}", column);
-    out += fmt::format(" {:>7}\n", "mean");
+    for (const std::string& column : panel.columns) out += fmt::format(" {:>8}", column);
+    out += fmt::format(" {:>8}\n", "mean");
     for (std::size_t row = 0; row < panel.rows.size(); ++row) {
       out += fmt::format("{:<6}", panel.rows[row]);
-      for (const HeatmapCell& cell : panel.cells[row]) out += fmt::format(" {:>7}", shown(cell));
-      out += fmt::format(" {:>7}\n", shown(panel.row_averages[row]));
+      for (const HeatmapCell& cell : panel.cells[row]) out += fmt::format(" {:>8}", shown(cell));
+      out += fmt::format(" {:>8}\n", shown(panel.row_averages[row]));
     }
     out += fmt::format("{:<6}", "mean");
-    for (const HeatmapCell& cell : panel.column_averages) out += fmt::format(" {:>7}", shown(cell));
-    out += fmt::format(" {:>7}\n", shown(panel.average));
+    for (const HeatmapCell& cell : panel.column_averages) out += fmt::format(" {:>8}", shown(cell));
+    out += fmt::format(" {:>8}\n", shown(panel.average));
   }
   return out;
 }
 
 std::string score_csv(const std::vector<ScoreCell>& cells) {
-  std::string out = "task,length,config,samples,correct,accuracy\n";
+  std::string out = "task,length,config,samples,correct,accuracy,accuracy_low,accuracy_high\n";
   for (const ScoreCell& cell : cells) {
-    out += fmt::format("{},{},{},{},{},{:.6f}\n", cell.task, cell.length, csv_field(cell.config), cell.samples,
-                       cell.correct, cell.accuracy());
+    const Interval interval = wilson_interval(cell.correct, cell.samples);
+    out += fmt::format("{},{},{},{},{},{:.6f},{:.6f},{:.6f}\n", cell.task, cell.length, csv_field(cell.config),
+                       cell.samples, cell.correct, cell.accuracy(), interval.low, interval.high);
   }
   return out;
 }

@@ -26,9 +26,9 @@ std::vector<ScoreCell> score_folder(const std::string& folder,
 // A grid for each configuration. Averages are over tasks and lengths, not samples, and stand only where no cell of
 // their row or column is missing.
 std::vector<HeatmapPanel> score_panels(const std::vector<ScoreCell>& cells);
-// The same as text: per cent, "-" where there is nothing.
+// The same as text: per cent with half the width of Wilson's 95 % interval, "-" where there is nothing.
 std::string score_table(const std::vector<ScoreCell>& cells);
-// task,length,config,samples,correct,accuracy
+// task,length,config,samples,correct,accuracy, and its 95 % interval: accuracy_low,accuracy_high
 std::string score_csv(const std::vector<ScoreCell>& cells);
 
 }  // namespace wt

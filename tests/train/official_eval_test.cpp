@@ -9,6 +9,7 @@
 #include "data/csv.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/run_program.h"
+#include "train/accuracy.h"
 #include "train/evaluate.h"
 #include "train/official_results.h"
 #include "train/score.h"
@@ -32,6 +33,7 @@ EvalRow row(const std::string& task, const std::string& length, std::int64_t cor
   out.correct = correct;
   out.official = official;
   out.has_official = !task.empty();
+  out.chance = chance_of(task);
   out.prompt_tokens = 40;
   out.seconds = 2;
   out.peak_bytes = 2048;
@@ -42,17 +44,20 @@ TEST(OfficialEval, BothMetricsStandInEveryReport) {
   const std::vector<EvalRow> rows{row("qa1", "4k", 1, 3), row("", "mine, all", 2, 0)};
   EXPECT_EQ(eval_csv(rows),
             "task,length,samples,correct,accuracy,prompt_tokens,seconds,tokens_per_second,peak_bytes,official_correct,"
-            "official_accuracy,cut\n"
-            "qa1,4k,4,1,0.250000,40,2.000,20.0,2048,3,0.750000,0\n"
-            "-,\"mine, all\",4,2,0.500000,40,2.000,20.0,2048,,,0\n");
+            "official_accuracy,cut,accuracy_low,accuracy_high,chance\n"
+            "qa1,4k,4,1,0.250000,40,2.000,20.0,2048,3,0.750000,0,0.045587,0.699358,0.166667\n"
+            "-,\"mine, all\",4,2,0.500000,40,2.000,20.0,2048,,,0,0.150039,0.849961,\n");
   const nlohmann::json list = nlohmann::json::parse(eval_json(rows));
   EXPECT_EQ(list[0]["official_correct"], 3);
   EXPECT_EQ(list[0]["official_accuracy"], 0.75);
   EXPECT_TRUE(list[1]["official_accuracy"].is_null());
+  EXPECT_NEAR(list[0]["accuracy_low"].get<double>(), 0.045587, 1e-6);
+  EXPECT_NEAR(list[0]["chance"].get<double>(), 1.0 / 6, 1e-12);
+  EXPECT_TRUE(list[1]["chance"].is_null());
   const std::string table = eval_table(rows);
-  EXPECT_TRUE(contains(table, "exact match  official"));
-  EXPECT_TRUE(contains(table, "0.250     0.750")) << table;
-  EXPECT_TRUE(contains(table, "0.500         -")) << table;
+  EXPECT_TRUE(contains(table, "exact match        95 %  official"));
+  EXPECT_TRUE(contains(table, "0.250   0.05-0.70     0.750")) << table;
+  EXPECT_TRUE(contains(table, "0.500   0.15-0.85         -")) << table;
 }
 
 TEST(OfficialEval, WhatAModelWritesIsWrittenAsUtf8) {
@@ -79,9 +84,10 @@ TEST(OfficialEval, AnswersCutAtTheTokenLimitAreSaid) {
 TEST(OfficialEval, TheChartHasALineForEachTask) {
   const std::vector<EvalRow> rows{row("qa1", "4k", 1, 3), row("qa1", "1x", 4, 4), row("qa2", "1x", 2, 2)};
   const std::string exact = eval_chart(rows, false), official = eval_chart(rows, true);
-  EXPECT_TRUE(contains(exact, "<title>qa1, 4k: 25 %</title>") && contains(exact, "exact match"));
-  EXPECT_TRUE(contains(official, "<title>qa1, 4k: 75 %</title>") && contains(official, "BABILong's metric"));
-  EXPECT_TRUE(contains(official, "<title>qa2, 1x: 50 %</title>"));
+  EXPECT_TRUE(contains(exact, "<title>qa1, 4k: 25 % (4.56 to 69.9)</title>") && contains(exact, "exact match"));
+  EXPECT_TRUE(contains(official, "<title>qa1, 4k: 75 % (30.1 to 95.4)</title>") &&
+              contains(official, "BABILong's metric"));
+  EXPECT_TRUE(contains(official, "<title>qa2, 1x: 50 % (15 to 85)</title>"));
   EXPECT_FALSE(contains(official, "qa2, 4k"));
 }
 

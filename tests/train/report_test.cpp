@@ -194,7 +194,7 @@ TEST(Report, ShowsAllRuns) {
   EXPECT_FALSE(contains(page, "<td>run.dir</td>"));
   EXPECT_FALSE(contains(page, "src=")) << "nothing is loaded";
   // The strokes of the pictures' style sheet would be inherited by all words inside.
-  for (const char* stroked : {"grid", "axis"}) {
+  for (const char* stroked : {"grid", "axis", "chance"}) {
     for (const char* tag : {"div", "figure", "section", "details", "body"}) {
       EXPECT_FALSE(contains(page, cat("<", tag, " class=\"", stroked, "\""))) << tag;
     }

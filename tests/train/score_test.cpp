@@ -37,27 +37,27 @@ TEST(Score, CountsByTaskAndLength) {
   write_results(folder);
   const std::vector<ScoreCell> cells = score_folder(folder.path());
   EXPECT_EQ(score_csv(cells),
-            "task,length,config,samples,correct,accuracy\n"
-            "qa1,0k,a_b,2,2,1.000000\n"
-            "qa1,4k,a_b,2,1,0.500000\n"
-            "qa1,1M,a_b,1,0,0.000000\n"
-            "qa2,0k,a_b,1,1,1.000000\n"
-            "qa2,4k,a_b,2,1,0.500000\n"
-            "qa2,1M,a_b,1,0,0.000000\n"
-            "qa10,0k,a_b,1,1,1.000000\n"
-            "qa10,4k,a_b,1,1,1.000000\n"
-            "qa8,4k,c,1,1,1.000000\n");
+            "task,length,config,samples,correct,accuracy,accuracy_low,accuracy_high\n"
+            "qa1,0k,a_b,2,2,1.000000,0.342380,1.000000\n"
+            "qa1,4k,a_b,2,1,0.500000,0.094531,0.905469\n"
+            "qa1,1M,a_b,1,0,0.000000,0.000000,0.793451\n"
+            "qa2,0k,a_b,1,1,1.000000,0.206549,1.000000\n"
+            "qa2,4k,a_b,2,1,0.500000,0.094531,0.905469\n"
+            "qa2,1M,a_b,1,0,0.000000,0.000000,0.793451\n"
+            "qa10,0k,a_b,1,1,1.000000,0.206549,1.000000\n"
+            "qa10,4k,a_b,1,1,1.000000,0.206549,1.000000\n"
+            "qa8,4k,c,1,1,1.000000,0.206549,1.000000\n");
   EXPECT_EQ(score_table(cells),
             "a_b\n"
-            "task        0k      4k      1M    mean\n"
-            "qa1      100.0    50.0     0.0    50.0\n"
-            "qa2      100.0    50.0     0.0    50.0\n"
-            "qa10     100.0   100.0       -       -\n"
-            "mean     100.0    66.7       -       -\n"
+            "task         0k       4k       1M     mean\n"
+            "qa1    100.0±33  50.0±41   0.0±40     50.0\n"
+            "qa2    100.0±40  50.0±41   0.0±40     50.0\n"
+            "qa10   100.0±40 100.0±40        -        -\n"
+            "mean      100.0     66.7        -        -\n"
             "\n"
             "c\n"
-            "task        4k    mean\n"
-            "qa8      100.0   100.0\n"
+            "task         4k     mean\n"
+            "qa8    100.0±40    100.0\n"
             "mean     100.0   100.0\n");
   const std::vector<HeatmapPanel> panels = score_panels(cells);
   ASSERT_EQ(panels.size(), 2u);

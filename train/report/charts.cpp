@@ -176,6 +176,8 @@ Svg draw_lines(const std::string& title, double title_size, const std::string& s
   for (const ChartLine& line : lines) {
     WT_CHECK(line.values.size() == columns.size(), "chart `", title, "`: line ", line.name, " has ", line.values.size(),
              " points for ", columns.size(), " columns");
+    WT_CHECK(line.ranges.empty() || line.ranges.size() == columns.size(), "chart `", title, "`: line ", line.name,
+             " has ", line.ranges.size(), " ranges for ", columns.size(), " columns");
     labels = std::max(labels, text_width(line.name, 13));
   }
   const double step = std::clamp(560.0 / static_cast<double>(columns.size()), 52.0, 140.0);
@@ -205,6 +207,13 @@ Svg draw_lines(const std::string& title, double title_size, const std::string& s
   svg.text(kMargin + 8, (top + bottom) / 2, scale.title,
            {.size = 12.5, .anchor = Anchor::kMiddle, .paint = "soft", .turned = -90});
 
+  if (scale.chance) {
+    svg.open_group(fmt::format("chance: {:.3g}{}", *scale.chance, scale.unit));
+    svg.line(left, at_y(*scale.chance), right, at_y(*scale.chance), "chance", 1.5);
+    svg.text(left + 6, at_y(*scale.chance) - 9, "chance", {.size = 11.5, .paint = "soft"});
+    svg.close_group();
+  }
+
   std::vector<double> label_y;
   std::vector<std::size_t> labelled;
   for (std::size_t i = 0; i < lines.size(); ++i) {
@@ -228,7 +237,13 @@ Svg draw_lines(const std::string& title, double title_size, const std::string& s
     for (std::size_t column = 0; column < columns.size(); ++column) {
       const std::optional<double>& value = lines[i].values[column];
       if (!value) continue;
-      svg.open_group(fmt::format("{}, {}: {:.3g}{}", lines[i].name, columns[column], *value, scale.unit));
+      std::string tooltip = fmt::format("{}, {}: {:.3g}{}", lines[i].name, columns[column], *value, scale.unit);
+      const auto range = lines[i].ranges.empty() ? std::nullopt : lines[i].ranges[column];
+      if (range) tooltip += fmt::format(" ({:.3g} to {:.3g})", range->first, range->second);
+      svg.open_group(tooltip);
+      if (range) {
+        svg.polyline({{at_x(column), at_y(range->first)}, {at_x(column), at_y(range->second)}}, colour, 2, "", 0.55);
+      }
       svg.circle(at_x(column), at_y(*value), 5.5, "bg");
       svg.circle(at_x(column), at_y(*value), 4, colour);
       svg.close_group();

@@ -23,6 +23,7 @@ std::string words_on(const Rgb& colour);
 struct HeatmapCell {
   std::optional<double> share;  // 0 to 1; nothing: an empty cell
   std::string tooltip;
+  double error = 0;  // half the width of the share's 95 % interval; 0: not known
 };
 
 // One grid: rows of tasks, columns of lengths, and an average at the end of each row and column and of it all.
@@ -41,6 +42,8 @@ std::string heatmap_svg(const std::string& title, const std::vector<HeatmapPanel
 struct ChartLine {
   std::string name;
   std::vector<std::optional<double>> values;  // one for each column; the line is broken where one is missing
+  // As many, or none: between which the value may lie, drawn as a bar through the point.
+  std::vector<std::optional<std::pair<double, double>>> ranges = {};
 };
 
 // What a chart's height means: from 0 to `top`, with a line at every `step`.
@@ -49,6 +52,7 @@ struct ChartScale {
   std::string unit = " %";  // behind a value
   double top = 100;
   double step = 20;
+  std::optional<double> chance = {};  // a dashed line: what guessing gives
 };
 
 // Lines over the columns, which stand at equal distances. Throws Error where a line's numbers do not fit.
@@ -66,8 +70,9 @@ struct Curve {
   std::string colour, dashes;
   double opacity = 1;
   double width = 2;
-  bool has_dots = false;     // a dot with a tooltip at each point
-  std::vector<double> x, y;  // x rises; the curve is broken where y is not finite
+  bool has_dots = false;          // a dot with a tooltip at each point
+  std::vector<double> x, y;       // x rises; the curve is broken where y is not finite
+  std::vector<double> low, high;  // as many, or none: a pale band around the curve
 };
 
 // A line from top to bottom, with a short word above and a tooltip.
@@ -89,7 +94,7 @@ Svg curve_chart(const std::string& title, const std::string& x_title, const std:
 // Round numbers within [low, high], about `count` of them: multiples of 1, 2 or 5 times a power of ten; on a
 // logarithmic axis powers of ten, or 1, 2 and 5 times them where those are few.
 std::vector<double> axis_ticks(double low, double high, int count, bool is_logarithmic);
-// At most four points a pixel: the first, smallest, largest and last of each, so that no spike is lost.
+// At most four points a pixel: the first, smallest, largest and last of each, so that no spike is lost. Without band.
 Curve thinned(const Curve& curve, std::size_t pixels);
 
 }  // namespace wt

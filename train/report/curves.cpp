@@ -75,7 +75,29 @@ Range with_room(Range range, const CurveScale& scale) {
   return range;
 }
 
-void draw_curve(Svg& svg, const Curve& curve, const Axis& x, const Axis& y, bool is_logarithmic) {
+// Stretches of the band where both edges can be drawn.
+void draw_band(Svg& svg, const Curve& curve, const Axis& x, const Axis& y, bool is_logarithmic) {
+  std::vector<std::pair<double, double>> above, below;
+  const auto draw_part = [&] {
+    above.insert(above.end(), below.rbegin(), below.rend());
+    if (above.size() > 2) svg.polygon(above, curve.colour, 0.18);
+    above.clear();
+    below.clear();
+  };
+  for (std::size_t i = 0; i < curve.low.size(); ++i) {
+    if (can_draw(curve.low[i], is_logarithmic) && can_draw(curve.high[i], is_logarithmic)) {
+      above.emplace_back(x.at(curve.x[i]), y.at(curve.high[i]));
+      below.emplace_back(x.at(curve.x[i]), y.at(curve.low[i]));
+    } else {
+      draw_part();
+    }
+  }
+  draw_part();
+}
+
+void draw_curve(Svg& svg, const Curve& curve, const std::string& x_title, const Axis& x, const Axis& y,
+                bool is_logarithmic) {
+  draw_band(svg, curve, x, y, is_logarithmic);
   std::vector<std::pair<double, double>> part;
   const auto draw_part = [&] {
     // A point alone between two gaps is a short line, which is a dot.
@@ -95,7 +117,9 @@ void draw_curve(Svg& svg, const Curve& curve, const Axis& x, const Axis& y, bool
   if (!curve.has_dots) return;
   for (std::size_t i = 0; i < drawn.x.size(); ++i) {
     if (!can_draw(drawn.y[i], is_logarithmic)) continue;
-    svg.open_group(fmt::format("{}, step {:.0f}: {:.4g}", curve.name, drawn.x[i], drawn.y[i]));
+    svg.open_group(fmt::format("{}, {} {}: {:.4g}", curve.name, x_title,
+                               drawn.x[i] < 1e6 ? fmt::format("{:.6g}", drawn.x[i]) : tick_text(drawn.x[i]),
+                               drawn.y[i]));
     svg.circle(x.at(drawn.x[i]), y.at(drawn.y[i]), 2.8, curve.colour);
     svg.close_group();
   }
@@ -177,6 +201,13 @@ Svg curve_chart(const std::string& title, const std::string& x_title, const std:
   for (const Curve& curve : curves) {
     WT_CHECK(curve.x.size() == curve.y.size(), "curve ", curve.name, ": ", curve.x.size(), " steps, ", curve.y.size(),
              " values");
+    WT_CHECK(curve.low.size() == curve.high.size() && (curve.low.empty() || curve.low.size() == curve.x.size()),
+             "curve ", curve.name, ": a band of ", curve.low.size(), " and ", curve.high.size(), " edges for ",
+             curve.x.size(), " steps");
+    for (std::size_t i = 0; i < curve.low.size(); ++i) {
+      if (can_draw(curve.low[i], scale.is_logarithmic)) y_range.add(curve.low[i]);
+      if (can_draw(curve.high[i], scale.is_logarithmic)) y_range.add(curve.high[i]);
+    }
     for (std::size_t i = 0; i < curve.x.size(); ++i) {
       if (!can_draw(curve.y[i], scale.is_logarithmic) || !can_draw(curve.x[i], false)) continue;
       x_range.add(curve.x[i]);
@@ -215,7 +246,7 @@ Svg curve_chart(const std::string& title, const std::string& x_title, const std:
     }
     svg.close_group();
   }
-  for (const Curve& curve : curves) draw_curve(svg, curve, x, y, scale.is_logarithmic);
+  for (const Curve& curve : curves) draw_curve(svg, curve, x_title, x, y, scale.is_logarithmic);
   return svg;
 }
 

@@ -29,6 +29,8 @@ td, th, pre, li, .run, h1, summary { unicode-bidi: isolate; overflow-wrap: anywh
 .notes { background: var(--note); border-left: 4px solid var(--note-edge); margin: 14px 0; padding: 8px 14px; }
 .notes ul { margin: 0; padding-left: 20px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 8px 24px; }
+.curves input { margin: 0 4px 0 12px; } .curves .over { display: none; }
+#axis-steps:checked ~ .over-steps, #axis-tokens:checked ~ .over-tokens, #axis-hours:checked ~ .over-hours { display: grid; }
 figure { margin: 0; overflow-x: auto; break-inside: avoid; }
 figure svg { display: block; height: auto; max-width: 100%; min-width: 340px; }
 .wide { overflow-x: auto; }

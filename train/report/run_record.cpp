@@ -197,6 +197,8 @@ std::vector<EvalRow> parse_eval_json(std::string_view text, const std::string& n
       row.correct = count_of(entry, "correct", kMostTokens);
       row.official = count_of(entry, "official_correct", kMostTokens);
       row.has_official = row.official >= 0;
+      const auto chance = entry.find("chance");
+      if (chance != entry.end() && number_of(*chance) >= 0 && number_of(*chance) <= 1) row.chance = number_of(*chance);
       row.prompt_tokens = std::max<std::int64_t>(count_of(entry, "prompt_tokens", kMostTokens), 0);
       const auto seconds = entry.find("seconds");
       if (seconds != entry.end() && number_of(*seconds) >= 1e-9) row.seconds = number_of(*seconds);

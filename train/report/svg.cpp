@@ -13,10 +13,10 @@ namespace {
 constexpr const char* kSheet =
     R"(svg text { font-family: Inter, "Helvetica Neue", Helvetica, Arial, "Liberation Sans", "DejaVu Sans", sans-serif; }
 .bg { fill: #ffffff; } .ink { fill: #1f2328; } .soft { fill: #656d76; } .hole { fill: #f0f2f4; }
-.grid { stroke: #e4e7eb; } .axis { stroke: #afb8c1; }
+.grid { stroke: #e4e7eb; } .axis { stroke: #afb8c1; } .chance { stroke: #656d76; stroke-dasharray: 5 4; }
 @media (prefers-color-scheme: dark) {
   .bg { fill: #0d1117; } .ink { fill: #e6edf3; } .soft { fill: #9198a1; } .hole { fill: #1b2129; }
-  .grid { stroke: #262c36; } .axis { stroke: #57606a; }
+  .grid { stroke: #262c36; } .axis { stroke: #57606a; } .chance { stroke: #9198a1; }
 }
 )";
 
@@ -24,6 +24,12 @@ constexpr const char* kSheet =
 std::string num(double value) {
   const double rounded = std::round(value * 100) / 100;
   return fmt::format("{}", rounded == 0 ? 0.0 : rounded);
+}
+
+std::string point_list(const std::vector<std::pair<double, double>>& points) {
+  std::string list;
+  for (const auto& [x, y] : points) list += fmt::format("{}{},{}", list.empty() ? "" : " ", num(x), num(y));
+  return list;
 }
 
 std::string paint_of(std::string_view paint, const char* property) {
@@ -100,13 +106,16 @@ void Svg::line(double x1, double y1, double x2, double y2, std::string_view pain
 
 void Svg::polyline(const std::vector<std::pair<double, double>>& points, std::string_view colour, double width,
                    std::string_view dashes, double opacity) {
-  std::string list;
-  for (const auto& [x, y] : points) list += fmt::format("{}{},{}", list.empty() ? "" : " ", num(x), num(y));
   body_ += fmt::format(
       "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" stroke-linejoin=\"round\" "
       "stroke-linecap=\"round\"{}{}/>\n",
-      list, colour, num(width), dashes.empty() ? "" : fmt::format(" stroke-dasharray=\"{}\"", dashes),
+      point_list(points), colour, num(width), dashes.empty() ? "" : fmt::format(" stroke-dasharray=\"{}\"", dashes),
       opacity < 1 ? fmt::format(" stroke-opacity=\"{}\"", num(opacity)) : "");
+}
+
+void Svg::polygon(const std::vector<std::pair<double, double>>& points, std::string_view colour, double opacity) {
+  body_ += fmt::format("<polygon points=\"{}\" fill=\"{}\" fill-opacity=\"{}\"/>\n", point_list(points), colour,
+                       num(opacity));
 }
 
 void Svg::circle(double x, double y, double radius, std::string_view colour) {

@@ -1,7 +1,7 @@
 // A picture as SVG text: shapes and words that follow the reader's light or dark theme.
 //
 // Colours that must change with the theme are classes of the style sheet: `bg` (the ground), `ink` (words), `soft`
-// (lesser words), `grid` (lines), `hole` (an empty cell). Readers that know no theme show the light one.
+// (lesser words), `grid` and `chance` (lines), `hole` (an empty cell). Readers that know no theme show the light one.
 #pragma once
 
 #include <string>
@@ -40,6 +40,8 @@ class Svg {
   void line(double x1, double y1, double x2, double y2, std::string_view paint, double width);
   void polyline(const std::vector<std::pair<double, double>>& points, std::string_view colour, double width,
                 std::string_view dashes = "", double opacity = 1);
+  // Filled, without an outline.
+  void polygon(const std::vector<std::pair<double, double>>& points, std::string_view colour, double opacity);
   void circle(double x, double y, double radius, std::string_view colour);
   // The words stand on y with the middle of their capitals. A tooltip may be given.
   void text(double x, double y, std::string_view words, const TextStyle& style = {});
