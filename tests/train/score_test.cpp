@@ -58,11 +58,11 @@ TEST(Score, CountsByTaskAndLength) {
             "c\n"
             "task         4k     mean\n"
             "qa8    100.0±40    100.0\n"
-            "mean     100.0   100.0\n");
+            "mean      100.0    100.0\n");
   const std::vector<HeatmapPanel> panels = score_panels(cells);
   ASSERT_EQ(panels.size(), 2u);
   EXPECT_EQ(panels[0].columns, (std::vector<std::string>{"0k", "4k", "1M"}));
-  EXPECT_EQ(panels[0].cells[1][1].tooltip, "qa2 4k: 50.0 %, 1 of 2");
+  EXPECT_EQ(panels[0].cells[1][1].tooltip, "qa2 4k: 50.0 %, 1 of 2; 95 % interval 9.5 to 90.5 %");
   EXPECT_FALSE(panels[0].cells[2][2].share.has_value());
 }
 
@@ -130,7 +130,7 @@ TEST(Score, TheProgramWritesTableAndPicture) {
   EXPECT_EQ(read_file(out / "scores.csv"), score_csv(score_folder(folder.path())));
   const std::string svg = read_file(out / "scores.svg");
   EXPECT_TRUE(contains(svg, "tiny &amp; &lt;new&gt;"));
-  EXPECT_TRUE(contains(svg, "<title>qa2 4k: 50.0 %, 1 of 2</title>"));
+  EXPECT_TRUE(contains(svg, "<title>qa2 4k: 50.0 %, 1 of 2; 95 % interval 9.5 to 90.5 %</title>"));
   write_file(folder / "qa3_4k_a_b.csv", "x\n");
   const ProgramResult failed = run_program("score " + folder.path());
   EXPECT_EQ(failed.code, 1);
