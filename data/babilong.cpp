@@ -56,6 +56,10 @@ BabilongSampler::BabilongSampler(const BabilongConfig& config, const Tokenizer& 
   check_config(split);
   if (has_background()) check_books();
   stories_ = open_stories(config_.stories, seed, split, limits_of(config_), encoder_);
+  if (asks_inside()) {
+    // What the rule cannot read is said now, and not by the sample that has it.
+    stories_->for_each_fact([&](const std::string& fact) { known_questions(config_.stories.task, {&fact, 1}); });
+  }
 }
 
 void BabilongSampler::check_config(Split split) const {
@@ -83,7 +87,7 @@ void BabilongSampler::check_config(Split split) const {
     fail("min_facts and max_facts are ", c.min_n_facts, " and ", c.max_n_facts,
          ", expected 0 (no limit) or min <= max");
   }
-  if ((c.inline_question_rate > 0 || c.ask_everyone) && !has_known_questions(c.stories.task)) {
+  if (asks_inside() && !has_known_questions(c.stories.task)) {
     known_questions(c.stories.task, {});  // throws, saying for which tasks there is a rule
   }
   if (has_background() && books_ == nullptr) {
@@ -93,6 +97,10 @@ void BabilongSampler::check_config(Split split) const {
     fail("the books were tokenised with ", books_->vocab_size(), " tokens, the tokenizer has ",
          tokenizer().vocab_size());
   }
+}
+
+bool BabilongSampler::asks_inside() const {
+  return config_.inline_question_rate > 0 || config_.ask_everyone;
 }
 
 bool BabilongSampler::has_background() const {

@@ -125,6 +125,7 @@ class BabilongSampler {
   bool is_wanted(std::int64_t sentence) const;
   BookPart draw_part(RandomStream& random) const;
   bool has_background() const;
+  bool asks_inside() const;  // the context, too
   std::vector<Part> facts_with_questions(const BabiSample& story, RandomStream& random) const;
   std::int64_t draw_size(std::int64_t needed, RandomStream& random) const;
   std::vector<BackgroundSentence> draw_background(std::int64_t length, RandomStream& random) const;

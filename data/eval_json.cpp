@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/file_reader.h"
+#include "core/text.h"
 #include "core/utf8.h"
 
 namespace wt {
@@ -177,7 +178,7 @@ EvalJsonEntry read_entry(JsonBytes& in) {
   for (std::size_t i = 0; i < kKeys.size(); ++i) {
     if (!seen[i]) in.fail(cat("no key \"", kKeys[i], "\""));
   }
-  if (entry.target.empty()) in.fail("\"target\" is empty");
+  if (trimmed(entry.target).empty()) in.fail("\"target\" is empty");
   return entry;
 }
 

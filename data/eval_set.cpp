@@ -221,7 +221,7 @@ EvalSet::EvalSet(const std::string& path, const Tokenizer& tokenizer, std::int64
                     " prompt_offsets: the file is damaged"));
   }
   for (std::size_t i = 0; i < targets.size() && (limit == 0 || static_cast<std::int64_t>(i) < limit); ++i) {
-    if (offsets[i] < 0 || offsets[i + 1] <= offsets[i] || offsets[i + 1] > num_tokens || targets[i].empty()) {
+    if (offsets[i] < 0 || offsets[i + 1] <= offsets[i] || offsets[i + 1] > num_tokens || trimmed(targets[i]).empty()) {
       throw Error(cat(path, ": sample ", i, ": prompt ", offsets[i], " ... ", offsets[i + 1], " of ", num_tokens,
                       " tokens, target `", targets[i], "`: the file is damaged"));
     }

@@ -78,6 +78,8 @@ class SimulatedStories final : public StorySource {
     }
   }
 
+  void for_each_fact(const std::function<void(const std::string&)>&) const override {}
+
  private:
   static constexpr std::uint64_t kStreams = 1024;  // of one sample
   // The estimate goes on until it has so many that fit, or has tried so many.
@@ -206,6 +208,21 @@ class FileStories final : public StorySource {
     const std::uint64_t at = split_ == Split::kTest ? rest : permuted(seed_, epoch, rest, size());
     const Place& place = wanted_[static_cast<std::size_t>(at)];
     return babi_sample(text_->stories()[place.story], static_cast<int>(place.question));
+  }
+
+  void for_each_fact(const std::function<void(const std::string&)>& visit) const override {
+    for (std::size_t i = 0; i < wanted_.size(); ++i) {
+      // A story's last sample has the facts of those before it.
+      if (i + 1 < wanted_.size() && wanted_[i + 1].story == wanted_[i].story) continue;
+      std::uint32_t question = 0;
+      for (const BabiLine& line : text_->stories()[wanted_[i].story].lines) {
+        if (!line.is_question()) {
+          visit(line.text);
+        } else if (question++ == wanted_[i].question) {
+          break;
+        }
+      }
+    }
   }
 
  private:

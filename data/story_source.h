@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,8 @@ class StorySource {
   virtual double accepted_share() const = 0;
   // The index-th sample, index < 2^36. Safe from several threads.
   virtual BabiSample sample(std::uint64_t index) const = 0;
+  // Files: every fact that is in a sample, for those who must read them all. Nothing where stories are simulated.
+  virtual void for_each_fact(const std::function<void(const std::string& fact)>& visit) const = 0;
 };
 
 struct StoryOptions {

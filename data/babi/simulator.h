@@ -19,8 +19,9 @@ namespace wt {
 BabiStory simulate_story(std::string_view task, std::uint64_t seed, std::uint64_t index, Split split = Split::kTrain);
 
 // A sample of a story that `story` draws, at one of its questions, drawn evenly by `question`; none where it has not
-// the number of facts, or its facts alone have more tokens than wanted. No more of the story is made than it takes to
-// know: what is behind the question, or behind a limit, changes neither. `task` is a number, 1 ... 20.
+// the number of facts asked for. No more of the story is made than it takes to know: what comes behind the question
+// changes nothing, and a story is broken off once its facts are too many or have too many tokens. A sample's tokens may
+// still be too many, with its question or where a story is too short to break off. `task` is a number, 1 ... 20.
 std::optional<BabiSample> simulate_sample(int task, RandomStream& story, RandomStream& question,
                                           const SampleLimits& limits, const FactTokens& fact_tokens);
 

@@ -430,6 +430,25 @@ TEST(Babilong, RealStoriesComeFromTheirFolder) {
   EXPECT_ERROR(sampler(config, Split::kTest), UsageError, "no rule that answers them for qa2, only for qa1");
 }
 
+TEST(Babilong, FactsThatInlineQuestionsCannotReadAreNamedBeforeTheFirstSample) {
+  const TempFolder folder;
+  std::string text;
+  for (int i = 0; i < 50; ++i) text += "1 Mary went to the office.\n2 Where is Mary? \toffice\t1\n";
+  test::put(folder / "qa1_x_test.txt",
+            text + "1 Mary sat down.\n2 Mary went to the hall.\n3 Where is Mary? \thall\t2\n");
+  BabilongConfig config;
+  config.stories.babi = folder.path();
+  EXPECT_EQ(sampler(config, Split::kTest).size(), 51u);  // without such questions any fact will do
+  config.max_n_facts = 1;
+  config.inline_question_rate = 0.1;
+  EXPECT_EQ(sampler(config, Split::kTest).size(), 50u);
+  config.max_n_facts = 0;
+  EXPECT_ERROR(sampler(config, Split::kTest), Error, "cannot read the fact `Mary sat down.`");
+  config.inline_question_rate = 0;
+  config.ask_everyone = true;
+  EXPECT_ERROR(sampler(config, Split::kTest), Error, "cannot read the fact `Mary sat down.`");
+}
+
 TEST(Babilong, ImpossibleSettingsAreNamed) {
   const auto expect = [](const std::function<void(BabilongConfig&)>& change, const std::string& what) {
     BabilongConfig config;

@@ -143,6 +143,7 @@ TEST(EvalSet, DamagedJsonIsNamed) {
   expect(R"([{"input": null, "question": "q", "target": "t"}])", "sample 0: \"input\" is null");
   expect(R"([{"input": {"a": 1}, "question": "q", "target": "t"}])", "sample 0: \"input\" is an object");
   expect(R"([{"input": "i", "question": "q", "target": ""}])", "sample 0: \"target\" is empty");
+  expect(R"([{"input": "i", "question": "q", "target": " "}])", "sample 0: \"target\" is empty");
   expect(R"([{"input": "i", "question": "q", "target": "t", "extra": "x"}])", "sample 0: unknown key \"extra\"");
   expect(R"([{"input": "i", "input": "j", "question": "q", "target": "t"}])", "sample 0: \"input\" stands there twice");
   expect("[{\"input\": \"\xff\", \"question\": \"q\", \"target\": \"t\"}]", "not valid JSON");
