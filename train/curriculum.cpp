@@ -12,7 +12,7 @@
 namespace wt {
 namespace {
 
-constexpr double kFewAccepted = 0.01;  // of the stories' samples: worth a notice
+constexpr double kFewAccepted = 0.03;  // of the stories' samples: worth a notice
 
 std::vector<double> task_weights(const DataConfig& data) {
   std::vector<double> weights;
