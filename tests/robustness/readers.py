@@ -219,7 +219,7 @@ def add_data_readers(b):
     b.add("data babilong books", make, files, "books.h5", "hdf5", 20)
     b.add("data babilong tokenizer", make, files, "tokenizer.json", "json", 8, names=["tokenizer.json", "another tokenizer"])
     for name, kind in [("qa1_300.json", "json"), ("qa1_300.h5", "hdf5"), ("books.h5", "hdf5"), ("config.yaml", "yaml"),
-                       ("ids.safetensors", "safetensors"), ("small.json", "json")]:
+                       ("ids.safetensors", "safetensors"), ("book.state", "safetensors"), ("small.json", "json")]:
         b.add(f"info {name}", ["info", name], [name], name, kind, 16, may_pass=("no tensors",))
     b.add("info run", ["info", "run"], ["run"], "run/config.yaml", "yaml", 12, names=["config.yaml", "run"],
           may_pass=("missing", "a folder"))

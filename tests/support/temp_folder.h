@@ -28,6 +28,14 @@ class TempFolder {
 
   const std::string& path() const { return path_; }
   std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+  // Entries whose names begin with a dot: what is left of something half-made.
+  int num_hidden() const {
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(path_)) {
+      count += entry.path().filename().string().starts_with('.') ? 1 : 0;
+    }
+    return count;
+  }
 
  private:
   std::string path_;
