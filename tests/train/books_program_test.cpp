@@ -40,7 +40,7 @@ TEST(BooksProgram, CtrlCLeavesNoFile) {
           "train: {stages: [{segments: 2, steps: 2}]}\n"));
   const std::string cache = cat("WAVETAPE_CACHE='", folder / "cache", "' ");
   for (const char* signal : {"INT", "TERM"}) {
-    const std::string interrupted = cat(cache, "timeout --preserve-status -s ", signal, " 0.7");
+    const std::string interrupted = cat(cache, "timeout --foreground --preserve-status -s ", signal, " 0.7");
     const int code = std::string(signal) == "INT" ? 130 : 143;
     ProgramResult result = run_program(cat("data books --input ", folder / "long.txt", " --tokenizer ", kTokenizer,
                                            " --output ", folder / "out/books.h5"),
