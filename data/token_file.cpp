@@ -49,7 +49,7 @@ std::uint64_t trailer_hash(const TokenFileTrailer& trailer) {
 }
 
 SpillFile::SpillFile(std::string path) : path_(std::move(path)) {
-  std::string name = path_ + ".XXXXXX";
+  std::string name = path_ + ".XXXXXX";  // for the moment until it has none
   descriptor_ = ::mkstemp(name.data());
   if (descriptor_ < 0) throw Error(cat("cannot write ", path_, ": ", std::strerror(errno)));
   ::unlink(name.c_str());
@@ -88,11 +88,7 @@ void SpillFile::read(const std::function<void(std::string_view)>& piece) {
 }
 
 TokenFileWriter::TokenFileWriter(const std::string& path, std::int32_t vocab_size, const std::string& key)
-    : file_(path),
-      sentence_offsets_(path + ".sentences"),
-      book_offsets_(path + ".books"),
-      name_offsets_(path + ".offsets"),
-      names_(path + ".names") {
+    : file_(path), sentence_offsets_(path), book_offsets_(path), name_offsets_(path), names_(path) {
   WT_CHECK(key.size() == trailer_.key.size(), "token file: key `", key, "`, expected 16 characters");
   key.copy(trailer_.key.data(), key.size());
   trailer_.vocab_size = vocab_size;
