@@ -1,6 +1,7 @@
 #include "data/chat.h"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -14,170 +15,177 @@ namespace wt {
 namespace {
 
 namespace fs = std::filesystem;
+using Json = nlohmann::json;
 
-struct Part {
-  std::string text;
-  bool special = false;
-};
-
-bool has(const std::string& text, const char* word) {
-  return text.find(word) != std::string::npos;
+// A JSON object of the folder; empty where the file is not there.
+Json object_in(const fs::path& file) {
+  if (!fs::exists(file)) return Json::object();
+  Json json = parse_json(read_file(file.string()), file.string());
+  WT_CHECK(json.is_object(), file.string(), ": not a JSON object");
+  return json;
 }
 
-// White space as Python's strip() knows it.
-bool is_space(char32_t c) {
-  return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+std::string text_of(const Json& parent, const char* key) {
+  const auto value = parent.find(key);
+  return value != parent.end() && value->is_string() ? value->get<std::string>() : "";
 }
 
-std::string trimmed(const std::string& text) {
-  std::size_t begin = text.size(), end = 0;
+// chat_template: a text, or several by name, of which the one called default is meant; nullopt where there is none.
+std::optional<std::string> template_in(const Json& json, const std::string& path) {
+  const auto found = json.find("chat_template");
+  if (found == json.end() || found->is_null()) return std::nullopt;
+  if (found->is_string()) return found->get<std::string>();
+  WT_CHECK(found->is_array(), path, ": chat_template is ", found->type_name(), ", expected a text or a list");
+  for (const Json& entry : *found) {
+    if (entry.is_object() && text_of(entry, "name") == "default") return text_of(entry, "template");
+  }
+  throw Error(cat(path, ": chat_template has none called default"));
+}
+
+// "<s>", or {"content": "<s>", …}.
+std::map<std::string, std::string> special_tokens_in(const std::vector<Json>& files) {
+  std::map<std::string, std::string> tokens;
+  for (const Json& json : files) {
+    for (const char* key :
+         {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
+      const auto value = json.find(key);
+      if (value == json.end()) continue;
+      const std::string text = value->is_object() ? text_of(*value, "content") : text_of(json, key);
+      if (!text.empty()) tokens.emplace(key, text);
+    }
+  }
+  return tokens;
+}
+
+// Noncharacters, which no text means: one that none of these texts has.
+char32_t unused_character(const std::vector<std::string_view>& texts) {
+  for (char32_t c = 0xFDD0; c < 0xFDF0; ++c) {
+    std::string bytes;
+    append_utf8(bytes, c);
+    const auto has = [&](std::string_view text) { return text.find(bytes) != std::string_view::npos; };
+    if (std::none_of(texts.begin(), texts.end(), has)) return c;
+  }
+  throw Error("chat: the messages hold every one of the 32 characters U+FDD0 to U+FDEF, which stand for nothing");
+}
+
+// `mark` behind the first character of every one of the tokens.
+std::string broken(const std::string& text, const std::vector<std::string>& tokens, const std::string& mark) {
+  std::array<std::vector<std::string_view>, 256> by_byte;
+  for (const std::string& token : tokens) by_byte[static_cast<unsigned char>(token.front())].push_back(token);
+  std::string out;
   for (std::size_t i = 0; i < text.size();) {
-    const std::size_t length = utf8_length_at(text, i), step = std::max<std::size_t>(length, 1);
-    if (length == 0 || !is_space(utf8_at(text, i))) {
-      begin = std::min(begin, i);
-      end = i + step;
-    }
-    i += step;
+    const std::size_t length = std::max<std::size_t>(utf8_length_at(text, i), 1);
+    const auto& candidates = by_byte[static_cast<unsigned char>(text[i])];
+    const bool begins = std::any_of(candidates.begin(), candidates.end(), [&](std::string_view token) {
+      return std::string_view(text).substr(i).starts_with(token);
+    });
+    out.append(text, i, length);
+    if (begins) out += mark;
+    i += length;
   }
-  return begin < end ? text.substr(begin, end - begin) : "";
-}
-
-// What a ChatML template says where no system message is given: the literal text between "<|im_start|>system\n" and
-// "<|im_end|>". Jinja's expressions in between mean that it is the given message's text.
-std::string default_system_of(const std::string& jinja) {
-  const std::string end = "<|im_end|>";
-  for (const std::string begin : {"<|im_start|>system\\n", "<|im_start|>system\n"}) {
-    for (std::size_t at = jinja.find(begin); at != std::string::npos; at = jinja.find(begin, at + 1)) {
-      const std::size_t from = at + begin.size(), to = jinja.find(end, from);
-      if (to == std::string::npos) continue;
-      const std::string text = jinja.substr(from, to - from);
-      if (!text.empty() && text.find_first_of("'\"{}\\") == std::string::npos) return text;
-    }
-  }
-  return "";
-}
-
-std::vector<Part> parts_of(const ChatTemplate& chat, std::vector<ChatMessage> messages) {
-  for (const ChatMessage& message : messages) {
-    if (message.role != "system" && message.role != "user" && message.role != "assistant") {
-      throw UsageError(cat("chat: role '", message.role, "', expected system, user or assistant"));
-    }
-  }
-  const bool has_system = !messages.empty() && messages.front().role == "system";
-  std::vector<Part> parts;
-  if (chat.format == ChatFormat::kChatML) {
-    if (!has_system && !chat.default_system.empty()) {
-      messages.insert(messages.begin(), {"system", chat.default_system});
-    }
-    for (const ChatMessage& message : messages) {
-      parts.push_back({"<|im_start|>", true});
-      parts.push_back({cat(message.role, "\n", message.content)});
-      parts.push_back({"<|im_end|>", true});
-      parts.push_back({"\n"});
-    }
-    parts.push_back({"<|im_start|>", true});
-    parts.push_back({"assistant\n"});
-    return parts;
-  }
-  const auto add_header = [&](const std::string& role) {
-    parts.push_back({"<|start_header_id|>", true});
-    parts.push_back({role});
-    parts.push_back({"<|end_header_id|>", true});
-  };
-  parts.push_back({"<|begin_of_text|>", true});
-  if (chat.format == ChatFormat::kLlama31) {
-    if (!has_system) messages.insert(messages.begin(), {"system", ""});
-    messages.front().content = trimmed(messages.front().content);
-  }
-  for (std::size_t i = 0; i < messages.size(); ++i) {
-    add_header(messages[i].role);
-    const bool dated = i == 0 && chat.format == ChatFormat::kLlama31;
-    parts.push_back(
-        {cat("\n\n", dated ? cat("Cutting Knowledge Date: December 2023\nToday Date: ", chat.today, "\n\n") : "",
-             trimmed(messages[i].content))});
-    parts.push_back({"<|eot_id|>", true});
-  }
-  add_header("assistant");
-  parts.push_back({"\n\n"});
-  return parts;
+  return out;
 }
 
 }  // namespace
 
-ChatTemplate recognize_chat_template(const std::string& jinja, const std::string& name) {
-  ChatTemplate chat;
-  if (has(jinja, "<|start_header_id|>") && has(jinja, "<|end_header_id|>") && has(jinja, "<|eot_id|>")) {
-    chat.format = has(jinja, "Cutting Knowledge Date: December 2023") ? ChatFormat::kLlama31 : ChatFormat::kLlama3;
-    return chat;
-  }
-  if (has(jinja, "<|im_start|>") && has(jinja, "<|im_end|>")) {
-    WT_CHECK(!has(jinja, "bos_token"), name, ": its chat template is ChatML with a bos_token, which is not supported");
-    chat.default_system = default_system_of(jinja);
-    return chat;
-  }
-  throw Error(cat(name,
-                  ": its chat template is neither Llama 3's (<|start_header_id|>) nor ChatML (<|im_start|>); "
-                  "write the prompt out and leave out --chat"));
+std::vector<ChatMessage> chat_with(const std::string& system, const std::string& question) {
+  std::vector<ChatMessage> messages;
+  if (!system.empty()) messages.push_back({"system", system});
+  messages.push_back({"user", question});
+  return messages;
 }
 
-ChatTemplate find_chat_template(const std::string& folder, const Tokenizer& tokenizer) {
+ChatTemplate ChatTemplate::load(const std::string& folder) {
   const fs::path at(folder);
-  if (fs::exists(at / "chat_template.jinja")) {
-    const std::string path = (at / "chat_template.jinja").string();
-    return recognize_chat_template(read_file(path), path);
+  const fs::path jinja_file = at / "chat_template.jinja", config_file = at / "tokenizer_config.json",
+                 old_file = at / "chat_template.json";
+  const Json config = object_in(config_file);
+  auto tokens = special_tokens_in({config, object_in(at / "special_tokens_map.json")});
+  if (fs::exists(jinja_file)) return {read_file(jinja_file.string()), jinja_file.string(), std::move(tokens)};
+  if (const auto text = template_in(config, config_file.string())) {
+    return {*text, config_file.string() + " chat_template", std::move(tokens)};
   }
-  if (fs::exists(at / "tokenizer_config.json")) {
-    const std::string path = (at / "tokenizer_config.json").string();
-    const nlohmann::json json = parse_json(read_file(path), path);
-    WT_CHECK(json.is_object(), path, ": not a JSON object");
-    const auto text_of = [](const nlohmann::json& entry, const char* key) {
-      const auto value = entry.find(key);
-      return value != entry.end() && value->is_string() ? value->get<std::string>() : std::string();
-    };
-    const auto found = json.find("chat_template");
-    if (found != json.end() && found->is_string()) return recognize_chat_template(found->get<std::string>(), path);
-    // Several templates by name, of which the one called default is meant.
-    if (found != json.end() && found->is_array()) {
-      for (const auto& entry : *found) {
-        if (entry.is_object() && text_of(entry, "name") == "default") {
-          return recognize_chat_template(text_of(entry, "template"), path);
-        }
-      }
-      throw Error(cat(path, ": chat_template has none called default"));
-    }
+  if (const auto text = template_in(object_in(old_file), old_file.string())) {
+    return {*text, old_file.string() + " chat_template", std::move(tokens)};
   }
-  ChatTemplate chat;
-  if (tokenizer.id_of("<|start_header_id|>") && tokenizer.id_of("<|eot_id|>")) {
-    chat.format = ChatFormat::kLlama3;
-    return chat;
-  }
-  if (tokenizer.id_of("<|im_start|>") && tokenizer.id_of("<|im_end|>")) return chat;
-  throw Error(cat(folder, ": no chat template, and the tokenizer has neither Llama 3's special tokens nor ChatML's"));
+  throw UsageError(cat(folder, ": no chat template there (chat_template.jinja, or chat_template in ",
+                       "tokenizer_config.json): add the model's, or write the prompt out without --chat"));
 }
 
-std::string render_chat(const ChatTemplate& chat, const std::vector<ChatMessage>& messages) {
-  std::string out;
-  for (const Part& part : parts_of(chat, messages)) out += part.text;
-  return out;
-}
+ChatTemplate::ChatTemplate(const std::string& jinja, const std::string& name,
+                           std::map<std::string, std::string> special_tokens)
+    : template_(jinja::Template::parse(jinja, name)), special_tokens_(std::move(special_tokens)) {}
 
-std::vector<std::int32_t> encode_chat(const ChatTemplate& chat, const std::vector<ChatMessage>& messages,
-                                      const Tokenizer& tokenizer) {
-  std::vector<std::int32_t> ids;
-  for (const Part& part : parts_of(chat, messages)) {
-    if (part.special) {
-      ids.push_back(tokenizer.require_id(part.text));
-    } else {
-      const auto text = tokenizer.encode(part.text, {.match_added_tokens = false});
-      ids.insert(ids.end(), text.begin(), text.end());
-    }
+std::string ChatTemplate::render(const std::vector<ChatMessage>& messages, bool answer_follows, std::time_t now) const {
+  jinja::Values list;
+  for (const ChatMessage& message : messages) {
+    list.push_back(jinja::Value::dict({{"role", message.role}, {"content", message.content}}));
   }
-  return ids;
+  jinja::Variables variables{{"messages", jinja::Value::list(std::move(list))},
+                           {"tools", jinja::Value()},
+                           {"documents", jinja::Value()},
+                           {"add_generation_prompt", jinja::Value(answer_follows)}};
+  for (const auto& [name, token] : special_tokens_) variables.emplace_back(name, token);
+  return template_.render(variables, now);
 }
 
-std::int32_t chat_stop_id(const ChatTemplate& chat, const Tokenizer& tokenizer) {
-  return tokenizer.require_id(chat.format == ChatFormat::kChatML ? "<|im_end|>" : "<|eot_id|>");
+std::vector<std::string> ChatTemplate::control_tokens(const Tokenizer& tokenizer) const {
+  std::vector<std::string> tokens;
+  for (const Tokenizer::Added& added : tokenizer.added_tokens()) {
+    const bool written = !trimmed(added.text).empty() && template_.literals().find(added.text) != std::string::npos;
+    if (!added.text.empty() && (added.special || written)) tokens.push_back(added.text);
+  }
+  return tokens;
+}
+
+ChatTemplate::Marked ChatTemplate::marked(std::vector<ChatMessage> messages, const Tokenizer& tokenizer) const {
+  std::vector<std::string_view> texts{template_.literals()};
+  for (const ChatMessage& message : messages) texts.emplace_back(message.content);
+  Marked marked;
+  marked.options.token_breaker = unused_character(texts);
+  std::string mark;
+  append_utf8(mark, marked.options.token_breaker);
+  const std::vector<std::string> tokens = control_tokens(tokenizer);
+  for (ChatMessage& message : messages) message.content = broken(message.content, tokens, mark);
+  marked.text = render(messages);
+  return marked;
+}
+
+std::vector<std::int32_t> ChatTemplate::encode(const std::vector<ChatMessage>& messages,
+                                               const Tokenizer& tokenizer) const {
+  const Marked chat = marked(messages, tokenizer);
+  return tokenizer.encode(chat.text, chat.options);
+}
+
+TokenPieces ChatTemplate::pieces(const std::vector<ChatMessage>& messages, const Tokenizer& tokenizer) const {
+  Marked chat = marked(messages, tokenizer);
+  return encoded(tokenizer, chat.options, once(std::move(chat.text)));
+}
+
+std::optional<std::int32_t> ChatTemplate::stop_id(const Tokenizer& tokenizer) const {
+  const std::string answer = "In the kitchen.";
+  std::string text;
+  try {
+    text = render({{"user", "Where is Mary?"}, {"assistant", answer}}, /*answer_follows=*/false);
+  } catch (const Error&) {  // what it makes of the chat at hand is said when that is rendered
+    return std::nullopt;
+  }
+  const std::size_t said = text.rfind(answer);
+  if (said == std::string::npos) return std::nullopt;
+  std::size_t first = std::string::npos;
+  std::string found;
+  for (const std::string& token : control_tokens(tokenizer)) {
+    const std::size_t at = text.find(token, said + answer.size());
+    if (at == std::string::npos || at > first || (at == first && token.size() < found.size())) continue;
+    first = at;
+    found = token;
+  }
+  return found.empty() ? std::nullopt : tokenizer.id_of(found);
+}
+
+std::optional<std::int32_t> ChatTemplate::begin_id(const Tokenizer& tokenizer) const {
+  const auto found = special_tokens_.find("bos_token");
+  return found == special_tokens_.end() ? std::nullopt : tokenizer.id_of(found->second);
 }
 
 }  // namespace wt

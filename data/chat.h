@@ -1,45 +1,65 @@
-// Chat templates of two families, as fixed renderers: Llama 3's and ChatML. A model folder's Jinja template is only
-// looked at to tell which one it is.
-//   Llama 3:  <|begin_of_text|> then, for each message,
-//             <|start_header_id|>ROLE<|end_header_id|> \n\n CONTENT (trimmed) <|eot_id|>
-//   ChatML:   <|im_start|>ROLE \n CONTENT <|im_end|> \n
-// and at the end the header of the assistant's answer. Llama 3.1 and 3.2 begin with a system message that states two
-// dates, whether there is one or not. Sources: the chat_template of the published Llama 3, 3.1, SmolLM and Qwen models.
+// Chats as a model was trained to read them: the messages go through the chat template that lies beside it, a Jinja
+// program (data/jinja), and the text it writes becomes ids, its special tokens among them. Templates are given what
+// transformers (5.24) gives them: messages, tools and documents (none), add_generation_prompt, and the special tokens
+// by name.
 #pragma once
 
 #include <cstdint>
+#include <ctime>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "data/jinja/template.h"
+#include "data/pieces.h"
 #include "data/tokenizer.h"
 
 namespace wt {
-
-enum class ChatFormat : std::uint8_t { kLlama3, kLlama31, kChatML };
-
-struct ChatTemplate {
-  ChatFormat format = ChatFormat::kChatML;
-  std::string default_system;         // ChatML: where no system message is given; "" for none
-  std::string today = "26 Jul 2024";  // Llama 3.1: the date its template states where none is given
-};
 
 struct ChatMessage {
   std::string role;  // "system", "user" or "assistant"
   std::string content;
 };
 
-// Which family a Jinja template is of; `name` stands for the file in errors. Throws Error where it is another one.
-ChatTemplate recognize_chat_template(const std::string& jinja, const std::string& name);
-// That of a model folder: its chat_template.jinja, or tokenizer_config.json's chat_template, or, where there is
-// neither, what the tokenizer's special tokens say. Throws Error where that is another template or none.
-ChatTemplate find_chat_template(const std::string& folder, const Tokenizer& tokenizer);
+// A question to the assistant, behind a system message where that is not empty.
+std::vector<ChatMessage> chat_with(const std::string& system, const std::string& question);
 
-// The prompt for the assistant's next answer as text, for people.
-std::string render_chat(const ChatTemplate& chat, const std::vector<ChatMessage>& messages);
-// The same as ids. What the messages say stays text: a "<|eot_id|>" in it is no special token.
-std::vector<std::int32_t> encode_chat(const ChatTemplate& chat, const std::vector<ChatMessage>& messages,
-                                      const Tokenizer& tokenizer);
-// The token that ends an answer.
-std::int32_t chat_stop_id(const ChatTemplate& chat, const Tokenizer& tokenizer);
+class ChatTemplate {
+ public:
+  // That of a model folder: chat_template.jinja, else tokenizer_config.json's chat_template (of several the one called
+  // default), else chat_template.json's; bos_token, eos_token and the like from tokenizer_config.json, else from
+  // special_tokens_map.json. Throws UsageError where there is no template, Error where it cannot be read.
+  static ChatTemplate load(const std::string& folder);
+  // `name` stands for the file in errors; `special_tokens`: {"bos_token": "<s>", …}.
+  ChatTemplate(const std::string& jinja, const std::string& name, std::map<std::string, std::string> special_tokens);
+
+  // The chat as text, up to where the assistant's next answer begins (or, without `answer_follows`, to the last
+  // message's end). Throws Error with the template's name and line where it refuses the messages or goes wrong.
+  std::string render(const std::vector<ChatMessage>& messages, bool answer_follows = true,
+                     std::time_t now = std::time(nullptr)) const;
+
+  // The same as ids. What the messages say stays text: a "<|eot_id|>" in it is no such token. (So are all special
+  // tokens, and those added tokens that the template itself writes, unless they are one character long.)
+  std::vector<std::int32_t> encode(const std::vector<ChatMessage>& messages, const Tokenizer& tokenizer) const;
+  // The ids in pieces, for messages of many megabytes; the text is in memory.
+  TokenPieces pieces(const std::vector<ChatMessage>& messages, const Tokenizer& tokenizer) const;
+
+  // The token that ends an answer: the first such token that the template writes behind what an assistant said.
+  std::optional<std::int32_t> stop_id(const Tokenizer& tokenizer) const;
+  // bos_token's, which is written once where a chat is read in parts.
+  std::optional<std::int32_t> begin_id(const Tokenizer& tokenizer) const;
+
+ private:
+  struct Marked {
+    std::string text;
+    EncodeOptions options;
+  };
+  Marked marked(std::vector<ChatMessage> messages, const Tokenizer& tokenizer) const;
+  std::vector<std::string> control_tokens(const Tokenizer& tokenizer) const;
+
+  jinja::Template template_;
+  std::map<std::string, std::string> special_tokens_;
+};
 
 }  // namespace wt

@@ -34,7 +34,8 @@ bool is_likely(std::string_view text, std::size_t cut) {
 PieceEncoder::PieceEncoder(Tokenizer tokenizer, const EncodeOptions& options, Sink sink, std::size_t piece)
     : tokenizer_(std::move(tokenizer)),
       options_(options),
-      inside_{options.match_added_tokens, /*add_special_tokens=*/false, /*leading_space_is_prefix=*/true},
+      inside_{options.match_added_tokens, /*add_special_tokens=*/false, /*leading_space_is_prefix=*/true,
+              options.token_breaker},
       sink_(std::move(sink)),
       piece_(piece),
       wanted_(piece + kContext) {

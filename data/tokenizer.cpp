@@ -169,7 +169,18 @@ void Tokenizer::Impl::encode(std::string_view text, const EncodeOptions& options
     if (parts.normalizer.empty()) return then(piece, first);
     then(apply_steps(parts.normalizer, piece, first, options.leading_space_is_prefix), first);
   };
-  const Between run = [&](std::string_view piece, bool first) { encode_run(piece, first, out); };
+  std::string breaker;
+  if (options.token_breaker != 0) append_utf8(breaker, options.token_breaker);
+  const Between run = [&](std::string_view piece, bool first) {
+    if (breaker.empty() || piece.find(breaker) == std::string_view::npos) return encode_run(piece, first, out);
+    std::string rest;
+    for (std::size_t at = 0; at < piece.size();) {
+      const std::size_t end = std::min(piece.find(breaker, at), piece.size());
+      rest += piece.substr(at, end - at);
+      at = end + breaker.size();
+    }
+    encode_run(rest, first, out);
+  };
   if (!options.match_added_tokens) return normalized(text, true, run);
   match_added(text, 0, out, [&](std::string_view raw, bool first) {
     normalized(raw, first, [&](std::string_view piece, bool at_start) {
@@ -267,6 +278,12 @@ const std::string& Tokenizer::token(std::int32_t id) const {
 bool Tokenizer::is_special(std::int32_t id) const {
   const Vocabulary::Token* token = impl_->vocabulary.find(id);
   return token != nullptr && token->special;
+}
+
+std::vector<Tokenizer::Added> Tokenizer::added_tokens() const {
+  std::vector<Added> all;
+  for (const AddedToken& token : impl_->parts.added_tokens) all.push_back({token.content, token.special});
+  return all;
 }
 
 const std::vector<std::int32_t>& Tokenizer::ids_before() const {

@@ -27,6 +27,9 @@ struct EncodeOptions {
   // SentencePiece's vocabularies only: a blank at the start of the text is taken for the mark that begins every text,
   // and none is put before it. So pieces with a blank in front can be put together to a text.
   bool leading_space_is_prefix = false;
+  // A character that is taken out of the text once added tokens are found: where it stands inside of one, that is text.
+  // 0: none.
+  char32_t token_breaker = 0;
 };
 
 // Immutable once loaded and safe to use from several threads; copies share the vocabulary.
@@ -68,6 +71,12 @@ class Tokenizer {
   // The token as the file spells it; throws Error for an id that is no token.
   const std::string& token(std::int32_t id) const;
   bool is_special(std::int32_t id) const;
+  // The added tokens, as the file spells them.
+  struct Added {
+    std::string text;
+    bool special = false;
+  };
+  std::vector<Added> added_tokens() const;
 
   // What add_special_tokens puts before and behind a text.
   const std::vector<std::int32_t>& ids_before() const;

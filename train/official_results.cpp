@@ -25,10 +25,11 @@ std::string official_file_name(const std::string& task, const std::string& lengt
   return cat(task, "_", length, "_", config);
 }
 
-std::string official_config_name(const TaskPrompt& prompt) {
+std::string official_config_name(const TaskPrompt& prompt, const OfficialChat& chat) {
   const auto answer = [](const std::string& part) { return part.empty() ? "no" : "yes"; };
   return cat("instruction_", answer(prompt.instruction), "_examples_", answer(prompt.examples), "_post_prompt_",
-             answer(prompt.post_prompt), "_chat_template_no_system_prompt_no");
+             answer(prompt.post_prompt), "_chat_template_", chat.used ? "yes" : "no", "_system_prompt_",
+             answer(chat.system));
 }
 
 std::string official_csv(const std::vector<EvalAnswer>& answers) {
@@ -44,12 +45,9 @@ std::string official_csv(const std::vector<EvalAnswer>& answers) {
 std::string official_json(const OfficialSettings& settings) {
   using Json = nlohmann::ordered_json;
   Json out;
-  out["prompt"] = {{"instruction", settings.prompt.instruction},
-                   {"examples", settings.prompt.examples},
-                   {"post_prompt", settings.prompt.post_prompt},
-                   {"template", settings.prompt.pattern},
-                   {"chat_template", false},
-                   {"system_prompt", ""}};
+  out["prompt"] = {{"instruction", settings.prompt.instruction}, {"examples", settings.prompt.examples},
+                   {"post_prompt", settings.prompt.post_prompt}, {"template", settings.prompt.pattern},
+                   {"chat_template", settings.chat.used},        {"system_prompt", settings.chat.system}};
   out["generate_kwargs"] = {{"max_new_tokens", settings.max_new_tokens},
                             {"max_length", nullptr},
                             {"num_beams", 1},

@@ -12,8 +12,15 @@
 
 namespace wt {
 
+// Whether the prompt went through the model's chat template, and the system message before it.
+struct OfficialChat {
+  bool used = false;
+  std::string system;
+};
+
 struct OfficialSettings {
   TaskPrompt prompt;  // empty parts and the bare pattern where no prompts were given
+  OfficialChat chat;
   std::int64_t max_new_tokens = 0;
   // What the published files do not have, so that a result can be made again.
   std::string model, tokenizer, dtype, schedule, set;
@@ -24,7 +31,7 @@ struct OfficialSettings {
 // unreadable (empty, or with a slash or a control character; a length with an underscore).
 std::string official_file_name(const std::string& task, const std::string& length, const std::string& config);
 // The published names say which parts a prompt has: "instruction_yes_examples_no_post_prompt_yes_chat_template_no_…".
-std::string official_config_name(const TaskPrompt& prompt);
+std::string official_config_name(const TaskPrompt& prompt, const OfficialChat& chat);
 
 // The bytes that pandas' to_csv writes for the same answers.
 std::string official_csv(const std::vector<EvalAnswer>& answers);

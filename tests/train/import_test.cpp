@@ -194,7 +194,8 @@ TEST(Import, CopiesTheTokenizerAndOtherCommandsReadIt) {
   }
   write_safetensors(folder / "hf/model.safetensors", tensors);
   write_file(folder / "hf/config.json", config.dump());
-  write_file(folder / "hf/tokenizer_config.json", R"({"chat_template": "<|im_start|>...<|im_end|>"})");
+  write_file(folder / "hf/tokenizer_config.json", R"({"chat_template":
+    "{% for m in messages %}<|im_start|>{{ m.role + '\n' + m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"})");
   const ProgramResult made = run_program("import " + (folder / "hf") + " " + (folder / "out/") +
                                          " --segment-size 4 --num-mem-tokens 2 --d-mem 4");
   EXPECT_EQ(made.code, 0) << made.err;
@@ -214,10 +215,18 @@ TEST(Import, CopiesTheTokenizerAndOtherCommandsReadIt) {
             run_program(common + "$'<|im_start|>system\\nHi<|im_end|>\\n<|im_start|>user\\nMary<|im_end|>\\n"
                                  "<|im_start|>assistant\\n'")
                 .out);
-  write_file(folder / "out/tokenizer_config.json", R"({"chat_template": "[INST]"})");
-  const ProgramResult other = run_program(common + "Mary --chat");
+  // What a template says of a chat is the user's to read.
+  write_file(
+      folder / "out/tokenizer_config.json",
+      R"({"chat_template": "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"})");
+  const ProgramResult other = run_program(common + "Mary --chat --system x");
   EXPECT_EQ(other.code, 1);
-  EXPECT_NE(other.err.find("neither Llama 3's (<|start_header_id|>) nor ChatML"), std::string::npos) << other.err;
+  EXPECT_NE(other.err.find("chat_template:1: the template refuses this chat: no system"), std::string::npos)
+      << other.err;
+  fs::remove(folder / "out/tokenizer_config.json");
+  const ProgramResult none = run_program(common + "Mary --chat");
+  EXPECT_EQ(none.code, 2);
+  EXPECT_NE(none.err.find("no chat template there"), std::string::npos) << none.err;
   EXPECT_EQ(run_program(common + "Mary --system x").code, 2);
   EXPECT_EQ(run_program("generate " + (folder / "out") + " --max-new-tokens 1 --input-ids 1 --chat").code, 2);
 

@@ -7,6 +7,7 @@
 
 #include "core/files.h"
 #include "data/csv.h"
+#include "data/tokenizer.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/run_program.h"
 #include "train/accuracy.h"
@@ -125,8 +126,10 @@ TEST(OfficialEval, TheJsonHasTheLeaderboardsSettings) {
 }
 
 TEST(OfficialEval, FileNamesSayWhatIsInside) {
-  EXPECT_EQ(official_config_name({"i", "", "p", ""}),
+  EXPECT_EQ(official_config_name({"i", "", "p", ""}, {}),
             "instruction_yes_examples_no_post_prompt_yes_chat_template_no_system_prompt_no");
+  EXPECT_EQ(official_config_name({"", "e", "", ""}, {true, "Be brief."}),
+            "instruction_no_examples_yes_post_prompt_no_chat_template_yes_system_prompt_yes");
   EXPECT_EQ(official_file_name("qa1", "4k", "bare_1"), "qa1_4k_bare_1");
   for (const char* name : {"", "a/b", "a\nb"}) {
     EXPECT_ERROR(official_file_name("qa1", "4k", name), UsageError, "becomes part of a file's name");
@@ -222,6 +225,44 @@ TEST_F(OfficialEvalProgram, PromptsGoAroundSetsAndSamples) {
     return nlohmann::json::parse(read_file(out / "b/eval.json"))[0]["prompt_tokens"].get<int>();
   };
   EXPECT_GT(tokens("--prompts " + prompts), tokens("") + 2 * 100);
+}
+
+// The names and settings are those of BABILong's scripts/run_model_on_babilong.py --use_chat_template.
+TEST_F(OfficialEvalProgram, PromptsGoThroughTheChatTemplate) {
+  const TempFolder out;
+  const std::string model = out / "model";
+  fs::copy(run(), model, fs::copy_options::recursive);
+  const std::string common = cat("eval ", model, " --set ", at("qa2/4k.json"), " --prompts ", kSource,
+                                 "/data/prompts.yaml --layout official --output ", out / "a");
+  const ProgramResult none = run_program(common + " --chat");
+  EXPECT_EQ(none.code, 2);
+  EXPECT_TRUE(contains(none.err, "no chat template there")) << none.err;
+  write_file(model + "/chat_template.jinja",
+             "{% for m in messages %}<|endoftext|>{{ m.role }}: {{ m.content }}{% endfor %}"
+             "{{ '<|endoftext|>assistant:' if add_generation_prompt }}");
+  const auto tokens = [&](const std::string& options) {
+    const ProgramResult result = run_program(cat("eval ", model, " --set ", at("qa2/4k.json"), " --prompts ", kSource,
+                                                 "/data/prompts.yaml --output ", out / "b ", options));
+    EXPECT_EQ(result.code, 0) << result.err;
+    return nlohmann::json::parse(read_file(out / "b/eval.json"))[0]["prompt_tokens"].get<std::int64_t>();
+  };
+  const Tokenizer tokenizer = Tokenizer::load(kSource + "/data/tokenizer/tokenizer.json");
+  const auto around = [&](const std::string& text) {
+    return 2 * static_cast<std::int64_t>(tokenizer.encode(text).size());  // two samples
+  };
+  const std::int64_t bare = tokens(""), chat = tokens("--chat"), with_system = tokens("--chat --system 'Be brief.'");
+  EXPECT_GT(chat, bare);
+  EXPECT_EQ(with_system - chat, around("<|endoftext|>system: Be brief."));
+
+  const ProgramResult official = run_program(common + " --chat --system 'Be brief.'");
+  ASSERT_EQ(official.code, 0) << official.err;
+  const std::string name =
+      out / "a/qa2_4k_instruction_yes_examples_yes_post_prompt_yes_chat_template_yes_system_prompt_yes";
+  EXPECT_EQ(read_csv(name + ".csv").rows.size(), 2u);
+  const nlohmann::json json = nlohmann::json::parse(read_file(name + ".json"));
+  EXPECT_EQ(json["prompt"]["chat_template"], true);
+  EXPECT_EQ(json["prompt"]["system_prompt"], "Be brief.");
+  EXPECT_EQ(run_program(cat("eval ", model, " --set ", at("qa2/4k.json"), " --chat")).code, 2);
 }
 
 TEST_F(OfficialEvalProgram, ImpossibleRequestsAreNamed) {

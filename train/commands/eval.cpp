@@ -9,6 +9,7 @@
 #include "core/files.h"
 #include "core/text.h"
 #include "data/babi/stories.h"
+#include "data/chat.h"
 #include "data/eval_set.h"
 #include "train/commands/commands.h"
 #include "train/config.h"
@@ -31,10 +32,10 @@ namespace {
 
 struct Options {
   std::string model, babi, books, tokenizer, output, dtype = "f32", device = "auto", schedule = "auto";
-  std::string prompts, layout = "plain", name, plot;
+  std::string prompts, system, layout = "plain", name, plot;
   std::vector<std::string> tasks, lengths, sets;
   std::int64_t samples = 0, batch_size = 0, max_new_tokens = 0, seed = 0;
-  bool show = false;
+  bool show = false, chat = false;
 };
 
 // The run's own settings where the folder is a run, else defaults; command-line options come before both.
@@ -119,6 +120,10 @@ class Evaluation {
       for (const char* token : {"<|eot_id|>", "<|im_end|>", "<|end|>"}) {
         if (const auto id = tokenizer_.id_of(token)) options_.stop_ids.push_back(*id);
       }
+    }
+    if (o.chat) {
+      chat_ = ChatTemplate::load(std::filesystem::path(location.config).parent_path().string());
+      if (const auto id = chat_->stop_id(tokenizer_)) options_.stop_ids.push_back(*id);
     }
     collect_jobs();
     end_ids_ = end_tokens(location, tokenizer_);
@@ -209,7 +214,8 @@ class Evaluation {
   }
 
   std::string file_of(const Job& job) const {
-    return official_file_name(job.task, job.length, o_.name.empty() ? official_config_name(job.prompt) : o_.name);
+    return official_file_name(job.task, job.length,
+                              o_.name.empty() ? official_config_name(job.prompt, {o_.chat, o_.system}) : o_.name);
   }
 
   EvalOptions options_of(const Job& job, Progress& progress, const StopSignals& signals,
@@ -235,14 +241,17 @@ class Evaluation {
     return options;
   }
 
-  // Context and question inside the task's prompt.
+  // Context and question inside the task's prompt. In a chat that is what the user says, behind the system message, as
+  // in BABILong's scripts/run_model_on_babilong.py.
   std::vector<std::int32_t> prompted(const Job& job, const std::string& context, const std::string& question) const {
-    return tokenizer_.encode(format_prompt(job.prompt, context, question), kPromptText);
+    const std::string text = format_prompt(job.prompt, context, question);
+    return chat_ ? chat_->encode(chat_with(o_.system, text), tokenizer_) : tokenizer_.encode(text, kPromptText);
   }
   TokenPieces prompted_pieces(const Job& job, const EvalSet& set, std::int64_t i) const {
-    return encoded(tokenizer_, kPromptText,
-                   format_prompt(
-                       job.prompt, [&] { return set.input(i); }, set.question(i)));
+    const TextPieces text = format_prompt(
+        job.prompt, [&] { return set.input(i); }, set.question(i));
+    return chat_ ? chat_->pieces(chat_with(o_.system, whole(text)), tokenizer_)
+                 : encoded(tokenizer_, kPromptText, text);
   }
 
   EvalRow run_set(const Job& job, const StopSignals& signals, std::vector<EvalAnswer>& answers) const {
@@ -307,6 +316,7 @@ class Evaluation {
     OfficialSettings settings;
     settings.prompt = job.prompt;
     if (!prompts_) settings.prompt.pattern = "{context} {question}";
+    settings.chat = {o_.chat, o_.system};
     settings.max_new_tokens = options_.max_new_tokens;
     settings.model = o_.model;
     settings.tokenizer = s_.data.tokenizer;
@@ -323,6 +333,7 @@ class Evaluation {
   Settings s_;
   Tokenizer tokenizer_;
   std::optional<Prompts> prompts_;
+  std::optional<ChatTemplate> chat_;
   std::vector<Job> jobs_;
   std::unique_ptr<Model> model_;
   std::shared_ptr<const BookText> books_;
@@ -374,8 +385,12 @@ void add_eval(CLI::App& program) {
                    "Longest answer (default: the run's, else 12; with --prompts 20)")
       ->check(CLI::Range(1, 100000));
   command->add_option("--seed", o->seed, "Seed of the samples (default: the run's, else 1)");
-  command->add_option("--prompts", o->prompts,
-                      "Prompts around the samples, for instruction models: data/prompts.yaml or a file like it");
+  auto* prompts =
+      command->add_option("--prompts", o->prompts,
+                          "Prompts around the samples, for instruction models: data/prompts.yaml or a file like it");
+  auto* chat = command->add_flag("--chat", o->chat, "With --prompts: put them into the model's chat template");
+  chat->needs(prompts);
+  command->add_option("--system", o->system, "With --chat: the system message")->needs(chat);
   command->add_option("--output", o->output,
                       "Folder for eval.csv, eval.json and answers.csv, or for the files of --layout official");
   command

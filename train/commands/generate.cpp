@@ -58,8 +58,8 @@ class TextSide {
  public:
   TextSide(const Options& o, const ModelLocation& location) : options_(o), tokenizer_(load(o, location)) {
     if (!o.chat) return;
-    chat_ = find_chat_template(std::filesystem::path(location.config).parent_path().string(), tokenizer_);
-    chat_stop_ = chat_stop_id(*chat_, tokenizer_);
+    chat_ = ChatTemplate::load(std::filesystem::path(location.config).parent_path().string());
+    chat_stop_ = chat_->stop_id(tokenizer_);
   }
 
   const Tokenizer& tokenizer() const { return tokenizer_; }
@@ -73,11 +73,8 @@ class TextSide {
   }
   std::vector<std::int32_t> encode(const std::string& prompt, bool goes_on) const {
     if (!chat_) return tokenizer_.encode(prompt, encoding(goes_on));
-    std::vector<ChatMessage> messages;
-    if (!options_.system.empty()) messages.push_back({"system", options_.system});
-    messages.push_back({"user", prompt});
-    std::vector<std::int32_t> ids = encode_chat(*chat_, messages, tokenizer_);
-    const auto begin = tokenizer_.id_of("<|begin_of_text|>");
+    std::vector<std::int32_t> ids = chat_->encode(chat_with(options_.system, prompt), tokenizer_);
+    const auto begin = chat_->begin_id(tokenizer_);
     if (goes_on && begin && !ids.empty() && ids.front() == *begin) ids.erase(ids.begin());
     return ids;
   }
@@ -329,8 +326,9 @@ void add_generate(CLI::App& app) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_flag("--grow-last-segment", o->grow,
                     "Let the last segment grow past its size, as the published code does, instead of closing it");
-  auto* chat = command->add_flag(
-      "--chat", o->chat, "The prompt is what a user says: put it into the model's chat template (Llama 3 or ChatML)");
+  auto* chat = command->add_flag("--chat", o->chat,
+                                 "The prompt is what a user says: put it into the model's chat template "
+                                 "(chat_template.jinja or tokenizer_config.json)");
   chat->excludes(ids);
   command->add_option("--system", o->system, "With --chat: the system message")->needs(chat);
   command->add_flag("--no-special", o->no_special, "Without the tokens that the tokenizer puts around a text (BOS)")

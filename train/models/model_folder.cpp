@@ -49,7 +49,8 @@ void copy_tokenizer(const std::vector<std::string>& files, const std::string& to
 
 void copy_tokenizer_settings(const std::string& from, const std::string& to) {
   copy_files(from, to,
-             {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"});
+             {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+              "chat_template.json"});
 }
 
 }  // namespace wt
