@@ -71,6 +71,7 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
   bytes_per_cell_ = input_per_cell_ = 0;
   Slots in;
   for (std::size_t w = 0; w < plan.waves.size(); ++w) {
+    if (options.before_wave) options.before_wave();
     const Wave& wave = plan.waves[w];
     const WaveErrorContext error_context(w, wave);
     if (!in.holds(wave.lo, wave.hi)) in = new_slots(wave.lo, wave.hi);
@@ -160,6 +161,7 @@ void Executor::backward(const Tensor& dhidden) {
 
   Slots later;  // gradient of the later wave's input
   for (std::size_t w = tape_.size(); w-- > 0;) {
+    if (options_.before_wave) options_.before_wave();
     Step& step = tape_[w];
     const WaveErrorContext error_context(w, step.wave);
     const int lo = step.wave.lo + 1, hi = step.wave.hi + 1;  // slots of this wave's outputs

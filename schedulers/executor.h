@@ -6,6 +6,7 @@
 // Legend: L layers, G layers of a wave, B samples, T rows of a segment, D width, R chosen rows.
 #pragma once
 
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -25,6 +26,9 @@ struct ExecutorOptions {
   // By sequence, without gradients only: where its state is copied after its last segment, before its lane goes on with
   // the next round's. Empty: nowhere.
   std::vector<StatePlace> kept;
+  // Asked before every wave of a pass with gradients, forward and backward. What it throws ends the pass: gradients are
+  // then as far as they were.
+  std::function<void()> before_wave;
 };
 
 class Executor {

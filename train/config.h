@@ -1,5 +1,5 @@
 // A run's whole configuration, from one YAML file and key=value overrides. Keys, defaults, ranges and their meaning are
-// listed once, in config.cpp; `wavetape info --config-reference` prints them.
+// listed once, in config_keys.cpp; `wavetape info --config-reference` prints them.
 #pragma once
 
 #include <cstdint>
@@ -84,6 +84,8 @@ struct StageConfig : SampleConfig {
   double min_lr_ratio = 0;
   StopMetric stop_metric = StopMetric::kExactMatch;
   double stop_at = 1;
+  std::int64_t validation_samples = 0;
+  std::int64_t validation_tokens = 0;
   StartFrom start_from = StartFrom::kBest;
   bool reset_optimizer = true;
 
@@ -108,13 +110,19 @@ struct TrainConfig {
   std::int64_t log_every = 10;
   std::int64_t validate_every = 100;
   std::int64_t validation_samples = 200;
+  std::int64_t validation_tokens = 0;
   std::int64_t early_stopping_patience = 0;
   std::int64_t checkpoint_every = 100;
   std::int64_t keep_checkpoints = 2;
+  std::int64_t max_skipped = 20;
   std::vector<std::string> freeze;  // patterns of published names (train/freeze.h)
   std::vector<StageConfig> stages;
 
   std::int64_t total_steps() const;
+  // Whether a validation before the stage's last step can end it.
+  bool may_end_early(const StageConfig& stage) const;
+  // The number of a stage's first training sample: stages share none.
+  std::int64_t first_sample(std::size_t stage) const;
 };
 
 struct EvalConfig {
@@ -149,17 +157,28 @@ struct Config {
 
 // The keys of everything, in the file's order.
 void describe(Fields& fields, Config& config);
-// The keys of a model: shared by config.cpp and others that read or show one.
+// The keys of a model: shared by config_keys.cpp and others that read or show one.
 void describe(Fields& fields, ModelConfig& model, std::string& from);
 
-// Reads the file, applies the overrides in order, checks every key and that they fit together. Throws UsageError.
+// Reads the file, applies the overrides in order, checks every key and that they fit together. Throws UsageError, which
+// names the override without which all were right.
 Config load_config(const std::string& path, const std::vector<std::string>& overrides = {});
 Config parse_config(const std::string& text, const std::string& name, const std::vector<std::string>& overrides = {});
+// The same from a tree of keys.
+Config config_of(const YamlNode& root, const std::vector<std::string>& overrides = {});
 
-// All keys with their values; loading it gives an equal configuration.
+// All keys with their values, but in a stage those that it has from elsewhere; loading it gives an equal configuration.
 std::string config_yaml(const Config& config);
+// All keys that have a value, stages whole.
+std::vector<FieldValue> config_values(const Config& config);
 // All keys with their meaning, what is allowed, and their defaults.
 std::string config_reference();
+
+// ~/x, which a shell leaves in key=~/x, as the path it stands for. Throws UsageError with the key's place for ~name.
+void expand_home(const Places& places, const char* key, std::string& path);
+
+// Whether keys fit together. Throws UsageError with a key's place.
+void check_config(const Config& config);
 
 // Throws UsageError with the key's place where data.babi or data.books names what is not there.
 void check_data_files(const Config& config, bool babi = true, bool books = true);

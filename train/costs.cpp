@@ -80,17 +80,40 @@ MemoryEstimate estimate_memory(const ModelConfig& c, std::int64_t parameters, st
   const auto size = static_cast<std::uint64_t>(element);
   // Weights, gradients, moments and the state are never narrower than f32 (core/split_float.h).
   const std::uint64_t whole = std::max<std::uint64_t>(size, 4);
+  // In doubles: a configuration may ask for more than 64 bits count.
+  const auto bytes = [](double count, std::uint64_t each) {
+    return static_cast<std::uint64_t>(std::min(count * static_cast<double>(each), 0x1p60));
+  };
+  const auto samples = static_cast<double>(batch), layers = static_cast<double>(c.num_layers);
   MemoryEstimate estimate;
   estimate.weights = static_cast<std::uint64_t>(parameters) * whole;
   estimate.training = 3 * static_cast<std::uint64_t>(trained < 0 ? parameters : trained) * whole;
-  estimate.state = 2 * static_cast<std::uint64_t>(c.num_layers * batch * (p * d + p)) * whole;
-  std::int64_t cells = c.num_layers * segments * kept;
+  estimate.state = bytes(2 * layers * samples * static_cast<double>(p * d + p), whole);
+  double cells = layers * static_cast<double>(segments) * static_cast<double>(kept);
   // One wave is run again at a time.
   if (activations == Activations::kRecompute) {
-    cells += std::min(c.num_layers, segments) * (per_row * rows + per_cell);
+    cells += static_cast<double>(std::min(c.num_layers, segments)) * static_cast<double>(per_row * rows + per_cell);
   }
-  estimate.activations = static_cast<std::uint64_t>(cells * batch) * size;
+  estimate.activations = bytes(cells * samples, size);
   return estimate;
+}
+
+std::int64_t count_parameters(const ModelConfig& config) {
+  const Model names(config, DType::kF32, {}, WeightUse::kNamesOnly);
+  std::int64_t count = 0;
+  for (const auto& parameter : names.parameters().all()) {
+    count += std::max<std::int64_t>(1, parameter->spec().layers) * parameter->spec().shape.numel();
+  }
+  return count;
+}
+
+MemoryEstimate stage_memory(const Config& config, const StageConfig& stage, const ModelConfig& model,
+                            std::int64_t parameters, std::int64_t trained, std::int64_t batch) {
+  const TrainConfig& train = config.train;
+  const bool streams = train.wave_schedule == Schedule::kStreaming;
+  return estimate_memory(model, parameters, batch, stage.max_segments() * (streams ? train.grad_accumulation : 1),
+                         train.activations == Activations::kAuto ? Activations::kRecompute : train.activations,
+                         size_of(config.run.dtype), trained);
 }
 
 }  // namespace wt

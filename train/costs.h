@@ -5,6 +5,7 @@
 
 #include "autograd/tape.h"
 #include "layers/model.h"
+#include "train/config.h"
 
 namespace wt {
 
@@ -29,10 +30,16 @@ struct MemoryEstimate {
   std::uint64_t state = 0;        // recurrent state, its gradient
   std::uint64_t total() const { return weights + training + activations + state; }
 };
+// Of a configuration's numbers, before anything is allocated.
+std::int64_t count_parameters(const ModelConfig& config);
 // For batches of `batch` samples of `segments` segments in dtype of `element` bytes. `trained` of the parameters have
 // gradients and moments, -1: all.
 MemoryEstimate estimate_memory(const ModelConfig& config, std::int64_t parameters, std::int64_t batch,
                                std::int64_t segments, Activations activations, std::size_t element,
                                std::int64_t trained = -1);
+// The least that a stage can do with, in batches of `batch` samples: with activations: auto, all is computed again.
+// Streaming keeps all the batches of a step at once.
+MemoryEstimate stage_memory(const Config& config, const StageConfig& stage, const ModelConfig& model,
+                            std::int64_t parameters, std::int64_t trained, std::int64_t batch);
 
 }  // namespace wt

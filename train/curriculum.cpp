@@ -43,13 +43,11 @@ Curriculum::Curriculum(const Config& config, const ModelConfig& model, const Tok
       tokenizer_(tokenizer),
       books_(std::move(books)),
       mixture_(task_weights(config.data), static_cast<std::uint64_t>(config.seed.data)) {
-  std::uint64_t first_sample = 0;
   std::vector<Used> used(config.data.task.size());
   for (std::size_t number = 0; number < config.train.stages.size(); ++number) {
-    add_stage(number, first_sample, used);
-    const StageConfig& stage = config.train.stages[number];
-    first_sample += static_cast<std::uint64_t>(stage.steps * config.train.grad_accumulation * stage.batch_size);
-    const std::vector<std::uint64_t> ranks = mixture_.counts(Split::kTrain, first_sample);
+    add_stage(number, static_cast<std::uint64_t>(config.train.first_sample(number)), used);
+    const auto next_sample = static_cast<std::uint64_t>(config.train.first_sample(number + 1));
+    const std::vector<std::uint64_t> ranks = mixture_.counts(Split::kTrain, next_sample);
     for (std::size_t task = 0; task < used.size(); ++task) {
       const Source& full = stages_.back().train.back()[task];
       used[task] = {full.size, full.first_index + ranks[task] - stages_.back().first_ranks[task]};
@@ -86,6 +84,14 @@ void Curriculum::add_stage(std::size_t number, std::uint64_t first_sample, std::
       built.train[i].push_back(std::move(source));
     }
     built.validation.push_back(make_source(tasks[task], number, stage.max_segments(), Split::kValidation));
+  }
+  built.num_validation_samples = stage.validation_samples;
+  if (stage.validation_tokens > 0) {
+    const auto longest = config_.data.is_retrieval()
+                             ? static_cast<std::int64_t>(built.validation.front().draw(0).tokens.size())
+                             : stage.max_segments() * model_.data_segment();
+    built.num_validation_samples =
+        std::clamp<std::int64_t>(stage.validation_tokens / longest, 1, stage.validation_samples);
   }
   stages_.push_back(std::move(built));
 }
@@ -158,7 +164,8 @@ BabilongConfig Curriculum::stage_config(const std::string& task, const StageConf
   return c;
 }
 
-TokenBatch Curriculum::train_batch(std::size_t stage, std::uint64_t index) const {
+TokenBatch Curriculum::train_batch(std::size_t stage, std::uint64_t index, std::int64_t offset,
+                                   const std::function<void()>& before_sample) const {
   const Stage& s = stages_[stage];
   const StageConfig& settings = config_.train.stages[stage];
   RandomStream random(static_cast<std::uint64_t>(config_.seed.data),
@@ -168,8 +175,10 @@ TokenBatch Curriculum::train_batch(std::size_t stage, std::uint64_t index) const
   TokenBatch batch;
   batch.batch = static_cast<int>(settings.batch_size);
   for (std::int64_t i = 0; i < settings.batch_size; ++i) {
-    const std::uint64_t sample =
-        s.first_sample + index * static_cast<std::uint64_t>(settings.batch_size) + static_cast<std::uint64_t>(i);
+    if (before_sample) before_sample();
+    const std::uint64_t sample = s.first_sample + static_cast<std::uint64_t>(offset) +
+                                 index * static_cast<std::uint64_t>(settings.batch_size) +
+                                 static_cast<std::uint64_t>(i);
     const auto [task, rank] = mixture_.at(Split::kTrain, sample);
     const Source& source = s.train[choice][task];
     append_sample(batch, source.draw(source.first_index + rank - s.first_ranks[task]));
@@ -180,7 +189,7 @@ TokenBatch Curriculum::train_batch(std::size_t stage, std::uint64_t index) const
 TokenBatch Curriculum::validation_batch(std::size_t stage, std::int64_t index) const {
   const std::int64_t size = config_.train.stages[stage].batch_size;
   TokenBatch batch;
-  const std::int64_t end = std::min(config_.train.validation_samples, (index + 1) * size);
+  const std::int64_t end = std::min(num_validation_samples(stage), (index + 1) * size);
   for (std::int64_t i = index * size; i < end; ++i) {
     const auto [task, rank] = mixture_.at(Split::kValidation, static_cast<std::uint64_t>(i));
     append_sample(batch, stages_[stage].validation[task].draw(rank));

@@ -26,10 +26,14 @@ class Curriculum {
   const std::vector<std::string>& notices() const { return notices_; }
 
   // Micro-batch `index` of a stage, counted from 0 in each stage. The number of segments is drawn once per batch, so
-  // that no sample of it waits for a longer one; samples never come back in a later stage.
-  TokenBatch train_batch(std::size_t stage, std::uint64_t index) const;
-  // Validation samples of a stage, at its full length with the last question only: batch `index` of
-  // `validation_samples` samples in pieces of the stage's batch size. Empty behind the last.
+  // that no sample of it waits for a longer one; samples never come back in a later stage. `offset` is added to their
+  // numbers. `before_sample` is asked before each, and may throw.
+  TokenBatch train_batch(std::size_t stage, std::uint64_t index, std::int64_t offset = 0,
+                         const std::function<void()>& before_sample = {}) const;
+  // Samples of a stage's validation: its validation_samples, or as many as have no more than validation_tokens tokens.
+  std::int64_t num_validation_samples(std::size_t stage) const { return stages_[stage].num_validation_samples; }
+  // These samples, at the stage's full length with the last question only: batch `index` of them in pieces of the
+  // stage's batch size. Empty behind the last.
   TokenBatch validation_batch(std::size_t stage, std::int64_t index) const;
 
  private:
@@ -54,6 +58,7 @@ class Curriculum {
     std::vector<std::int64_t> segments;      // the numbers to draw from, rising
     std::vector<std::vector<Source>> train;  // for each of them, one per task
     std::vector<Source> validation;          // one per task
+    std::int64_t num_validation_samples = 0;
     std::uint64_t first_sample = 0;
     std::vector<std::uint64_t> first_ranks;  // of each task: its samples in the stages before
   };

@@ -1,7 +1,11 @@
 #include "train/fields.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 #include "core/error.h"
 #include "core/text.h"
@@ -12,17 +16,6 @@ namespace {
 std::string number(double value) {
   const bool whole = value == std::floor(value) && std::abs(value) < 1e15;
   return whole ? std::to_string(static_cast<std::int64_t>(value)) : cat(value);
-}
-
-std::string join(const std::vector<std::string>& words, const char* between) {
-  std::string out;
-  for (const std::string& word : words) out += (out.empty() ? "" : between) + word;
-  return out;
-}
-
-std::string with_range(const char* kind, const Range& allowed) {
-  const std::string range = allowed.str();
-  return range.empty() ? kind : cat(kind, " ", range);
 }
 
 // Collects the names of a group's keys and looks at nothing else.
@@ -48,11 +41,42 @@ class KeyCollector : public Fields {
   void group_list(const char* key, const char*, const GroupList&) override { keys.emplace_back(key); }
 };
 
+// Whether text is wanted as an override has it typed: not where quotes are around all of it, nor a null's word.
+bool is_taken_as_typed(const YamlNode& node) {
+  const std::string& typed = node.typed;
+  if (typed.empty()) return false;
+  if (node.kind == YamlNode::Kind::kNull) return typed != "~" && typed != "null";
+  const bool in_quotes = node.quoted && node.problem.empty() && typed.size() >= 2 && typed.front() == typed.back() &&
+                         (typed.front() == '"' || typed.front() == '\'');
+  return !in_quotes;
+}
+
+// ", did you mean …?" for a key that is not known where it stands: the same key elsewhere in the tree, the nearest one
+// here, the nearest one elsewhere; "" where there is none.
+std::string key_hint(const std::string& key, const std::vector<std::string>& here,
+                     const std::vector<std::string>& everywhere) {
+  const auto name_of = [](const std::string& path) { return path.substr(path.rfind('.') + 1); };
+  const auto named = [&](const std::string& name) {
+    std::vector<std::string> found;
+    for (const std::string& path : everywhere) {
+      if (name_of(path) == name) found.push_back(path);
+    }
+    return found.empty() ? "" : fmt::format(", did you mean {}?", fmt::join(found, " or "));
+  };
+  if (const std::string same = named(key); !same.empty()) return same;
+  if (const std::string near = did_you_mean(key, here); !near.empty()) return near;
+  std::vector<std::string> names;
+  for (const std::string& path : everywhere) names.push_back(name_of(path));
+  const std::string near = nearest(key, names);
+  return near.empty() ? "" : named(near);
+}
+
 class Reader : public Fields {
  public:
-  // `node` is the group's map, or null where the group was left out.
-  Reader(const YamlNode* node, std::string path, Places& places, const Describe& describe)
-      : node_(node), path_(std::move(path)), places_(places) {
+  // `node` is the group's map, or null where the group was left out; `everywhere` names all keys of the tree.
+  Reader(const YamlNode* node, std::string path, Places& places, const std::vector<std::string>& everywhere,
+         const Describe& describe)
+      : node_(node), path_(std::move(path)), places_(places), everywhere_(everywhere) {
     if (node_ != nullptr) {
       places_.set(path_, node_->where);
       if (node_->kind != YamlNode::Kind::kMap && node_->kind != YamlNode::Kind::kNull) {
@@ -71,7 +95,7 @@ class Reader : public Fields {
     const YamlNode* node = find(key, presence);
     if (node == nullptr) return;
     const std::optional<double> read = yaml_real(*node);
-    if (!read || !allowed.contains(*read)) wrong(*node, path_of(key), with_range("a number", allowed));
+    if (!read || !allowed.contains(*read)) wrong(*node, path_of(key), allowed.str("a number"));
     value = *read;
   }
   void boolean(const char* key, bool& value, const char*) override {
@@ -106,18 +130,18 @@ class Reader : public Fields {
       const std::string path = cat(path_of(key), ".", name);
       places_.set(path, weight.where);
       const std::optional<double> read = yaml_real(weight);
-      if (!read || !allowed.contains(*read)) wrong(weight, path, with_range("a weight", allowed));
+      if (!read || !allowed.contains(*read)) wrong(weight, path, allowed.str("a weight"));
       values.push_back({name, *read});
     }
   }
   void group(const char* key, const char*, const Describe& describe) override {
-    Reader(find(key, Presence::kOptional), path_of(key), places_, describe);
+    Reader(find(key, Presence::kOptional), path_of(key), places_, everywhere_, describe);
   }
   void optional_group(const char* key, bool& present, const char*, const Describe& describe) override {
     const YamlNode* node = find(key, Presence::kOptional);
     if (node == nullptr) return;
     present = node->kind != YamlNode::Kind::kNull;
-    if (present) Reader(node, path_of(key), places_, describe);
+    if (present) Reader(node, path_of(key), places_, everywhere_, describe);
   }
   void excluded(const Describe& describe, const char* reason) override {
     KeyCollector refused;
@@ -133,7 +157,7 @@ class Reader : public Fields {
     if (node == nullptr) return;
     const bool known =
         node->kind == YamlNode::Kind::kScalar && std::find(options.begin(), options.end(), node->text) != options.end();
-    if (!known) wrong(*node, path_of(key), join(options, " or "));
+    if (!known) wrong(*node, path_of(key), fmt::format("{}", fmt::join(options, " or ")));
     value = node->text;
   }
   void group_list(const char* key, const char*, const GroupList& list) override {
@@ -142,7 +166,8 @@ class Reader : public Fields {
     if (node->kind != YamlNode::Kind::kList) wrong(*node, path_of(key), "a list of groups");
     list.resize(node->items.size());
     for (std::size_t i = 0; i < node->items.size(); ++i) {
-      Reader(&node->items[i], cat(path_of(key), ".", i), places_, [&](Fields& fields) { list.describe(i, fields); });
+      Reader(&node->items[i], cat(path_of(key), ".", i), places_, everywhere_,
+             [&](Fields& fields) { list.describe(i, fields); });
     }
   }
 
@@ -154,9 +179,9 @@ class Reader : public Fields {
     describe(known);
     for (const auto& [key, value] : node_->fields) {
       if (std::find(known.keys.begin(), known.keys.end(), key) != known.keys.end()) continue;
-      const std::string hint = did_you_mean(key, known.keys);
+      const std::string hint = key_hint(key, known.keys, everywhere_);
       throw UsageError(cat(value.where, ": ", path_of(key), ": unknown key",
-                           hint.empty() ? cat("; known here: ", join(known.keys, ", ")) : hint));
+                           hint.empty() ? fmt::format("; known here: {}", fmt::join(known.keys, ", ")) : hint));
     }
   }
   const YamlNode* find(const char* key, Presence presence) {
@@ -166,19 +191,37 @@ class Reader : public Fields {
     return node;
   }
   [[noreturn]] static void wrong(const YamlNode& node, const std::string& path, const std::string& expected) {
+    if (!node.problem.empty()) {
+      throw UsageError(cat(node.where, ": ", path, ": ", node.problem, "; expected ", expected));
+    }
     throw UsageError(
         cat(node.where, ": ", path, ": is ", node.quoted ? "the text " : "", node.describe(), ", expected ", expected));
   }
   static std::int64_t integer_at(const YamlNode& node, const std::string& path, const Range& allowed) {
     const std::optional<std::int64_t> read = yaml_integer(node);
     if (!read || !allowed.contains(static_cast<double>(*read))) {
-      wrong(node, path, with_range("a whole number", allowed));
+      wrong(node, path, allowed.str("a whole number"));
     }
     return *read;
   }
   static std::string text_at(const YamlNode& node, const std::string& path) {
+    if (is_taken_as_typed(node)) return node.typed;
     if (node.kind != YamlNode::Kind::kScalar) wrong(node, path, "text");
     return node.text;
+  }
+  // An override's 1,2,4 as three values; anything else as itself.
+  static std::vector<YamlNode> typed_items(const YamlNode& node) {
+    if (!is_taken_as_typed(node) || node.typed.find(',') == std::string::npos) return {node};
+    std::vector<YamlNode> items;
+    std::istringstream parts(node.typed + ",");
+    for (std::string part; std::getline(parts, part, ',');) {
+      YamlNode item;
+      item.kind = YamlNode::Kind::kScalar;
+      item.text = trimmed(part);
+      item.where = node.where;
+      items.push_back(std::move(item));
+    }
+    return items;
   }
   template <class T, class ReadOne>
   void read_list(const char* key, std::vector<T>& values, ReadOne&& read_one) {
@@ -186,7 +229,9 @@ class Reader : public Fields {
     if (node == nullptr) return;
     values.clear();
     if (node->kind != YamlNode::Kind::kList) {
-      values.push_back(read_one(*node, path_of(key)));
+      if (!node->problem.empty() && (node->typed[0] == '[' || node->typed[0] == '{'))
+        wrong(*node, path_of(key), "a list");
+      for (const YamlNode& item : typed_items(*node)) values.push_back(read_one(item, path_of(key)));
       return;
     }
     for (std::size_t i = 0; i < node->items.size(); ++i) {
@@ -199,98 +244,7 @@ class Reader : public Fields {
   const YamlNode* node_;
   std::string path_;
   Places& places_;
-};
-
-// Writes values, or the reference: the same lines with comments and without what cannot have a default.
-class Writer : public Fields {
- public:
-  explicit Writer(bool reference) : reference_(reference) {}
-  std::string take() { return std::move(out_); }
-
-  void integer(const char* key, std::int64_t& value, Range allowed, const char* doc, Presence presence) override {
-    line(key, std::to_string(value), doc, with_range("whole number", allowed), presence);
-  }
-  void real(const char* key, double& value, Range allowed, const char* doc, Presence presence) override {
-    line(key, format_real(value), doc, with_range("number", allowed), presence);
-  }
-  void boolean(const char* key, bool& value, const char* doc) override {
-    line(key, value ? "true" : "false", doc, "true or false", Presence::kOptional);
-  }
-  void text(const char* key, std::string& value, const char* doc, Presence presence) override {
-    line(key, format_text(value), doc, "text", presence);
-  }
-  void texts(const char* key, std::vector<std::string>& values, const char* doc) override {
-    std::vector<std::string> quoted;
-    for (const std::string& value : values) quoted.push_back(format_text(value));
-    line(key, "[" + join(quoted, ", ") + "]", doc, "text or a list of texts", Presence::kOptional);
-  }
-  void integers(const char* key, std::vector<std::int64_t>& values, Range allowed, const char* doc) override {
-    std::vector<std::string> numbers;
-    for (const std::int64_t value : values) numbers.push_back(std::to_string(value));
-    line(key, "[" + join(numbers, ", ") + "]", doc, with_range("whole number or a list of them,", allowed),
-         Presence::kOptional);
-  }
-  void weights(const char* key, std::vector<WeightedName>& values, const char* doc) override {
-    const bool even = std::all_of(values.begin(), values.end(), [](const WeightedName& v) { return v.weight == 1; });
-    std::vector<std::string> entries;
-    for (const auto& [name, weight] : values) {
-      entries.push_back(even ? format_text(name) : cat(format_text(name), ": ", format_real(weight)));
-    }
-    const std::string list = join(entries, ", ");
-    line(key,
-         !even                ? cat("{", list, "}")
-         : values.size() == 1 ? list
-                              : cat("[", list, "]"),
-         doc, "text, a list of texts, or a map of text to a weight above 0", Presence::kOptional);
-  }
-  void group(const char* key, const char* doc, const Describe& describe) override { block(key, doc, describe, ""); }
-  void optional_group(const char* key, bool& present, const char* doc, const Describe& describe) override {
-    if (present || reference_) block(key, doc, describe, " May be left out.");
-  }
-  void excluded(const Describe&, const char*) override {}
-
- protected:
-  void choice_text(const char* key, std::string& value, const std::vector<std::string>& options,
-                   const char* doc) override {
-    line(key, format_text(value), doc, join(options, ", "), Presence::kOptional);
-  }
-  void group_list(const char* key, const char* doc, const GroupList& list) override {
-    if (reference_) {
-      comment(cat(doc, ". A list of:"));
-      out_ += cat(indent_, key, ":\n");
-      entry(list.describe_prototype);
-      return;
-    }
-    out_ += cat(indent_, key, list.count == 0 ? ": []\n" : ":\n");
-    for (std::size_t i = 0; i < list.count; ++i) entry([&](Fields& fields) { list.describe(i, fields); });
-  }
-
- private:
-  void comment(const std::string& text) { out_ += cat(indent_, "# ", text, "\n"); }
-  void line(const char* key, const std::string& value, const char* doc, const std::string& allowed, Presence presence) {
-    const bool required = presence == Presence::kRequired;
-    if (reference_) comment(cat(doc, " (", allowed, required ? "; must be given)" : ")"));
-    out_ += reference_ && required ? cat(indent_, key, ":\n") : cat(indent_, key, ": ", value, "\n");
-  }
-  void block(const char* key, const char* doc, const Describe& describe, const char* remark) {
-    if (reference_) comment(cat(doc, ".", remark));
-    out_ += cat(indent_, key, ":\n");
-    indent_ += "  ";
-    describe(*this);
-    indent_.resize(indent_.size() - 2);
-  }
-  // A list entry: its lines one step in, the first one behind a dash.
-  void entry(const Describe& describe) {
-    const std::size_t start = out_.size();
-    indent_ += "    ";
-    describe(*this);
-    out_[start + indent_.size() - 2] = '-';
-    indent_.resize(indent_.size() - 4);
-  }
-
-  bool reference_;
-  std::string indent_;
-  std::string out_;
+  const std::vector<std::string>& everywhere_;
 };
 
 }  // namespace
@@ -309,6 +263,11 @@ std::string Range::str() const {
   return out;
 }
 
+std::string Range::str(const char* kind) const {
+  const std::string range = str();
+  return range.empty() ? kind : cat(kind, " ", range);
+}
+
 std::string Places::of(std::string path) const {
   while (true) {
     const auto found = places_.find(path);
@@ -324,19 +283,7 @@ void Places::fail(const std::string& path, const std::string& what) const {
 }
 
 void read_fields(const YamlNode& root, Places& places, const Fields::Describe& describe) {
-  Reader(&root, "", places, describe);
-}
-
-std::string write_fields(const Fields::Describe& describe) {
-  Writer writer(false);
-  describe(writer);
-  return writer.take();
-}
-
-std::string field_reference(const Fields::Describe& describe) {
-  Writer writer(true);
-  describe(writer);
-  return writer.take();
+  Reader(&root, "", places, field_paths(describe), describe);
 }
 
 }  // namespace wt

@@ -26,7 +26,8 @@ struct Range {
   double max = std::numeric_limits<double>::infinity();
   bool min_open = false, max_open = false;  // the bound itself is not allowed
   bool contains(double value) const;
-  std::string str() const;  // "from 0 to 1", "at least 1", "above 0"; "" where everything is allowed
+  std::string str() const;                  // "from 0 to 1", "at least 1", "above 0"; "" where everything is allowed
+  std::string str(const char* kind) const;  // "a number above 0"
 };
 inline Range at_least(double min) {
   return {.min = min};
@@ -106,11 +107,21 @@ class Places {
   std::map<std::string, std::string> places_;
 };
 
-// Reads a map into what `describe` describes. Throws UsageError for an unknown key (naming the nearest known one), a
-// wrong type, a value out of range (saying what is allowed) and a missing required key.
+// Reads a map into what `describe` describes. Text given by an override is taken as it was typed (but for quotes around
+// all of it), a list's as entries between commas. Throws UsageError for an unknown key (naming the nearest known one,
+// or where in the tree it stands), a wrong type, a value out of range (saying what is allowed) and a missing required
+// key.
 void read_fields(const YamlNode& root, Places& places, const Fields::Describe& describe);
-// The values as YAML that reads back the same.
+// The values as YAML that reads back the same. Entries of lists of groups leave out what they have from their
+// prototype.
 std::string write_fields(const Fields::Describe& describe);
+
+// A key's dotted path and its value as YAML.
+using FieldValue = std::pair<std::string, std::string>;
+// All values there are, in order; entries of lists of groups whole.
+std::vector<FieldValue> list_fields(const Fields::Describe& describe);
+// The paths of all keys and groups that can be, those of list entries with the number 0.
+std::vector<std::string> field_paths(const Fields::Describe& describe);
 // All keys with their meaning, what is allowed, and the default. Describe a default-made struct.
 std::string field_reference(const Fields::Describe& describe);
 

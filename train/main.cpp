@@ -4,10 +4,13 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <new>
 #include <sstream>
+#include <string>
 #include <system_error>
+#include <vector>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -38,6 +41,23 @@ std::string command_of(const CLI::App& program) {
   return name;
 }
 
+// The words after the program's name, last first, as CLI11 wants them. A shell expands ~/ only where a word begins: not
+// in --output=~/x.
+std::vector<std::string> words_of(int argc, char** argv) {
+  const char* const home = std::getenv("HOME");
+  std::vector<std::string> words;
+  for (int i = argc - 1; i > 0; --i) {
+    std::string word = argv[i];
+    const std::size_t equals = word.find('=');
+    if (home != nullptr && word.starts_with("--") && equals != std::string::npos &&
+        word.compare(equals + 1, 2, "~/") == 0) {
+      word.replace(equals + 1, 1, home);
+    }
+    words.push_back(std::move(word));
+  }
+  return words;
+}
+
 int run(int argc, char** argv) {
   CLI::App program("Trains and runs recurrent-memory transformers on very long contexts.", "wavetape");
   program.set_version_flag("--version", kVersion, "Print the version");
@@ -57,7 +77,7 @@ int run(int argc, char** argv) {
                     2);
   }
   try {
-    program.parse(argc, argv);
+    program.parse(words_of(argc, argv));
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {  // --help, --version
       std::ostringstream text;
@@ -65,7 +85,7 @@ int run(int argc, char** argv) {
       std::fputs(text.str().c_str(), stdout);
       return 0;
     }
-    return complain(wt::cat(error.what(), " (see '", command_of(program), " --help')"), 2);
+    return complain(wt::cat(error.what(), wt::option_hint(program), " (see '", command_of(program), " --help')"), 2);
   }
   return 0;
 }

@@ -58,12 +58,36 @@ bool is_run_folder(const std::string& path) {
   return fs::is_regular_file(path + "/config.yaml");
 }
 
+void RunFolder::refuse_run(const std::string& path) {
+  if (is_run_folder(path)) {
+    throw Error(cat(path, ": holds a run already; go on with --resume, or choose another run.dir"));
+  }
+}
+
 RunFolder RunFolder::create(const std::string& path) {
+  std::error_code problem;
+  fs::path made = fs::absolute(path).lexically_normal();
+  if (!made.has_filename()) made = made.parent_path();
+  const bool is_ours = !fs::exists(made) || fs::is_empty(made, problem);
+  while (!fs::exists(made) && made.has_relative_path() && !fs::exists(made.parent_path())) made = made.parent_path();
   make_folders(path);
   RunFolder folder(path, lock_folder(path));
-  if (is_run_folder(path))
-    throw Error(cat(path, ": holds a run already; go on with --resume, or choose another run.dir"));
+  refuse_run(path);
+  if (is_ours) folder.made_ = made.string();
   return folder;
+}
+
+void RunFolder::take_back() noexcept {
+  if (made_.empty()) return;
+  std::error_code ignored;
+  fs::remove_all(made_, ignored);
+}
+
+void RunFolder::replace_config(const std::string& text) const {
+  int number = 1;
+  while (fs::exists(cat(path_, "/config.", number, ".yaml"))) ++number;
+  write_file(cat(path_, "/config.", number, ".yaml"), read_file(config_path()));
+  write_file(config_path(), text);
 }
 
 RunFolder RunFolder::resume(const std::string& path) {
@@ -71,7 +95,8 @@ RunFolder RunFolder::resume(const std::string& path) {
   return {path, lock_folder(path)};
 }
 
-RunFolder::RunFolder(RunFolder&& other) noexcept : path_(std::move(other.path_)), lock_(other.lock_) {
+RunFolder::RunFolder(RunFolder&& other) noexcept
+    : path_(std::move(other.path_)), lock_(other.lock_), made_(std::move(other.made_)) {
   other.lock_ = -1;
 }
 
@@ -156,7 +181,8 @@ MetricRecord StepStats::record() const {
   out.add("tokens_per_second", tokens_per_second).add("memory_bytes", static_cast<std::int64_t>(memory_bytes));
   if (mfu >= 0) out.add("mfu", mfu);
   if (!(min_denominator < 0)) out.add("min_denominator", min_denominator);
-  return out.add("skipped", skipped);
+  out.add("skipped", skipped).add("tokens", tokens);
+  return out.add("time", time).add("seconds", seconds);
 }
 
 }  // namespace wt

@@ -10,13 +10,18 @@
 namespace wt {
 
 // A run's folder:
-//   config.yaml      the resolved configuration
+//   config.yaml      the resolved configuration; config.1.yaml, .2, … what it was before a resumption changed it
+//   given.yaml       the configuration file that the run was last started or resumed with
+//   data.json        what the run's data were, to know them again (data_files.h)
+//   starts.jsonl     what it was started with and on, each time (provenance.h)
 //   metrics.jsonl    one JSON object a line: {"step": 120, "loss": 1.23, …}
 //   log.txt          what was printed
 //   checkpoints/     see checkpoint.h
 // While it is open, no other process can open it.
 class RunFolder {
  public:
+  // Throws Error where the folder holds a run already.
+  static void refuse_run(const std::string& path);
   // Makes the folder. Throws Error where it holds a run already.
   static RunFolder create(const std::string& path);
   // Throws Error where it holds none.
@@ -26,7 +31,14 @@ class RunFolder {
   ~RunFolder();
 
   const std::string& path() const { return path_; }
+  // Writes config.yaml anew and keeps the one there was as config.1.yaml, or the first number that is free.
+  void replace_config(const std::string& text) const;
+  // Takes back what create() made, and what was put into it: for a start that failed.
+  void take_back() noexcept;
   std::string config_path() const { return path_ + "/config.yaml"; }
+  std::string given_path() const { return path_ + "/given.yaml"; }
+  std::string starts_path() const { return path_ + "/starts.jsonl"; }
+  std::string data_path() const { return path_ + "/data.json"; }
   std::string metrics_path() const { return path_ + "/metrics.jsonl"; }
   std::string log_path() const { return path_ + "/log.txt"; }
 
@@ -34,6 +46,7 @@ class RunFolder {
   RunFolder(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
   std::string path_;
   int lock_;
+  std::string made_;  // the outermost folder that create() made; the folder itself where it was there, but empty
 };
 
 // True for a folder that a run was started in.
@@ -87,6 +100,8 @@ struct StepStats {
   double mfu = -1;                 // share of the peak arithmetic rate in [0, 1]; negative: not known
   double min_denominator = -1;     // smallest denominator of a memory read, perhaps NaN; negative: no memory was read
   std::int64_t skipped = 0;        // steps skipped for a loss or gradient that was not finite, so far
+  std::int64_t tokens = 0;         // read in training so far
+  double time = 0, seconds = 0;    // since 1970; of training so far, with validations, without times between starts
 
   // "step 120/3000 stage 2/4 loss 1.234 grad 0.98 lr 1.0e-3 12.3k tok/s mem 512 MiB mfu 41 % min_den 0.02 skipped 0"
   std::string str() const;

@@ -63,18 +63,23 @@ constexpr int kPlainWidth = 100;
 
 }  // namespace
 
-Progress::Progress(std::FILE* out, std::string title, std::int64_t total)
+Progress::Progress(std::FILE* out, std::string title, std::int64_t total, bool stays)
     : out_(out),
       title_(printable_line(title)),
       total_(total),
       is_terminal_(knows_escape_codes(out)),
+      stays_(stays),
       start_(Clock::now()),
       last_line_(start_) {}
 
 Progress::~Progress() {
   if (!is_terminal_ || !drawn_ || lost_) return;
-  draw();
-  std::fputc('\n', out_);
+  if (stays_) {
+    draw();
+    std::fputc('\n', out_);
+  } else {
+    clear();
+  }
   std::fflush(out_);
 }
 
@@ -91,7 +96,9 @@ void Progress::update(std::int64_t done, const std::string& note) {
   draw();
 }
 
-void Progress::count_from(std::int64_t done) {
+void Progress::count_from(std::int64_t done, std::int64_t total, bool at_most) {
+  at_most_ = at_most;
+  total_ = total;
   first_ = done_ = done;
   start_ = Clock::now();
 }
@@ -113,7 +120,9 @@ std::string Progress::bar(int width) const {
   std::string tail = fmt::format(" {:3.0f} % {}/{}", 100 * share, done_, total_);
   if (done_ > first_) {
     tail += rate >= 1 ? fmt::format(" {:.1f}/s", rate) : fmt::format(" {:.1f} s each", 1 / rate);
-    if (done_ < total_) tail += fmt::format(" {} left", human_duration(static_cast<double>(total_ - done_) / rate));
+    if (done_ < total_)
+      tail += fmt::format(" {}{} left", at_most_ ? "at most " : "",
+                          human_duration(static_cast<double>(total_ - done_) / rate));
   }
   if (!note_.empty()) tail += " " + note_;
   // The last column stays free: a line that wraps could not be cleared.

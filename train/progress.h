@@ -12,8 +12,8 @@ namespace wt {
 
 class Progress {
  public:
-  Progress(std::FILE* out, std::string title, std::int64_t total);
-  // Leaves a last bar standing.
+  // `stays`: the last bar is left standing; else its line is empty again, for another bar's.
+  Progress(std::FILE* out, std::string title, std::int64_t total, bool stays = true);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -21,9 +21,9 @@ class Progress {
   // Redraws the bar, at most ten times a second: "train [=====>    ]  48 % 1450/3000 12.1/s 2:08 left loss 0.53".
   // Where the output is no terminal: a plain line after half a minute without any.
   void update(std::int64_t done, const std::string& note = "");
-  // `done` of `total` count as done (a resumed run, a stage that ended early): rate and time
-  // left start anew from there.
-  void count_from(std::int64_t done);
+  // `done` of now `total` count as done (a resumed run, a stage that ended early): rate and time left start anew from
+  // there. `at_most`: less than `total` may do, and the time left is said so.
+  void count_from(std::int64_t done, std::int64_t total, bool at_most = false);
   // A line of its own, above the bar.
   void line(const std::string& text);
   bool is_terminal() const { return is_terminal_; }
@@ -41,7 +41,7 @@ class Progress {
   std::FILE* out_;
   std::string title_, note_;
   std::int64_t total_, first_ = 0, done_ = 0;
-  bool is_terminal_;
+  bool is_terminal_, stays_, at_most_ = false;
   bool drawn_ = false, lost_ = false;
   std::chrono::steady_clock::time_point start_, last_draw_, last_line_;
 };

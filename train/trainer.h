@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "layers/model.h"
 #include "train/checkpoint.h"
@@ -13,39 +14,14 @@
 #include "train/metrics.h"
 #include "train/optimizer.h"
 #include "train/progress.h"
+#include "train/resume.h"
+#include "train/run_setup.h"
+#include "train/run_state.h"
 #include "train/signals.h"
 #include "train/tensorboard.h"
+#include "train/units.h"
 
 namespace wt {
-
-// Where a run stands. With the weights that train, those that do not (once for the run) and optimizer it is all that a
-// checkpoint holds: data and dropout are functions of seeds and these counters.
-struct TrainState {
-  std::int64_t stage = 0;            // index
-  std::int64_t stage_step = 0;       // steps done in the stage
-  std::int64_t step = 0;             // steps done in the run
-  std::int64_t skipped = 0;          // of those, not applied: loss or gradient was not finite
-  std::int64_t optimizer_steps = 0;  // of the moments: AdamW's t
-  bool stage_done = false;           // early or not
-  bool validation_due = false;       // of this step: a signal came before its end
-  std::int64_t best_step = -1;       // of the stage
-  double best_exact_match = -1;
-  double best_loss = 0;
-  std::int64_t validations_since_best = 0;
-  std::int64_t tokens = 0;  // read in training so far
-
-  std::string json() const;
-  // Throws Error naming what is missing.
-  static TrainState from_json(const std::string& text, const std::string& name);
-};
-
-// The tokenizer of a run's data: data.tokenizer, or the one that associative retrieval's options make. Throws
-// UsageError with the key's place where the model to start from is not there: the tokenizer is mostly that model's.
-Tokenizer load_tokenizer(const Config& config);
-
-// The configured model with what only the tokenizer knows (vocabulary, end of text), or that of the folder to start
-// from with the memory to add. Throws UsageError with the key's place.
-ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer);
 
 struct Validation {
   double loss = 0;         // of the last answer's tokens
@@ -54,12 +30,17 @@ struct Validation {
 
 class Trainer {
  public:
-  // Makes the run folder, or with `resume` takes up its newest checkpoint (a damaged one is reported and the one before
-  // it used). Throws UsageError or Error.
-  Trainer(Config config, bool resume, std::FILE* out);
+  // A new run: everything is checked (set_up_run()) before its folder is made. Throws UsageError or Error, which leave
+  // no folder behind.
+  Trainer(Config config, const std::string& config_path, std::FILE* out);
+  // A run to go on with. Throws UsageError where its data, tokenizer or model are no longer what they were.
+  Trainer(ResumedRun run, std::FILE* out);
 
-  // Trains to the end, or until a signal asks to stop: then the state is saved first. Returns the signal, or 0.
-  int run();
+  // Trains to the end, or until a signal asks to stop, in the middle of a step too: then the state of the last whole
+  // step is saved first. Returns the signal, or 0. Throws Error after train.max_skipped steps in a row without a finite
+  // loss and gradient; the newest checkpoint is then from before them. `max_steps` of the run are taken at most, 0:
+  // all; what is left is for --resume.
+  int run(std::int64_t max_steps = 0);
 
  private:
   struct StepResult {
@@ -72,24 +53,42 @@ class Trainer {
     double seconds = 0, flops = 0, min_denominator = std::numeric_limits<double>::infinity();
     std::int64_t tokens = 0;
   };
-  StepResult train_step(const StageConfig& stage, Loader<TokenBatch>& loader);
-  // A step with its place in the run: counters, progress, the step line where one is due.
-  void take_step(const StageConfig& stage, Loader<TokenBatch>& loader);
+  void initialize_weights();
+  void prepare_training();
+  void make_folder(const std::string& config_path, const Tokenizer& tokenizer);
+  void save_frozen();
+  std::string same_data_files() const;
+  std::optional<Tokenizer> same_tokenizer() const;
+  void check_same_model(const RunSetup& setup) const;
+  void restore(const Checkpoint& checkpoint);
+  void open_logs();
+
+  // trainer_steps.cpp. Nothing where a signal came before the end: the weights are as before.
+  std::optional<StepResult> train_step(const StageConfig& stage, Loader<TokenBatch>& loader);
+  std::optional<Validation> validate(std::size_t stage);
+  void judge(const Validation& validation, const StageConfig& stage);
   void log_step(const StepResult& result);
   void begin_line();
-  // How far the run is among all stages' steps; a stage that ended early counts in full.
-  std::int64_t planned_steps() const;
-  // Nothing where a signal came before the last batch.
-  std::optional<Validation> validate(std::size_t stage, const StopSignals& signals);
-  void judge(const Validation& validation, const StageConfig& stage);
+
+  // A step with its place in the run: counters, progress, the step line where one is due. False: stopped by a signal.
+  bool take_step(const StageConfig& stage, Loader<TokenBatch>& loader);
+  void count_skipped(const StepResult& result);
+  // If no further stage ends early.
+  std::int64_t steps_left() const;
+  // Those taken and those left, to the limit.
+  std::int64_t total_steps() const;
+  bool is_at_limit() const { return max_steps_ > 0 && state_.step >= max_steps_ && !state_.validation_due; }
+  // Measures what this machine can do, and writes down with what and on what the run goes on.
+  void record_start();
+  double seconds_so_far() const { return seconds_before_ + steady_seconds() - start_; }
   void save();
   void begin_next_stage();
-  void run_stage(std::size_t stage, const StopSignals& signals);
+  void run_stage(std::size_t stage);
   void say(const std::string& line);
+  void say_what_trains();
 
   Config config_;
-  RunFolder folder_;
-  bool resumed_;
+  std::optional<RunFolder> folder_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Curriculum> curriculum_;
   std::unique_ptr<AdamW> optimizer_;
@@ -97,10 +96,15 @@ class Trainer {
   std::unique_ptr<LineFile> metrics_, log_;
   std::unique_ptr<TensorBoardWriter> tensorboard_;
   std::unique_ptr<Progress> progress_;
+  std::optional<StopSignals> signals_;  // while run() runs
   std::FILE* out_;
+  bool resumed_ = false;
+  std::vector<ConfigChange> changes_;  // of a resumed run, to be said
   TrainState state_;
   Interval since_line_;
   std::int64_t saved_step_ = -1;
+  std::int64_t max_steps_ = 0;
+  double start_ = 0, seconds_before_ = 0;  // of run(), and of training before it
   double peak_gflops_ = 0;
   double trained_share_ = 1;  // of the parameters: only they have the third product of a step
 };

@@ -16,8 +16,6 @@
 namespace wt {
 namespace {
 
-constexpr const char* kCommandLine = "command line";
-
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
@@ -26,7 +24,8 @@ bool is_digit(char c) {
 // the other.
 class TreeBuilder : public YAML::EventHandler {
  public:
-  TreeBuilder(const std::string& text, std::string name) : text_(text), name_(std::move(name)) {}
+  TreeBuilder(const std::string& text, std::string name, bool has_lines)
+      : text_(text), name_(std::move(name)), has_lines_(has_lines) {}
 
   YamlNode take_root() { return std::move(root_); }
 
@@ -75,9 +74,7 @@ class TreeBuilder : public YAML::EventHandler {
     }
     fail(mark, "a quote is never closed");
   }
-  std::string where(const YAML::Mark& mark) const {
-    return name_ == kCommandLine ? name_ : cat(name_, ":", mark.line + 1);
-  }
+  std::string where(const YAML::Mark& mark) const { return has_lines_ ? cat(name_, ":", mark.line + 1) : name_; }
   bool expects_key() const {
     return !open_.empty() && open_.back()->kind == YamlNode::Kind::kMap && !keys_.back().pending;
   }
@@ -111,6 +108,7 @@ class TreeBuilder : public YAML::EventHandler {
   };
   const std::string& text_;
   std::string name_;
+  bool has_lines_;  // places are lines of a file
   YamlNode root_;
   // The lists and maps being read, outermost first. Pointers stay valid: only the innermost one grows.
   std::vector<YamlNode*> open_;
@@ -155,6 +153,62 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
+YamlNode parse(const std::string& text, const std::string& name, bool has_lines) {
+  TreeBuilder builder(text, name, has_lines);
+  const auto at_line = [&](int line) { return has_lines ? cat(name, ":", line + 1) : name; };
+  if (const std::size_t zero = text.find('\0'); zero != std::string::npos) {
+    throw UsageError(
+        cat(at_line(static_cast<int>(std::count(text.begin(), text.begin() + static_cast<long>(zero), '\n'))),
+            ": a NUL byte; this is no text file"));
+  }
+  try {
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    if (parser.HandleNextDocument(builder)) {
+      TreeBuilder rest(text, name, has_lines);
+      if (parser.HandleNextDocument(rest)) {
+        throw UsageError(cat(rest.take_root().where, ": a second document; only one is read"));
+      }
+    }
+  } catch (const YAML::Exception& error) {
+    throw UsageError(cat(at_line(error.mark.line), ": not YAML: ", error.msg));
+  }
+  YamlNode root = builder.take_root();
+  if (root.where.empty()) root.where = at_line(0);
+  return root;
+}
+
+// What an override says, at the place `where`.
+YamlNode typed_value(const std::string& typed, const std::string& where) {
+  YamlNode value;
+  try {
+    if (!typed.empty()) value = parse(typed, where, false);
+  } catch (const UsageError& error) {
+    value.problem = std::string(error.what()).substr(where.size() + 2);
+  }
+  if (typed.empty() || !value.problem.empty()) {
+    value.kind = YamlNode::Kind::kScalar;
+    value.text = typed;
+    value.quoted = true;
+    value.where = where;
+  }
+  value.typed = typed;
+  return value;
+}
+
+bool same_value(const YamlNode& a, const YamlNode& b) {
+  const auto same_field = [](const YamlField& x, const YamlField& y) {
+    return x.name == y.name && same_value(x.node, y.node);
+  };
+  return a.kind == b.kind && a.text == b.text && a.quoted == b.quoted &&
+         std::equal(a.items.begin(), a.items.end(), b.items.begin(), b.items.end(), same_value) &&
+         std::equal(a.fields.begin(), a.fields.end(), b.fields.begin(), b.fields.end(), same_field);
+}
+
+YamlNode* find_field(YamlNode& node, const std::string& name) {
+  return const_cast<YamlNode*>(std::as_const(node).find(name));
+}
+
 }  // namespace
 
 const YamlNode* YamlNode::find(std::string_view key) const {
@@ -182,28 +236,7 @@ std::string YamlNode::describe() const {
 }
 
 YamlNode parse_yaml(const std::string& text, const std::string& name) {
-  TreeBuilder builder(text, name);
-  const auto at_line = [&name](int line) { return name == kCommandLine ? name : cat(name, ":", line + 1); };
-  if (const std::size_t zero = text.find('\0'); zero != std::string::npos) {
-    throw UsageError(
-        cat(at_line(static_cast<int>(std::count(text.begin(), text.begin() + static_cast<long>(zero), '\n'))),
-            ": a NUL byte; this is no text file"));
-  }
-  try {
-    std::istringstream stream(text);
-    YAML::Parser parser(stream);
-    if (parser.HandleNextDocument(builder)) {
-      TreeBuilder rest(text, name);
-      if (parser.HandleNextDocument(rest)) {
-        throw UsageError(cat(rest.take_root().where, ": a second document; only one is read"));
-      }
-    }
-  } catch (const YAML::Exception& error) {
-    throw UsageError(cat(at_line(error.mark.line), ": not YAML: ", error.msg));
-  }
-  YamlNode root = builder.take_root();
-  if (root.where.empty()) root.where = at_line(0);
-  return root;
+  return parse(text, name, true);
 }
 
 YamlNode read_yaml(const std::string& path) {
@@ -218,21 +251,10 @@ YamlNode read_yaml(const std::string& path) {
 
 void apply_override(YamlNode& root, const std::string& assignment) {
   const std::size_t equals = assignment.find('=');
-  const auto fail = [&](const auto&... what) {
-    throw UsageError(cat(kCommandLine, ": ", assignment.substr(0, equals), ": ", what...));
-  };
-  if (equals == std::string::npos || equals == 0) {
-    throw UsageError(cat(kCommandLine, ": '", assignment, "': expected key=value, for example train.batch_size=8"));
-  }
-  YamlNode value;
-  const std::string text = assignment.substr(equals + 1);
-  if (text.empty()) {
-    value.kind = YamlNode::Kind::kScalar;
-    value.quoted = true;
-    value.where = kCommandLine;
-  } else {
-    value = parse_yaml(text, kCommandLine);
-  }
+  const std::string where =
+      cat("command line: '", assignment.size() > 80 ? assignment.substr(0, 77) + "..." : assignment, "'");
+  const auto fail = [&](const auto&... what) { throw UsageError(cat(where, ": ", what...)); };
+  if (equals == std::string::npos || equals == 0) fail("expected key=value, for example train.batch_size=8");
 
   YamlNode* at = &root;
   for (const std::string& key : split(assignment.substr(0, equals), '.')) {
@@ -253,11 +275,49 @@ void apply_override(YamlNode& root, const std::string& assignment) {
       at = &found->node;
     } else {
       YamlNode fresh;
-      fresh.where = kCommandLine;
+      fresh.where = where;
       at = &at->fields.emplace_back(YamlField{key, std::move(fresh)}).node;
     }
   }
-  *at = std::move(value);
+  *at = typed_value(assignment.substr(equals + 1), where);
+}
+
+void carry_changes(const YamlNode& before, const YamlNode& after, YamlNode& tree) {
+  using Kind = YamlNode::Kind;
+  if (same_value(before, after)) return;
+  if (before.kind != after.kind || tree.kind != after.kind || after.kind == Kind::kScalar) {
+    tree = after;
+  } else if (after.kind == Kind::kMap) {
+    for (const YamlField& gone : before.fields) {
+      if (after.find(gone.name) != nullptr) continue;
+      std::erase_if(tree.fields, [&](const YamlField& field) { return field.name == gone.name; });
+    }
+    for (const YamlField& field : after.fields) {
+      const YamlNode* const earlier = before.find(field.name);
+      YamlNode* const here = find_field(tree, field.name);
+      if (earlier != nullptr && here != nullptr) {
+        carry_changes(*earlier, field.node, *here);
+      } else if (here != nullptr) {
+        *here = field.node;
+      } else if (earlier == nullptr || !same_value(*earlier, field.node)) {
+        tree.fields.push_back(field);
+      }
+    }
+  } else {
+    // Entries go by their number: what was appended or taken off is at the end.
+    const std::size_t common = std::min({before.items.size(), after.items.size(), tree.items.size()});
+    const bool plain = std::none_of(after.items.begin(), after.items.end(),
+                                    [](const YamlNode& item) { return item.kind == Kind::kMap; });
+    if (plain) {
+      tree = after;
+      return;
+    }
+    for (std::size_t i = 0; i < common; ++i) carry_changes(before.items[i], after.items[i], tree.items[i]);
+    if (before.items.size() != after.items.size()) {
+      tree.items.resize(std::min(common, tree.items.size()));
+      for (std::size_t i = common; i < after.items.size(); ++i) tree.items.push_back(after.items[i]);
+    }
+  }
 }
 
 std::optional<std::int64_t> yaml_integer(const YamlNode& node) {

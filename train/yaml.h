@@ -17,9 +17,11 @@ struct YamlField;
 struct YamlNode {
   enum class Kind : std::uint8_t { kNull, kScalar, kList, kMap };
   Kind kind = Kind::kNull;
-  std::string where;              // "config.yaml:12" or "command line"
+  std::string where;              // "config.yaml:12" or "command line: 'train.k2=1'"
   std::string text;               // kScalar, as written, quotes removed
   bool quoted = false;            // kScalar: a quoted value is text, whatever it looks like
+  std::string typed;              // of an override: the value as it was typed, which is what a key for text takes
+  std::string problem;            // of an override: why `typed` is no YAML; it is then a quoted kScalar
   std::vector<YamlNode> items;    // kList
   std::vector<YamlField> fields;  // kMap, in the file's order
 
@@ -39,8 +41,12 @@ YamlNode read_yaml(const std::string& path);
 YamlNode parse_yaml(const std::string& text, const std::string& name);
 
 // Sets one value: "train.stages.0.steps=10". The path's groups are made where they are missing; a list's entry must be
-// there. The value is read as YAML, an empty one is empty text. Throws UsageError that starts with "command line: ".
+// there. The value is read as YAML, and kept as it was typed; an empty one is empty text. Throws UsageError that starts
+// with "command line: " and the assignment.
 void apply_override(YamlNode& root, const std::string& assignment);
+
+// Makes in `tree` the changes that lead from `before` to `after`: two readings of a file that `tree` once came from.
+void carry_changes(const YamlNode& before, const YamlNode& after, YamlNode& tree);
 
 // The values of plain scalars, or nothing where the text is no such thing. Whole numbers may have an exponent where the
 // result is exact (1e3); a leading zero (010: eight or ten?) is not accepted, nor are inf and nan.

@@ -6,7 +6,7 @@
 #include "train/evaluate.h"
 #include "train/generate.h"
 #include "train/models/model_config_json.h"
-#include "train/trainer.h"
+#include "train/run_model.h"
 
 namespace wt {
 namespace {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <regex>
 #include <set>
@@ -127,24 +128,93 @@ TEST(Config, AModelFromAFolderHasNoSizesOfItsOwn) {
   EXPECT_EQ(c.model_from, "models/x");
   EXPECT_FALSE(c.model.has_armt);
   EXPECT_EQ(config_yaml(parse_config(config_yaml(c), "again")), config_yaml(c));
-  EXPECT_ERROR(parse_config(text, "c.yaml", {"model.hidden_size=3"}), UsageError,
-               "command line: model.hidden_size: comes from the model.from folder; leave it out here");
+  EXPECT_ERROR(
+      parse_config(text, "c.yaml", {"model.hidden_size=3"}), UsageError,
+      "command line: 'model.hidden_size=3': model.hidden_size: comes from the model.from folder; leave it out here");
 }
 
 TEST(Config, UnknownKeysNameTheNearestOrAll) {
   EXPECT_ERROR(parse_config("run: {dir: x}\nmodel:\n  hiden_size: 3\n", "c.yaml"), UsageError,
                "c.yaml:3: model.hiden_size: unknown key, did you mean hidden_size?");
   EXPECT_ERROR(parse_config("modle: {}\n", "c.yaml"), UsageError, "c.yaml:1: modle: unknown key, did you mean model?");
-  expect_refused("train.stages.1.foo=1", "command line: train.stages.1.foo: unknown key; known here: name, segments");
-  expect_refused("train.optimizer.learning_rate=1", "command line: train.optimizer.learning_rate: unknown key; known");
+  expect_refused("train.stages.1.foo=1",
+                 "'train.stages.1.foo=1': train.stages.1.foo: unknown key; known here: name, segments");
+  expect_refused("train.optimizer.learning_rate=1", "train.optimizer.learning_rate: unknown key; known");
+}
+
+TEST(Config, UnknownKeysAreLookedForInTheWholeTree) {
+  expect_refused("batch_size=8", "batch_size: unknown key, did you mean train.batch_size or train.stages.0.batch_size");
+  expect_refused("train.lr=1", "train.lr: unknown key, did you mean train.optimizer.lr or train.stages.0.lr?");
+  expect_refused("train.segment_size=1",
+                 "train.segment_size: unknown key, did you mean model.armt.segment_size or model.rmt.segment_size?");
+  expect_refused("optimizer.lr=1", "optimizer: unknown key, did you mean train.optimizer?");
+  expect_refused("run.tokeniser=x", "run.tokeniser: unknown key, did you mean data.tokenizer?");
+}
+
+// What the file has is right but for the override.
+TEST(Config, TheOverrideIsToBlame) {
+  EXPECT_ERROR(small({"train.batch_size=8", "data.max_sentence_len=5"}), UsageError,
+               "command line: 'data.max_sentence_len=5': with it, c.yaml:8: data.min_sentence_len: is 10, above");
+  EXPECT_ERROR(small({"data.min_facts=5", "data.max_facts=3"}), UsageError, "data.min_facts: is 5, above max_facts 3");
+  const std::string wrong = "run: {dir: x}\nmodel: {hidden_size: 64, num_layers: 1, num_heads: 5}\n";
+  EXPECT_ERROR(parse_config(wrong + "data: {books: none, tokenizer: t}\n", "c.yaml", {"train.batch_size=8"}),
+               UsageError, "c.yaml:2: model.hidden_size: is 64, not a multiple of num_heads 5");
+}
+
+TEST(Config, TextOfAnOverrideIsTakenAsTyped) {
+  for (const std::string& dir :
+       {std::string("runs/x #1"), std::string("a: b"), std::string("[a]"), std::string("{x}"), std::string("*y"),
+        std::string("1e3"), std::string("it's"), std::string("#1"), std::string("a,b"), std::string("&z")}) {
+    EXPECT_EQ(small({"run.dir=" + dir}).run.dir, dir);
+    EXPECT_EQ(small({"data.tokenizer=" + dir}).data.tokenizer, dir);
+    EXPECT_EQ(parse_config(config_yaml(small({"run.dir=" + dir})), "again").run.dir, dir);
+  }
+  EXPECT_EQ(small({"run.dir='a b'"}).run.dir, "a b") << "quotes around all of it are YAML's";
+  EXPECT_EQ(small({"run.dir=\"x\\ty\""}).run.dir, "x\ty");
+  EXPECT_EQ(small({"train.freeze=*.layers.0.*"}).train.freeze, (std::vector<std::string>{"*.layers.0.*"}));
+}
+
+TEST(Config, ListsOfAnOverrideTakeCommas) {
+  EXPECT_EQ(small({"eval.lengths=0k,4x"}).eval.lengths, (std::vector<std::string>{"0k", "4x"}));
+  EXPECT_EQ(small({"eval.lengths=0k, 4x"}).eval.lengths, (std::vector<std::string>{"0k", "4x"}));
+  EXPECT_EQ(small({"train.stages.0.segments=1,2,4"}).train.stages[0].segments, (std::vector<std::int64_t>{1, 2, 4}));
+  EXPECT_EQ(small({"data.task=qa1,qa2"}).data.tasks(), (std::vector<std::string>{"qa1", "qa2"}));
+  expect_refused("train.stages.0.segments=1,x", "train.stages.0.segments: is 'x', expected a whole number");
+  expect_refused("train.stages.0.segments=1,", "train.stages.0.segments: is '', expected a whole number");
+}
+
+TEST(Config, HomeIsExpandedInPaths) {
+  const char* const home = std::getenv("HOME");
+  const std::string before = home == nullptr ? "" : home;
+  ASSERT_EQ(::setenv("HOME", "/home/someone", 1), 0);
+  EXPECT_EQ(small({"run.dir=~/x"}).run.dir, "/home/someone/x");
+  EXPECT_EQ(small({"data.books=~/b.h5", "data.babi=~/en"}).data.books, "/home/someone/b.h5");
+  EXPECT_EQ(
+      parse_config("run: {dir: ~/r}\nmodel: {from: ~/m}\ndata: {books: none, tokenizer: ~/t}\n", "c.yaml").model_from,
+      "/home/someone/m");
+  EXPECT_EQ(small({"run.dir=./~x"}).run.dir, "./~x");
+  expect_refused("run.dir=~other/x", "run.dir: is '~other/x': only ~/ is expanded");
+  ::unsetenv("HOME");
+  expect_refused("run.dir=~/x", "run.dir: is '~/x', but HOME is not set");
+  if (home != nullptr) ::setenv("HOME", before.c_str(), 1);
+}
+
+// A stage's inherited keys follow what they are inherited from, also when the written configuration is changed.
+TEST(Config, AWrittenStageStillInherits) {
+  const std::string text = config_yaml(small());
+  const Config c = parse_config(text, "written.yaml", {"train.optimizer.lr=5e-4", "train.batch_size=9"});
+  EXPECT_EQ(c.train.stages[0].lr, 5e-4);
+  EXPECT_EQ(c.train.stages[0].batch_size, 9);
+  EXPECT_EQ(c.train.stages[1].lr, 1e-4) << "this one has its own";
 }
 
 TEST(Config, MissingKeysNameTheirGroupsPlace) {
   EXPECT_ERROR(parse_config("", "c.yaml"), UsageError, "c.yaml:1: run.dir: missing, must be given");
   EXPECT_ERROR(parse_config("run: {dir: x}\nmodel:\n  num_layers: 2\n", "c.yaml"), UsageError,
                "c.yaml:2: model.hidden_size: missing, must be given");
-  expect_refused("model.armt={d_mem: 3}", "command line: model.armt.segment_size: missing, must be given");
-  expect_refused("train.stages=[{name: x}]", "command line: train.stages.0.steps: missing, must be given");
+  expect_refused("model.armt={d_mem: 3}", "'model.armt={d_mem: 3}': model.armt.segment_size: missing, must be given");
+  expect_refused("train.stages=[{name: x}]",
+                 "'train.stages=[{name: x}]': train.stages.0.steps: missing, must be given");
 }
 
 TEST(Config, WrongTypesAndRangesSayWhatIsAllowed) {
@@ -160,7 +230,9 @@ TEST(Config, WrongTypesAndRangesSayWhatIsAllowed) {
   expect_refused("data.ask_everyone=yes", "data.ask_everyone: is 'yes', expected true or false");
   expect_refused("run.device=gpu", "run.device: is 'gpu', expected auto or cpu or cuda");
   expect_refused("run.dtype=[f32]", "run.dtype: is a list, expected f32 or f64 or bf16");
-  expect_refused("run.dir=[a]", "run.dir: is a list, expected text");
+  expect_refused("run.dir=null", "run.dir: is empty, expected text");
+  expect_refused("train.stages=[{steps: 1}", "train.stages: not YAML: ");
+  expect_refused("eval.lengths=[0k", "eval.lengths: not YAML: ");
   expect_refused("train.stages.1.segments=[1, x]", "train.stages.1.segments.1: is 'x', expected a whole number");
   expect_refused("train.stages=3", "train.stages: is '3', expected a list of groups");
   expect_refused("train.stages=[3]", "train.stages.0 is '3', expected a group of keys");
@@ -170,8 +242,10 @@ TEST(Config, WrongTypesAndRangesSayWhatIsAllowed) {
 
 TEST(Config, ContradictionsNameKeyAndPlace) {
   EXPECT_ERROR(small({"model.num_heads=5"}), UsageError,
-               "c.yaml:4: model.hidden_size: is 64, not a multiple of num_heads 5");
-  expect_refused("model.num_kv_heads=3", "command line: model.num_kv_heads: is 3, expected a divisor of num_heads 4");
+               "command line: 'model.num_heads=5': with it, c.yaml:4: model.hidden_size: is 64, not a multiple of "
+               "num_heads 5");
+  expect_refused("model.num_kv_heads=3",
+                 "command line: 'model.num_kv_heads=3': model.num_kv_heads: is 3, expected a divisor of num_heads 4");
   expect_refused("model.head_dim=5", "model.head_dim: is 5, expected an even number");
   expect_refused("model.armt.nu=16", "model.armt.nu: is 16, expected below 2 d_mem = 16");
   expect_refused("model.armt=null", "c.yaml:18: train.stages.1.segments: a model without model.armt, model.rmt");
@@ -197,7 +271,7 @@ TEST(Config, ContradictionsNameKeyAndPlace) {
   expect_refused("eval.lengths=[4k, 4y]",
                  "eval.lengths.1: is '4y', expected tokens (0k, 4k, 1M, 5000), pairs (50p) or a multiple");
   for (const char* key : {"run.dir", "data.babi", "data.books", "data.tokenizer"}) {
-    expect_refused(std::string(key) + "=", std::string("command line: ") + key + ": is empty");
+    expect_refused(std::string(key) + "=", cat("command line: '", key, "=': ", key, ": is empty"));
   }
   EXPECT_ERROR(small({"data.books=none", "eval.lengths=[0k, 2x]"}), UsageError,
                "eval.lengths.1: is '2x', but data.books is none: only 0k needs no background");
@@ -267,7 +341,7 @@ TEST(Config, TheReferenceNamesEveryKeyAndIsYaml) {
 
 TEST(Config, PlacesServeLaterChecks) {
   const Config c = small({"data.babi=DIR"});
-  EXPECT_EQ(c.places.of("data.babi"), "command line");
+  EXPECT_EQ(c.places.of("data.babi"), "command line: 'data.babi=DIR'");
   EXPECT_EQ(c.places.of("data.task"), "c.yaml:8");
   EXPECT_EQ(c.places.of("eval.samples"), "c.yaml:1");
   EXPECT_EQ(Places{}.of("a.b"), "config");

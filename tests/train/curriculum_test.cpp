@@ -42,6 +42,17 @@ struct Built {
   }
 };
 
+TEST(Curriculum, AStageHasAValidationOfItsOwn) {
+  const Built built(
+      {"train.validation_tokens=5200", "train.stages.1.validation_samples=15", "train.stages.1.validation_tokens=0"});
+  EXPECT_EQ(built.curriculum.num_validation_samples(0), 10) << "of two segments of 256 tokens each";
+  EXPECT_EQ(built.curriculum.validation_batch(0, 0).sequences.size(), 10u);
+  EXPECT_TRUE(built.curriculum.validation_batch(0, 1).sequences.empty());
+  EXPECT_EQ(built.curriculum.num_validation_samples(1), 15);
+  EXPECT_EQ(built.curriculum.validation_batch(1, 1).sequences.size(), 5u);
+  EXPECT_EQ(Built({"train.validation_tokens=10"}).curriculum.num_validation_samples(0), 1);
+}
+
 TEST(Curriculum, TasksAreDrawnByWeightForEverySample) {
   const Built built;
   std::map<std::string, int> counts;

@@ -340,7 +340,7 @@ TEST(Progress, DrawsABarOnATerminal) {
   {
     Progress progress(terminal.out(), "train", 3000);
     EXPECT_TRUE(progress.is_terminal());
-    progress.count_from(1000);
+    progress.count_from(1000, 3000);
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     progress.update(1500, "loss 0.53");
     progress.line("a line");
@@ -357,11 +357,31 @@ TEST(Progress, DrawsABarOnATerminal) {
   EXPECT_EQ(text.substr(text.size() - 2), "\r\n");
 }
 
+TEST(Progress, TimeLeftIsAtMostWhereLessMayDo) {
+  const TermVariable term("xterm");
+  Terminal terminal(100);
+  Progress progress(terminal.out(), "train", 100);
+  progress.count_from(0, 80, true);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  progress.update(40);
+  EXPECT_NE(progress.bar(100).find(" 50 % 40/80 "), std::string::npos) << progress.bar(100);
+  EXPECT_NE(progress.bar(100).find(" at most 0:0"), std::string::npos) << progress.bar(100);
+}
+
+TEST(Progress, ABarThatDoesNotStayLeavesItsLineEmpty) {
+  const TermVariable term("xterm");
+  Terminal terminal(100);
+  { Progress(terminal.out(), "validate", 10, false).update(5); }
+  const std::string text = terminal.text();
+  EXPECT_NE(text.find("validate ["), std::string::npos) << text;
+  EXPECT_EQ(text.substr(text.size() - 4), "\r\x1b[K");
+}
+
 TEST(Progress, SkippedStepsAreNotItsSpeed) {
   const TempFolder folder;
   std::FILE* out = std::fopen((folder / "out").c_str(), "w");
   Progress progress(out, "train", 1'000'000);
-  progress.count_from(900'000);
+  progress.count_from(900'000, 1'000'000);
   EXPECT_EQ(progress.bar(200).find("left"), std::string::npos) << "nothing has been timed yet";
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   progress.update(900'001);

@@ -86,7 +86,9 @@ TEST(Program, WrongRequestsEndWithTwo) {
   expect_failure("data babi --output x --stories 0", 2, "--stories");
   expect_failure("data babi --output x --stories ten", 2, "ten");
   expect_failure("data babi --output x --task qa21", 2, "task `qa21`, expected qa1 ... qa20");
-  expect_failure("data babi --output x --sotries 3", 2, "--sotries");
+  expect_failure("data babi --output x --sotries 3", 2, "--sotries, did you mean --stories? (see");
+  expect_failure("train c.yaml --resme", 2, "--resme, did you mean --resume? (see 'wavetape train --help')");
+  expect_failure("train c.yaml --length=4k", 2, "--length is an option of eval, data babilong");
   expect_failure("tokenize", 2, "TOKENIZER is required");
   expect_failure("tokenize x", 2, "--text");
   expect_failure("tokenize x --text a --file b", 2, "--text");
@@ -96,6 +98,20 @@ TEST(Program, WrongRequestsEndWithTwo) {
   expect_failure("info " + kSource + "/.clang-format", 2, "expected .safetensors, .yaml, .json, .h5");
   expect_failure("data babilong --output x", 2, "--tokenizer is required");
   expect_failure("data books --output x --tokenizer y", 2, "--input is required");
+}
+
+TEST(Program, HomeIsExpandedInOptions) {
+  const TempFolder folder;
+  const ProgramResult result =
+      run_program("data babi --stories 1 --output=~/s.txt", "export HOME='" + folder.path() + "'; set -o posix;");
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_TRUE(std::filesystem::exists(folder / "s.txt"));
+}
+
+TEST(Program, ListsTakeBlanksAndCommas) {
+  const ProgramResult blanks = run_program("plan --layers 4 --segments 6 3 --schedule streaming");
+  EXPECT_EQ(blanks.code, 0);
+  EXPECT_EQ(run_program("plan --layers 4 --segments 6,3 --schedule streaming").out, blanks.out);
 }
 
 TEST(Program, FailuresEndWithOne) {

@@ -12,7 +12,7 @@ namespace wt {
 namespace {
 
 TEST(StopSignals, TheFirstIsARequest) {
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     const StopSignals signals;
     EXPECT_FALSE(signals.requested());
     std::raise(signal);
@@ -34,6 +34,28 @@ TEST(StopSignals, TheSecondEndsTheProgram) {
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 128 + SIGINT);
+}
+
+// A shell and the system may each send one for a closed terminal, `timeout` sends SIGTERM twice at once.
+TEST(StopSignals, TheSameOnceMoreAtOnceIsOneRequest) {
+  const StopSignals signals;
+  std::raise(SIGTERM);
+  std::raise(SIGTERM);
+  std::raise(SIGHUP);
+  EXPECT_EQ(signals.received(), SIGTERM);
+  EXPECT_THROW(signals.throw_if_requested(), Stopped);
+}
+
+TEST(StopSignals, AnIgnoredSignalStaysIgnored) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    auto* const before = std::signal(signal, SIG_IGN);
+    {
+      const StopSignals signals;
+      std::raise(signal);
+      EXPECT_FALSE(signals.requested());
+    }
+    EXPECT_EQ(std::signal(signal, before), SIG_IGN);
+  }
 }
 
 int handled = 0;

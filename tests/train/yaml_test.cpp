@@ -118,7 +118,7 @@ TEST(Yaml, OverridesReplaceAddAndIndex) {
   apply_override(root, "data.name=");
   apply_override(root, "data.gone=~");
   EXPECT_EQ(root.find("data")->find("books")->text, "/a/b=c.h5");
-  EXPECT_EQ(root.find("data")->find("books")->where, "command line");
+  EXPECT_EQ(root.find("data")->find("books")->where, "command line: 'data.books=/a/b=c.h5'");
   EXPECT_EQ(root.find("list")->items[1].find("steps")->text, "20");
   EXPECT_EQ(root.find("list")->items[0].find("lr")->text, "1e-3");
   EXPECT_EQ(root.find("list")->items[0].find("steps")->text, "1");
@@ -135,13 +135,44 @@ TEST(Yaml, BadOverridesSaySo) {
   };
   refused("novalue", "command line: 'novalue': expected key=value");
   refused("=3", "command line: '=3': expected key=value");
-  refused("a..b=3", "command line: a..b: a path has names with single dots between");
-  refused("list.1.a=3", "command line: list.1.a: '1' is no entry of a list with 1 entries");
-  refused("list.-1.a=3", "command line: list.-1.a: '-1' is no entry");
-  refused("list.0x.a=3", "command line: list.0x.a: '0x' is no entry");
-  refused("list.a=3", "command line: list.a: 'a' is no entry");
-  refused("x.y=3", "command line: x.y: there is no key 'y' in '3'");
-  refused("x=[1", "command line: ");
+  refused("a..b=3", "command line: 'a..b=3': a path has names with single dots between");
+  refused("list.1.a=3", "command line: 'list.1.a=3': '1' is no entry of a list with 1 entries");
+  refused("list.-1.a=3", "command line: 'list.-1.a=3': '-1' is no entry");
+  refused("list.0x.a=3", "command line: 'list.0x.a=3': '0x' is no entry");
+  refused("list.a=3", "command line: 'list.a=3': 'a' is no entry");
+  refused("x.y=3", "command line: 'x.y=3': there is no key 'y' in '3'");
+}
+
+TEST(Yaml, AnOverrideKeepsWhatWasTyped) {
+  YamlNode root = parse_yaml("x: 3\n", "f.yaml");
+  for (const std::string& typed :
+       {std::string("runs/x #1"), std::string("a: b"), std::string("[1"), std::string("'q'")}) {
+    apply_override(root, "x=" + typed);
+    EXPECT_EQ(root.find("x")->typed, typed);
+  }
+  apply_override(root, "x=[1");
+  EXPECT_EQ(root.find("x")->problem.rfind("not YAML: ", 0), 0u) << root.find("x")->problem;
+  EXPECT_EQ(root.find("x")->text, "[1");
+}
+
+TEST(Yaml, ChangesOfAFileAreCarriedOver) {
+  const YamlNode before = parse_yaml("a: 1\nb: {c: 2, d: 3}\nlist: [{s: 1, t: 2}, {s: 3}]\n", "before");
+  const YamlNode after = parse_yaml("a: 1\nb: {c: 9, e: 5}\nlist: [{s: 1}, {s: 4}, {s: 6}]\n", "after");
+  YamlNode tree = parse_yaml("a: 7\nb: {c: 2, d: 3, f: 8}\nlist: [{s: 1, t: 2, u: 0}, {s: 3}]\n", "tree");
+  carry_changes(before, after, tree);
+  EXPECT_EQ(tree.find("a")->text, "7") << "not changed by the file";
+  const YamlNode& b = *tree.find("b");
+  EXPECT_EQ(b.find("c")->text, "9");
+  EXPECT_EQ(b.find("c")->where, "after:2");
+  EXPECT_EQ(b.find("d"), nullptr);
+  EXPECT_EQ(b.find("e")->text, "5");
+  EXPECT_EQ(b.find("f")->text, "8");
+  const std::vector<YamlNode>& list = tree.find("list")->items;
+  ASSERT_EQ(list.size(), 3u);
+  EXPECT_EQ(list[0].find("t"), nullptr);
+  EXPECT_EQ(list[0].find("u")->text, "0");
+  EXPECT_EQ(list[1].find("s")->text, "4");
+  EXPECT_EQ(list[2].find("s")->text, "6");
 }
 
 TEST(Yaml, FormattedValuesReadBackEqual) {

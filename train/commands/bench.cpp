@@ -246,7 +246,7 @@ void run_speedup(Options& o, const std::vector<std::string>& presets, const std:
 
 void add_shape(CLI::App* command, Options& o, const char* tokens) {
   command->add_option("--layers", o.layers, "Another number of layers than the preset's")->check(CLI::Range(1, 1000));
-  command->add_option("--tokens", o.tokens, tokens)->check(CLI::Range(1, 1 << 30));
+  command->add_option("--tokens", o.tokens, tokens)->delimiter(',')->check(CLI::Range(1, 1 << 30));
   command->add_option("--segment-size", o.segment_size, "Tokens of a segment")->capture_default_str();
   command->add_option("--num-mem-tokens", o.num_mem_tokens, "Memory tokens")->capture_default_str();
   command->add_option("--d-mem", o.d_mem, "Width of the memory's keys")->capture_default_str();
@@ -277,13 +277,17 @@ void add_bench(CLI::App& program) {
   CLI::App* prefill = command->add_subcommand("prefill", "Reading a long sequence, without head");
   add_common(prefill, *o, "Tokens to read (default 32768)");
   prefill->add_option("--schedule", o->schedules, "diagonal, sequential, streaming, or even (all waves full)")
+      ->delimiter(',')
       ->capture_default_str();
   prefill->footer("Example: wavetape bench prefill --preset llama-1b --tokens 131072 --schedule diagonal sequential");
   prefill->callback([o] { run_prefill(*o); });
   CLI::App* train = command->add_subcommand("train", "Forward and backward, and with flags the rest of a step");
   add_common(train, *o, "Tokens of each sequence (default 8192)");
-  train->add_option("--schedule", o->schedules, "diagonal, sequential or streaming")->capture_default_str();
+  train->add_option("--schedule", o->schedules, "diagonal, sequential or streaming")
+      ->delimiter(',')
+      ->capture_default_str();
   train->add_option("--activations", o->activations, "keep, recompute, auto")
+      ->delimiter(',')
       ->capture_default_str()
       ->check(CLI::IsMember({"keep", "recompute", "auto"}));
   train->add_flag("--head", o->head, "With the head and the loss of two answer tokens");
@@ -303,7 +307,7 @@ void add_bench(CLI::App& program) {
   add_shape(speedup, *o, "Lengths to read (default 4096 to 1048576, times 4)");
   auto presets = std::make_shared<std::vector<std::string>>(std::vector<std::string>{"llama-160m", "llama-1b"});
   auto plot = std::make_shared<std::string>();
-  speedup->add_option("--presets", *presets, "Shapes, as in prefill")->capture_default_str();
+  speedup->add_option("--presets", *presets, "Shapes, as in prefill")->delimiter(',')->capture_default_str();
   speedup->add_option("--plot", *plot, "Draw the ratios into this SVG file");
   speedup->footer("Example: wavetape bench speedup --presets llama-160m llama-1b llama-3b --plot speedup.svg");
   speedup->callback([o, presets, plot] {

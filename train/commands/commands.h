@@ -3,6 +3,8 @@
 // any other exception with 1, each with one line on standard error.
 #pragma once
 
+#include <string>
+
 namespace CLI {
 class App;
 }
@@ -36,5 +38,9 @@ void evaluate_run(const Config& config);
 
 // All of them, in the order of the help text.
 void add_commands(CLI::App& program);
+
+// For an option that the command on the command line does not have: ", did you mean --resume?", else which commands
+// have it, else "". After a parse that failed.
+std::string option_hint(const CLI::App& program);
 
 }  // namespace wt

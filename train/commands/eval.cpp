@@ -370,8 +370,9 @@ void add_eval(CLI::App& program) {
   CLI::App* command = program.add_subcommand("eval", "Generate answers and count exact matches, by task and length");
   command->add_option("model", o->model, "Model folder, or run folder (then its settings are the defaults)")
       ->required();
-  command->add_option("--task", o->tasks, "bAbI tasks: qa1 qa2 … (with --set: the one it is of)");
-  command->add_option("--length", o->lengths, "0k, 4k, 1M, tokens, or 4x: times the trained length");
+  command->add_option("--task", o->tasks, "bAbI tasks: qa1 qa2 … or qa1,qa2 (with --set: the one it is of)")
+      ->delimiter(',');
+  command->add_option("--length", o->lengths, "0k, 4k, 1M, tokens, or 4x: times the trained length")->delimiter(',');
   command->add_option("--samples", o->samples, "Samples per task and length (default: the run's, else 100)")
       ->check(CLI::Range(1, 1000000));
   command->add_option("--set", o->sets, "Evaluation sets to use instead: JSON lists or HDF5 from 'data babilong'");

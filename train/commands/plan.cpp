@@ -31,6 +31,7 @@ void add_plan(CLI::App& app) {
   CLI::App* command = app.add_subcommand("plan", "Draw the waves: which cells (layer, segment) run together");
   command->add_option("--layers", o->layers, "Layers of the model")->capture_default_str()->check(CLI::Range(1, 10000));
   command->add_option("--segments", o->segments, "Segments of the sequence, or of several sequences one after another")
+      ->delimiter(',')
       ->capture_default_str()
       ->check(CLI::Range(1, 10000000));
   command->add_option("--schedule", o->schedule, "sequential, diagonal or streaming")->capture_default_str();

@@ -2,12 +2,17 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
+#include <optional>
 
+#include "core/memory.h"
 #include "train/commands/commands.h"
 #include "train/costs.h"
-#include "train/freeze.h"
-#include "train/models/model_io.h"
+#include "train/notice.h"
+#include "train/resume.h"
+#include "train/run_setup.h"
 #include "train/trainer.h"
 #include "train/units.h"
 
@@ -17,20 +22,16 @@ namespace {
 struct Options {
   std::string config;
   std::vector<std::string> overrides;
-  bool resume = false, dry_run = false, print_config = false, no_eval = false;
+  bool resume = false, dry_run = false, print_config = false, no_eval = false, smoke = false;
+  std::int64_t max_steps = 0;
 };
 
-// What the run would be: sizes, memory, waves. Nothing is written.
+// What the run would be: sizes, memory, waves. All is checked that a start checks; nothing is written.
 void dry_run(Config config) {
-  const Tokenizer tokenizer = load_tokenizer(config);
-  Model model(resolve_model(config, tokenizer), DType::kF32);
-  fit_schedule(config, model.config());
-  freeze_parameters(model, config.train.freeze, [&](std::size_t pattern, const std::string& what) {
-    config.places.fail(cat("train.freeze.", pattern), what);
-  });
+  const RunSetup setup = set_up_run(config);
+  const Model& model = *setup.model;
   const std::int64_t trained = model.parameters().trainable_count();
   const ModelConfig& m = model.config();
-  const DType dtype = computing_dtype(device_for(config.run.device, config.run.dtype), config.run.dtype);
   std::printf("%s", config_yaml(config).c_str());
   std::printf("\n# %s parameters", human_count(static_cast<double>(model.parameters().count())).c_str());
   if (trained < model.parameters().count()) {
@@ -48,8 +49,8 @@ void dry_run(Config config) {
     const std::int64_t segments = stage.max_segments();
     const Plan plan = make_plan(config.train.wave_schedule, model.num_layers(), {static_cast<int>(segments)});
     const auto memory_with = [&](Activations activations) {
-      return estimate_memory(m, model.parameters().count(), stage.batch_size, segments, activations, size_of(dtype),
-                             trained);
+      return estimate_memory(m, model.parameters().count(), stage.batch_size, segments, activations,
+                             size_of(config.run.dtype), trained);
     };
     const MemoryEstimate memory = memory_with(config.train.activations);
     std::printf("# %-5lld %8lld %6lld %9lld %10.2e %6zu %7.0f %% %12s %12s", static_cast<long long>(++number),
@@ -59,25 +60,79 @@ void dry_run(Config config) {
     if (may_recompute) std::printf(" %12s", human_bytes(memory_with(Activations::kRecompute).total()).c_str());
     std::printf("\n");
   }
-  if (!config.train.stages.empty()) {
-    const auto segments = static_cast<int>(config.train.stages.back().max_segments());
-    std::printf("\nWaves of the last stage, %s (cells show the segment):\n%s",
-                std::string(name_of(config.train.wave_schedule)).c_str(),
-                draw_plan(make_plan(config.train.wave_schedule, model.num_layers(), {segments})).c_str());
+  const Device device = model.stream().device();
+  std::printf("# %s has %s free\n", device.str().c_str(), human_bytes(memory_capacity(device)).c_str());
+  const auto segments = static_cast<int>(config.train.stages.back().max_segments());
+  std::printf("\nWaves of the last stage, %s (cells show the segment):\n%s",
+              std::string(name_of(config.train.wave_schedule)).c_str(),
+              draw_plan(make_plan(config.train.wave_schedule, model.num_layers(), {segments})).c_str());
+}
+
+// The same run in small: two steps a stage, at its full size, with one validation and one length to evaluate.
+Config in_small(Config config) {
+  constexpr std::int64_t kSteps = 2, kSamples = 2;
+  for (StageConfig& stage : config.train.stages) {
+    stage.steps = std::min(stage.steps, kSteps);
+    stage.warmup = std::min(stage.warmup, 1.0);
+    stage.validation_samples = std::min(stage.validation_samples, kSamples);
   }
+  config.train.log_every = 1;
+  config.train.validate_every = 0;
+  config.eval.samples = std::min(config.eval.samples, kSamples);
+  if (!config.eval.lengths.empty()) config.eval.lengths.resize(1);
+  config.run.dir += ".smoke";
+  return config;
+}
+
+// The folder of a run in small, which nobody wants to keep.
+class SmokeFolder {
+ public:
+  explicit SmokeFolder(std::string path) : path_(std::move(path)) {}
+  SmokeFolder(const SmokeFolder&) = delete;
+  SmokeFolder& operator=(const SmokeFolder&) = delete;
+  ~SmokeFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+
+ private:
+  std::string path_;
+};
+
+Config load_new(const Options& o) {
+  if (is_run_folder(o.config)) throw UsageError(cat(o.config, ": is a run folder; go on in it with --resume"));
+  return load_config(o.config, o.overrides);
 }
 
 void run(const Options& o) {
-  const Config config = load_config(o.config, o.overrides);
+  std::optional<ResumedRun> resumed;
+  if (o.resume) resumed.emplace(resume_run(o.config, o.overrides, print_notice));
+  Config config = resumed ? resumed->config : load_new(o);
+  if (o.smoke) config = in_small(std::move(config));
   if (o.print_config) {
     std::printf("%s", config_yaml(config).c_str());
     return;
   }
   if (o.dry_run) {
+    if (!resumed) RunFolder::refuse_run(config.run.dir);
     dry_run(config);
+    if (resumed) {
+      std::printf("\nGoes on from step %lld", static_cast<long long>(resumed->state.step));
+      for (const ConfigChange& change : resumed->changes) std::printf("\n%s", change.str().c_str());
+      std::printf("\n");
+    }
     return;
   }
-  if (const int signal = Trainer(config, o.resume, stdout).run(); signal != 0) throw ExitWith{128 + signal};
+  std::optional<SmokeFolder> smoke;
+  std::optional<Trainer> trainer;
+  if (resumed) {
+    trainer.emplace(std::move(*resumed), stdout);
+  } else {
+    trainer.emplace(config, o.config, stdout);
+    if (o.smoke) smoke.emplace(config.run.dir);
+  }
+  if (const int signal = trainer->run(o.max_steps); signal != 0) throw ExitWith{128 + signal};
+  trainer.reset();
   if (!o.no_eval && !config.eval.lengths.empty()) evaluate_run(config);
 }
 
@@ -86,12 +141,22 @@ void run(const Options& o) {
 void add_train(CLI::App& program) {
   auto o = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("train", "Train, or go on training, as a YAML file says");
-  command->add_option("config", o->config, "The configuration")->required();
+  command->add_option("config", o->config, "The configuration, or with --resume a run folder")->required();
   command->add_option("overrides", o->overrides, "key=value, for example train.stages.0.steps=100 data.books=DIR");
-  command->add_flag("--resume", o->resume, "Go on from the run folder's newest checkpoint");
+  command->add_flag(
+      "--resume", o->resume,
+      "Go on from the run folder's newest checkpoint, with the configuration it holds; overrides change what "
+      "may still change");
   command->add_flag("--dry-run", o->dry_run,
                     "Check everything; print the resolved configuration, sizes, a memory estimate and the waves");
   command->add_flag("--print-config", o->print_config, "Print the resolved configuration");
+  command->add_option("--max-steps", o->max_steps, "Stop, and save, when the run has taken so many steps")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000'000}));
+  command
+      ->add_flag("--smoke", o->smoke,
+                 "Try the run out: two steps of every stage at its full size, a small validation and evaluation, in "
+                 "RUN.smoke, which is removed")
+      ->excludes("--resume");
   command->add_flag("--no-eval", o->no_eval, "Leave out the evaluation after training");
   command->footer("Example: wavetape train configs/babilong_qa1_tiny.yaml run.dir=runs/first data.babi=DIR/en-10k");
   command->callback([o] { run(*o); });
