@@ -156,6 +156,25 @@ TEST_F(Run, SmokeTriesEveryStageAndLeavesNothing) {
   EXPECT_FALSE(fs::exists(run_ + ".smoke"));
 }
 
+TEST_F(Run, SeedsMakeARunEach) {
+  const ProgramResult result = run_program(train("--seeds 1,2 --max-steps 3"));
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto weights = [&](int seed, int step) {
+    return read_file(cat(run_, "/seed-", seed, "/checkpoints/step_0000000", step, "/weights.safetensors"));
+  };
+  EXPECT_NE(weights(1, 3), weights(2, 3));
+  // Those that have begun go on, the others begin.
+  ASSERT_EQ(run_program(train("--seeds 2,3 --resume --max-steps 5")).code, 0);
+  EXPECT_TRUE(contains(read_file(run_ + "/seed-2/config.yaml"), "weights: 2"));
+  EXPECT_NE(weights(2, 5), weights(3, 5));
+  const ProgramResult report = run_program(cat("report ", run_, "/seed-1 ", run_, "/seed-2 --output ", run_, ".html"));
+  ASSERT_EQ(report.code, 0) << report.err;
+  EXPECT_TRUE(contains(read_file(run_ + ".html"), "run (2 seeds)"));
+  const ProgramResult folder = run_program(cat("train ", run_, "/seed-1 --seeds 4"));
+  EXPECT_EQ(folder.code, 2);
+  EXPECT_TRUE(contains(folder.err, "a run folder is of one seed")) << folder.err;
+}
+
 TEST_F(Run, ItSaysWhereItsNumbersComeFrom) {
   ASSERT_EQ(run_program(train("train.stages.0.steps=10 run.threads=1")).code, 0);
   ASSERT_EQ(run_program(train("--resume train.stages.0.steps=15")).code, 0);

@@ -66,9 +66,9 @@ TEST(RunGroup, CurvesAreMeansBetweenSmallestAndLargest) {
 
 TEST(RunGroup, AxesAreTheRunsOwnFigures) {
   const RunRecord r = run("a", "1", "1",
-                          "{\"step\": 10, \"loss\": 3, \"tokens\": 1000, \"elapsed_seconds\": 3600}\n"
+                          "{\"step\": 10, \"loss\": 3, \"tokens\": 1000, \"seconds\": 3600}\n"
                           "{\"step\": 15, \"validation_loss\": 2}\n"
-                          "{\"step\": 20, \"loss\": 2, \"tokens\": 3000, \"elapsed_seconds\": 10800}\n");
+                          "{\"step\": 20, \"loss\": 2, \"tokens\": 3000, \"seconds\": 10800}\n");
   EXPECT_EQ(axis_value(r.metrics, CurveAxis::kSteps, 15), 15);
   EXPECT_EQ(axis_value(r.metrics, CurveAxis::kTokens, 15), 2000);
   EXPECT_EQ(axis_value(r.metrics, CurveAxis::kTokens, 5), 500);

@@ -24,6 +24,7 @@ struct Options {
   std::vector<std::string> overrides;
   bool resume = false, dry_run = false, print_config = false, no_eval = false, smoke = false;
   std::int64_t max_steps = 0;
+  std::vector<std::int64_t> seeds;
 };
 
 // What the run would be: sizes, memory, waves. All is checked that a start checks; nothing is written.
@@ -136,6 +137,25 @@ void run(const Options& o) {
   if (!o.no_eval && !config.eval.lengths.empty()) evaluate_run(config);
 }
 
+// The same run with each seed, in folders of their own below the run's. With --resume those that have begun go on.
+void run_seeds(const Options& o) {
+  if (is_run_folder(o.config)) throw UsageError("--seeds: name the configuration; a run folder is of one seed");
+  const std::string parent = load_config(o.config, o.overrides).run.dir;
+  for (const std::int64_t seed : o.seeds) {
+    Options one = o;
+    const std::string folder = cat(parent, "/seed-", seed);
+    one.resume = o.resume && is_run_folder(folder);
+    if (one.resume) {
+      one.config = folder;
+    } else {
+      for (const char* key : {"weights", "data", "dropout"}) one.overrides.push_back(cat("seed.", key, "=", seed));
+      one.overrides.push_back(cat("run.dir=", folder));
+    }
+    print_notice(cat("seed ", seed, ": ", folder));
+    run(one);
+  }
+}
+
 }  // namespace
 
 void add_train(CLI::App& program) {
@@ -157,9 +177,16 @@ void add_train(CLI::App& program) {
                  "Try the run out: two steps of every stage at its full size, a small validation and evaluation, in "
                  "RUN.smoke, which is removed")
       ->excludes("--resume");
+  command
+      ->add_option(
+          "--seeds", o->seeds,
+          "Train once with each of these seeds, one after another, in RUN/seed-N; 'wavetape report RUN/seed-*' "
+          "shows them as mean and band")
+      ->delimiter(',')
+      ->check(CLI::NonNegativeNumber);
   command->add_flag("--no-eval", o->no_eval, "Leave out the evaluation after training");
   command->footer("Example: wavetape train configs/babilong_qa1_tiny.yaml run.dir=runs/first data.babi=DIR/en-10k");
-  command->callback([o] { run(*o); });
+  command->callback([o] { o->seeds.empty() ? run(*o) : run_seeds(*o); });
 }
 
 }  // namespace wt

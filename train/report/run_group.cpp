@@ -92,7 +92,7 @@ std::vector<RunGroup> group_by_seed(const std::vector<RunRecord>& runs) {
 
 double axis_value(const RunMetrics& metrics, CurveAxis axis, double step) {
   if (axis == CurveAxis::kSteps) return step;
-  const MetricSeries& series = metrics.of(axis == CurveAxis::kTokens ? "tokens" : "elapsed_seconds");
+  const MetricSeries& series = metrics.of(axis == CurveAxis::kTokens ? "tokens" : "seconds");
   if (series.steps.empty()) return kNone;
   // Before the first line that says it, as if the run had gone evenly from nothing.
   const double value = step < series.steps.front() ? series.values.front() * step / series.steps.front()

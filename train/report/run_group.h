@@ -29,7 +29,7 @@ struct GroupCurve {
 GroupCurve group_curve(const std::vector<RunRecord>& runs, const RunGroup& group, const std::string& key,
                        CurveAxis axis);
 
-// A step's place on the axis, by the run's own figures ("tokens", "elapsed_seconds"); NaN where it has none.
+// A step's place on the axis, by the run's own figures ("tokens", "seconds"); NaN where it has none.
 double axis_value(const RunMetrics& metrics, CurveAxis axis, double step);
 
 }  // namespace wt
