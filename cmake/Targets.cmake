@@ -21,6 +21,23 @@ function(wavetape_library name)
   endforeach()
 endfunction()
 
+# wavetape_embed(NAME FILE FUNCTION HEADER): a text file of the tree as a function of the library wavetape::NAME that
+# returns it, so that the program needs no files beside it.
+function(wavetape_embed name file function header)
+  file(READ ${PROJECT_SOURCE_DIR}/${file} text)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${file})
+  set(source ${PROJECT_BINARY_DIR}/embedded/${function}.cpp)
+  file(CONFIGURE OUTPUT ${source} @ONLY CONTENT [[
+#include "@header@"
+namespace wt {
+std::string_view @function@() {
+  return R"embedded(@text@)embedded";
+}
+}  // namespace wt
+]])
+  target_sources(wavetape_${name} PRIVATE ${source})
+endfunction()
+
 # The program `wavetape`, left at the top of the build folder.
 function(wavetape_program)
   add_executable(wavetape ${PROJECT_SOURCE_DIR}/train/main.cpp)

@@ -16,12 +16,13 @@ class FileReader {
   FileReader(const FileReader&) = delete;
   FileReader& operator=(const FileReader&) = delete;
 
-  // The next piece, valid until the next call; "" at the end.
+  // The next piece, valid until the next call; "" at the end. Throws Error for a git-lfs pointer, too.
   std::string_view next();
   const std::string& path() const { return path_; }
 
  private:
   std::string path_;
+  bool at_beginning_;
   int descriptor_ = -1;
   std::vector<char> buffer_;
 };

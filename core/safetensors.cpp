@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "core/lfs_pointer.h"
 #include "core/text.h"
 
 namespace wt {
@@ -181,6 +182,7 @@ SafetensorsFile SafetensorsFile::open(const std::string& path) {
   file.path_ = path;
   const auto mapping = map_file(path);
   const char* bytes = static_cast<const char*>(mapping->data);
+  refuse_lfs_pointer(path, {bytes, mapping->bytes});
   const auto fail = [&path](const auto&... what) { throw Error(cat(path, ": not a safetensors file: ", what...)); };
 
   std::uint64_t header_bytes = 0;

@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "core/error.h"
+#include "core/lfs_pointer.h"
 
 namespace wt {
 namespace {
@@ -88,14 +89,15 @@ void check(bool ok, const std::string& path, const std::string& what) {
 // versions the library would take damaged addresses and lengths for good ones.
 void check_superblock(const std::string& path, const std::string& format) {
   constexpr std::string_view kSignature = "\x89HDF\r\n\x1a\n";
-  constexpr std::size_t kLength = kSignature.size() + 1;
+  constexpr std::size_t kLength = kSignature.size() + 1, kPointer = 256;  // a git-lfs pointer is no longer
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) throw Error(cat("cannot open ", path, ": ", std::strerror(errno)));
-  char start[kLength] = {};
-  const ssize_t count = ::read(descriptor, start, kLength);
+  char start[kPointer] = {};
+  const ssize_t count = ::read(descriptor, start, kPointer);
   const int reason = errno;
   ::close(descriptor);
   if (count < 0) throw Error(cat("cannot read ", path, ": ", std::strerror(reason)));
+  refuse_lfs_pointer(path, {start, static_cast<std::size_t>(count)});
   if (count < static_cast<ssize_t>(kLength) || !std::string_view(start, kLength).starts_with(kSignature)) {
     throw Error(cat(path, ": no HDF5 file, or a damaged one; expected ", format));
   }

@@ -7,6 +7,7 @@
 #include "kernels/argmax.h"
 #include "kernels/sample.h"
 #include "schedulers/decoder.h"
+#include "train/models/finite.h"
 
 namespace wt {
 namespace {
@@ -24,6 +25,18 @@ std::int64_t cache_rows(const Model& model, std::int64_t longest, const Generate
                     "; ask for fewer new tokens"));
   }
   return closes ? size + model.num_mem_tokens() : rows;
+}
+
+// Throws Error where a sample's logits are not finite. On a GPU only a first element that was chosen is looked at: that
+// is what a row of nothing but NaN gives, and fetching it costs little.
+void check_logits(const Model& model, const Tensor& logits, int sample, std::int32_t chosen) {
+  const bool cpu = model.stream().device().is_cpu();
+  if (!cpu && chosen != 0) return;
+  const Tensor row = logits.slice(sample, sample + 1);
+  if (all_finite(cpu ? row : row.to_cpu(model.stream()))) return;
+  throw Error(
+      cat("generate: the model's logits are not finite (", name_of(model.dtype()),
+          "): its weights are damaged or too large for this dtype, or a training that diverged has written them"));
 }
 
 }  // namespace
@@ -100,6 +113,7 @@ std::vector<std::vector<std::int32_t>> generate_after(const Model& model, Readin
       next[at].clear();
       if (done[at]) continue;
       const std::int32_t id = ids[at];
+      check_logits(model, logits, i, id);
       results[at].push_back(id);
       done[at] = std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end();
       if (each && !each(i, id)) done[at] = true;

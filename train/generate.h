@@ -27,7 +27,8 @@ struct GenerateOptions {
 // Hears of every new token as it comes: (sample, id). false ends this sample; the token is part of its result.
 using EachToken = std::function<bool(int, std::int32_t)>;
 
-// New tokens for each prompt (ids in [0, V), at least one each). The prompts are computed together.
+// New tokens for each prompt (ids in [0, V), at least one each). The prompts are computed together. Throws Error where
+// logits are not finite.
 std::vector<std::vector<std::int32_t>> generate(const Model& model, const TokenSequences& prompts,
                                                 const GenerateOptions& options, const EachToken& each = {});
 

@@ -50,7 +50,7 @@ Tokenizer load_tokenizer(const Config& config) {
 ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {
   ModelConfig model = config.model;
   if (!config.model_from.empty()) {
-    model = read_model_config(find_model(config.model_from).config);
+    model = config_of(find_model(config.model_from));
     model.dropout = config.model.dropout;
     model.has_lora = config.model.has_lora;  // the folder's own adapters are merged as they are read
     model.lora = config.model.lora;

@@ -77,7 +77,7 @@ TEST(Convert, AdapterConfigGivesTheScale) {
   ConvertOptions options = lora_options();
   options.lora.alpha.reset();
   EXPECT_ERROR(convert_model(folder / "source", options, folder / "x"), UsageError,
-               "holds LoRA adapters of rank 3; give their scale with --lora-alpha");
+               "holds LoRA adapters of rank 3, and no adapter_config.json beside it tells their scale");
   write_file(folder / "source/adapter_config.json", R"({"lora_alpha": 12, "r": 3})");
   convert_model(folder / "source", options, folder / "config");
   EXPECT_EQ(bytes_of(folder / "config/model.safetensors"), bytes_of(folder / "flag/model.safetensors"));
@@ -94,7 +94,7 @@ TEST(Convert, AdapterConfigGivesTheScale) {
   options.lora.alpha.reset();
   for (const auto& [text, message] : std::map<std::string, std::string>{
            {R"({"lora_alpha": 12, "use_dora": true})", "use_dora is not supported"},
-           {R"({"lora_alpha": 12, "rank_pattern": {"q_proj": 4}})", "rank_pattern is not supported"},
+           {R"({"lora_alpha": 12, "alpha_pattern": {"q_proj": 4}})", "alpha_pattern is not supported"},
            {R"({"r": 3})", "expected a JSON object with the number lora_alpha"}}) {
     write_file(folder / "source/adapter_config.json", text);
     EXPECT_ERROR(convert_model(folder / "source", options, folder / "x"), Error, message);
@@ -184,7 +184,13 @@ TEST(Convert, ThereAndBack) {
       EXPECT_EQ(there.at(first + weight), ours.at(own + weight));
       EXPECT_EQ(there.count(own + weight), names == WeightNames::kBoth ? 1u : 0u);
       EXPECT_EQ(there.count("memory_cell.model.lm_head.weight"), !tied || names == WeightNames::kBoth ? 1u : 0u);
+      // The published code makes its backbone of config.json; ours says what the model is.
+      EXPECT_EQ(nlohmann::json::parse(read_file(published + "/config.json"))["model_type"], gpt2 ? "gpt2" : "llama");
+      EXPECT_FALSE(fs::exists(published + "/modeling_wavetape.py"));
       convert_model(published, {}, published + "_back");
+      EXPECT_EQ(nlohmann::json::parse(read_file(published + "_back/config.json")),
+                nlohmann::json::parse(read_file(folder / "ours/config.json")));
+      EXPECT_TRUE(fs::exists(published + "_back/modeling_wavetape.py"));
       EXPECT_EQ(read_file(published + "_back/model.safetensors"), read_file(folder / "ours/model.safetensors"));
       EXPECT_TRUE(read_model_config(published + "_back") == read_model_config(folder / "ours"));
       // Every command reads either.
@@ -255,8 +261,8 @@ TEST(Convert, WhatDoesNotFitIsNamed) {
   fs::copy(lora, folder / "model");
   const ProgramResult result = run_program("forward " + (folder / "model") + " --input " + lora +
                                            "/expected.safetensors --output " + (folder / "x"));
-  EXPECT_EQ(result.code, 1);
-  EXPECT_NE(result.err.find("merge them first: wavetape convert"), std::string::npos) << result.err;
+  EXPECT_EQ(result.code, 2);
+  EXPECT_NE(result.err.find("merge them with it: wavetape convert"), std::string::npos) << result.err;
 }
 
 }  // namespace

@@ -23,6 +23,8 @@
 namespace wt {
 namespace {
 
+namespace fs = std::filesystem;
+
 GenerateOptions greedy(std::int64_t tokens) {
   GenerateOptions options;
   options.max_new_tokens = tokens;
@@ -118,8 +120,8 @@ TEST_F(States, OfOthersAreRefused) {
   config.armt.segment_size = 6;
   EXPECT_ERROR(load_reading(path_, *tiny_model(config), ""), Error, "segments of 5 tokens, this one's have 6");
   EXPECT_ERROR(load_reading(path_, *model_, "bbbb"), Error, "read with another tokenizer");
-  rewrite({{"version", "2"}});
-  refused("a state file of version 2, this program reads up to 1");
+  rewrite({{"version", "3"}});
+  refused("a state file of version 3, this program reads up to 2");
   rewrite({{"format", "pt"}});
   refused("not a state file");
 }
@@ -239,6 +241,48 @@ TEST_F(GenerateCommand, SampledLinesAreTheSameInAnyBatch) {
   EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), 5);
   for (const char* size : {"1", "2", "3"}) EXPECT_EQ(lines(std::string(" --seed 3 --batch-size ") + size), all);
   EXPECT_NE(lines(" --seed 4"), all);
+}
+
+// A state belongs to the weights that made it, all of them, in whatever dtype they are computed.
+TEST_F(GenerateCommand, AStateFitsNoOtherWeights) {
+  run_program(cat("generate ", model_, " --input ", folder_ / "book.txt", " --save-state ", state_));
+  for (const char* dtype : {"f64", "bf16"}) {
+    EXPECT_EQ(
+        run_program(cat("generate ", model_, " --load-state ", state_, " --max-new-tokens 1 --dtype ", dtype)).code, 0)
+        << dtype;
+  }
+  const SafetensorsFile file = SafetensorsFile::open(model_ + "/model.safetensors");
+  for (const std::string& name : file.names()) {
+    // One number in the middle, by one step of bf16.
+    NamedTensors tensors;
+    for (const std::string& other : file.names()) {
+      Tensor values = Tensor::from<float>(file.shape(other), file.tensor(other).to_vector<float>());
+      if (other == name) {
+        float& value = values.data<float>()[values.numel() / 2];
+        value = value == 0 ? 1 : value * 1.01F;
+      }
+      tensors.emplace_back(other, values);
+    }
+    fs::remove_all(folder_ / "other");
+    fs::copy(model_, folder_ / "other");
+    write_safetensors(folder_ / "other/model.safetensors", tensors);
+    const auto other = load_model(find_model(folder_ / "other"), DType::kF32);
+    EXPECT_ERROR(load_reading(state_, *other, ""), Error, "the state of another model (its weights differs)");
+  }
+  const auto model = load_model(find_model(model_), DType::kF32);
+  Reading reading = load_reading(state_, *model, "");
+  reading.memory[0].data<float>()[0] = NAN;
+  EXPECT_ERROR(save_reading(folder_ / "nan.state", *model, "", reading), Error,
+               "the model's memory after this text is not finite (W_mem.0)");
+  EXPECT_FALSE(fs::exists(folder_ / "nan.state"));
+  const SafetensorsFile state = SafetensorsFile::open(state_);
+  NamedTensors tensors;
+  for (const std::string& name : state.names()) tensors.emplace_back(name, state.tensor(name));
+  auto metadata = state.metadata();
+  metadata["version"] = "1";
+  write_safetensors(folder_ / "old.state", tensors, metadata);
+  fails("--load-state " + (folder_ / "old.state") + " --max-new-tokens 1", 1,
+        "a state file of version 1, which knew its model by two rows of each tensor only: read the text again");
 }
 
 // Ctrl-C amid very many prompts: whole results only, and the program says how many.

@@ -163,6 +163,16 @@ TEST(LoraTraining, ExportsMergedWeightsAndAdapters) {
   ASSERT_EQ(converted.code, 0) << converted.err;
   EXPECT_EQ(bytes_of(folder / "converted/model.safetensors"), bytes_of(folder / "merged/model.safetensors"));
 
+  // So are the base's folder and the adapters'.
+  fs::create_directory(folder / "base");
+  fs::copy(folder / "run/checkpoints/base.safetensors", folder / "base/model.safetensors");
+  fs::copy(folder / "peft/config.json", folder / "base");
+  const ProgramResult together =
+      run_program("convert " + folder / "peft" + " " + folder / "together" + " --base " + folder / "base");
+  ASSERT_EQ(together.code, 0) << together.err;
+  EXPECT_EQ(bytes_of(folder / "together/model.safetensors"), bytes_of(folder / "merged/model.safetensors"));
+  EXPECT_EQ(read_file(folder / "together/config.json"), read_file(folder / "merged/config.json"));
+
   const ProgramResult none = run_program("export " + folder / "merged" + " " + folder / "x --adapters");
   EXPECT_EQ(none.code, 2);
   EXPECT_NE(none.err.find("the model has no adapters (model.lora)"), std::string::npos) << none.err;

@@ -2,16 +2,19 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
 #include "core/safetensors.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temp_folder.h"
+#include "train/models/memory_config.h"
 
 namespace wt {
 namespace {
 
+namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 std::string fixture(const std::string& name) {
@@ -112,6 +115,60 @@ TEST(ModelConfigJson, WhatIsWrittenReadsBackEqual) {
   }
   EXPECT_EQ(Json::parse(format_model_config(scaled, DType::kBF16))["torch_dtype"], "bfloat16");
   EXPECT_EQ(Json::parse(format_model_config(scaled, DType::kF64))["torch_dtype"], "float64");
+}
+
+// model_type says that a model has memory, so that nobody takes its weights for a plain backbone's; older folders have
+// the backbone's there.
+TEST(ModelConfigJson, MemoryIsTheModelsType) {
+  const ModelConfig armt = parse(fixture_config("armt_gpt2_tiny.safetensors"));
+  ModelConfig rmt = parse(fixture_config("armt_llama_tiny.safetensors")), window = rmt;
+  rmt.has_armt = false;
+  rmt.armt = {};
+  rmt.has_rmt = true;
+  rmt.rmt = {16, 2, SegmentAlignment::kRight};
+  window.has_armt = false;
+  window.armt = {};
+  window.window = 64;
+  const struct {
+    const ModelConfig& config;
+    const char *type, *backbone, *code;
+  } kCases[] = {{armt, "armt", "gpt2", "modeling_wavetape.ArmtForCausalLM"},
+                {rmt, "rmt", "llama", "modeling_wavetape.RmtForCausalLM"}};
+  for (const auto& c : kCases) {
+    Json json = Json::parse(format_model_config(c.config, DType::kF32));
+    EXPECT_EQ(json["model_type"], c.type);
+    EXPECT_EQ(json["backbone_type"], c.backbone);
+    EXPECT_EQ(json["auto_map"]["AutoModelForCausalLM"], c.code);
+    ModelConfig config = c.config;
+    if (config.type == BackboneType::kLlama) config.head_dim = config.head_width();
+    EXPECT_TRUE(parse(json) == config);
+    const std::string old = updated_config(json.dump(), "config.json", config, ConfigForm::kBackbone);
+    EXPECT_EQ(Json::parse(old)["model_type"], c.backbone);
+    EXPECT_FALSE(Json::parse(old).contains("auto_map"));
+    EXPECT_TRUE(parse(Json::parse(old)) == config);
+    EXPECT_EQ(Json::parse(updated_config(old, "config.json", config)), json);
+    // What contradicts itself, or brings other code, is refused.
+    json["auto_map"]["AutoModelForCausalLM"] = "modeling_other.Model";
+    EXPECT_ERROR(parse(json), Error, "auto_map.AutoModelForCausalLM: is \"modeling_other.Model\"");
+    json.erase("auto_map");
+    EXPECT_TRUE(parse(json) == config);
+    json.erase(c.type);
+    EXPECT_ERROR(parse(json), Error, cat(c.type, ": is missing, expected the object"));
+    json.erase("backbone_type");
+    EXPECT_ERROR(parse(json), Error, "backbone_type: is missing, expected llama or gpt2");
+  }
+  const Json plain = Json::parse(format_model_config(window, DType::kF32));
+  EXPECT_EQ(plain["model_type"], "llama");
+  EXPECT_FALSE(plain.contains("auto_map"));
+  // Folders hold the code that auto_map names, those of a plain backbone none.
+  const TempFolder folder;
+  for (const auto& [name, config] : {std::pair("armt", armt), std::pair("plain", window)}) {
+    fs::create_directory(folder / name);
+    write_model_config(folder / name, config, format_model_config(config, DType::kF32));
+  }
+  EXPECT_EQ(read_file(folder / "armt/modeling_wavetape.py"),
+            read_file(std::string(WAVETAPE_SOURCE_DIR) + "/train/models/modeling_wavetape.py"));
+  EXPECT_FALSE(fs::exists(folder / "plain/modeling_wavetape.py"));
 }
 
 TEST(ModelConfigJson, BiasesAndDynamicScaling) {

@@ -32,9 +32,10 @@ void run(Options& o) {
 void add_convert(CLI::App& app) {
   auto o = std::make_shared<Options>();
   ConvertOptions& convert = o->convert;
-  CLI::App* command =
-      app.add_subcommand("convert", "Rename a checkpoint of ARMT: published PyTorch code's to ours, or back");
-  command->add_option("SOURCE", o->source, "Folder, .safetensors or its index")->required();
+  CLI::App* command = app.add_subcommand(
+      "convert", "Rename a checkpoint of ARMT, published PyTorch code's to ours or back; merge LoRA adapters");
+  command->add_option("SOURCE", o->source, "Folder (of a model, or of PEFT adapters), .safetensors or its index")
+      ->required();
   command->add_option("OUT_DIR", o->target, "Folder to make")->required();
   command
       ->add_option("--names", o->names,
@@ -54,13 +55,16 @@ void add_convert(CLI::App& app) {
   command->add_option("--segment-alignment", o->alignment, "The same: left, right or center")
       ->capture_default_str()
       ->check(CLI::IsMember({"left", "right", "center"}));
+  command->add_option("--base", convert.adapter_base,
+                      "For adapters: the folder of their base model; default: the one that adapter_config.json names");
   CLI::Option* alpha = command->add_option(
       "--lora-alpha", o->lora_alpha, "lora_alpha of adapters to merge; default: from adapter_config.json beside them");
   command->add_flag("--lora-rank-stabilized", convert.lora.rank_stabilized, "Adapters were trained with use_rslora")
       ->needs(alpha);
   command->footer(
       "Example: wavetape convert published/model.safetensors my_armt --config Llama-3.2-1B/config.json "
-      "--segment-size 1024 --lora-alpha 32");
+      "--segment-size 1024 --lora-alpha 32\n"
+      "  wavetape convert my_adapters merged --base Llama-3.2-1B");
   command->callback([o, alpha] {
     if (alpha->count() > 0) o->convert.lora.alpha = o->lora_alpha;
     run(*o);

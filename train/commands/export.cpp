@@ -39,8 +39,10 @@ void run(const Options& o) {
 
 void add_export(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand(
-      "export", "Write a run's best checkpoint as config.json, model.safetensors (published names) and tokenizer");
+  CLI::App* command = app.add_subcommand("export",
+                                         "Write a run's best checkpoint as config.json, model.safetensors (published "
+                                         "names) and tokenizer, with memory also "
+                                         "the code that Hugging Face's library loads it by (trust_remote_code)");
   command->add_option("run", o->run, "Run folder (or model folder)")->required();
   command->add_option("output", o->output, "Folder to make")->required();
   CLI::Option* adapters =

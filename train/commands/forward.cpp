@@ -5,6 +5,7 @@
 #include "core/safetensors.h"
 #include "schedulers/language_model.h"
 #include "train/commands/commands.h"
+#include "train/models/finite.h"
 #include "train/models/model_io.h"
 
 namespace wt {
@@ -68,6 +69,13 @@ void run(const Options& o) {
   visit_logits(*model, hidden, [&](std::int64_t first, const Tensor& part) {
     logits.slice(first, first + part.dim(0)).copy_from(stream, part);
   });
+  for (std::int64_t row = 0; row < logits.dim(0); ++row) {
+    if (all_finite(logits.slice(row, row + 1))) continue;
+    throw Error(cat(o.model, ": the logits at token ", row % n, " of sample ", row / n, " are not finite (",
+                    name_of(model->dtype()),
+                    "): the weights are damaged or too large for this dtype, or a training that diverged has written "
+                    "them"));
+  }
   NamedTensors out{{"logits", logits.reshape({batch.batch, n, v})}};
 
   ExecutorOptions options;

@@ -24,6 +24,7 @@ void run(Options& o) {
   std::printf("%s: %s parameters in %s, %s of them fresh memory\n", o.target.c_str(),
               human_count(static_cast<double>(report.parameters)).c_str(), report.dtype.c_str(),
               human_count(static_cast<double>(report.fresh)).c_str());
+  if (report.merged > 0) std::printf("%lld adapters merged\n", static_cast<long long>(report.merged));
   if (!report.has_tokenizer) {
     std::fprintf(stderr, "wavetape: %s has no tokenizer.json; commands that read text need --tokenizer\n",
                  o.source.c_str());
@@ -36,7 +37,9 @@ void add_import(CLI::App& app) {
   auto o = std::make_shared<Options>();
   ArmtConfig& armt = o->import.armt;
   CLI::App* command = app.add_subcommand("import", "Wrap a Hugging Face Llama or GPT-2 folder in a fresh memory");
-  command->add_option("HF_DIR", o->source, "Folder with config.json and safetensors (one file, or parts and an index)")
+  command
+      ->add_option("HF_DIR", o->source,
+                   "Folder with config.json and safetensors (one file, or parts and an index), or of PEFT adapters")
       ->required();
   command->add_option("OUT_DIR", o->target, "Folder to make")->required();
   const auto positive = CLI::Range(std::int64_t{1}, std::int64_t{1} << 31);
@@ -53,6 +56,8 @@ void add_import(CLI::App& app) {
   command->add_option("--segment-alignment", o->alignment, "Which segment is short: left (the last), right, center")
       ->capture_default_str()
       ->check(CLI::IsMember({"left", "right", "center"}));
+  command->add_option("--base", o->import.adapter_base,
+                      "For adapters: the folder of their base model; default: the one that adapter_config.json names");
   command->add_option("--seed", o->import.seed, "Seed of the memory's fresh values")->capture_default_str();
   command->footer(
       "Weights keep their dtype. Fresh memory changes nothing before it is trained: start a training with\n"

@@ -21,7 +21,9 @@
 #include "train/commands/commands.h"
 #include "train/config.h"
 #include "train/metrics.h"
+#include "train/models/lora.h"
 #include "train/models/model_config_json.h"
+#include "train/models/model_location.h"
 #include "train/models/state_file.h"
 #include "train/units.h"
 
@@ -214,6 +216,10 @@ void show_folder(const std::string& path, bool each) {
     show_run(path);
   } else if (fs::exists(path + "/manifest.json")) {
     show_checkpoint(path, each);
+  } else if (is_adapter_folder(path)) {
+    const std::string base = read_adapter_config(path + "/adapter_config.json").base;
+    fmt::print("{}: low-rank adapters for {}\n", path, base.empty() ? "a base model that is not named" : base);
+    show_safetensors(path + "/adapter_model.safetensors", each);
   } else if (fs::exists(path + "/config.json")) {
     fmt::print("{}: a model\n", path);
     show_model(read_model_config(path));

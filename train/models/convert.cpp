@@ -4,25 +4,21 @@
 
 #include "core/files.h"
 #include "layers/model.h"
-#include "train/models/import.h"
+#include "train/models/memory_config.h"
 #include "train/models/model_config_json.h"
 #include "train/models/model_folder.h"
-#include "train/models/weight_map.h"
+#include "train/models/model_source.h"
 
 namespace wt {
 namespace {
 
 namespace fs = std::filesystem;
 
-// The files of a source: its folder, its weights, its config.json or "".
-struct Source {
-  std::string folder, weights, config;
-};
-
-Source find_source(const std::string& path, const std::string& config) {
-  Source source;
-  if (fs::is_directory(path)) {
-    source.folder = path;
+ModelLocation find_source(const std::string& path, const ConvertOptions& options) {
+  ModelLocation source;
+  if (fs::is_directory(path) && (is_adapter_folder(path) || !options.adapter_base.empty())) {
+    source = find_model(path, {}, options.adapter_base);
+  } else if (fs::is_directory(path)) {
     for (const char* name : {"model.safetensors", "model.safetensors.index.json"}) {
       if (source.weights.empty() && fs::exists(fs::path(path) / name))
         source.weights = (fs::path(path) / name).string();
@@ -34,13 +30,13 @@ Source find_source(const std::string& path, const std::string& config) {
     }
   } else {
     if (!fs::exists(path)) throw UsageError(cat(path, ": no such file or folder"));
-    source.folder = fs::absolute(path).parent_path().string();
     source.weights = path;
   }
-  const fs::path own = fs::path(source.folder) / "config.json";
-  source.config = !config.empty() ? config : fs::exists(own) ? own.string() : "";
+  const fs::path folder = fs::absolute(source.weights).parent_path();
+  if (!options.config.empty()) source.config = options.config;
+  if (source.config.empty() && fs::exists(folder / "config.json")) source.config = (folder / "config.json").string();
   if (source.config.empty()) {
-    throw UsageError(cat(source.folder, ": no config.json there; give the backbone's with --config"));
+    throw UsageError(cat(folder.string(), ": no config.json there; give the backbone's with --config"));
   }
   return source;
 }
@@ -55,17 +51,25 @@ Shape shape_of(const std::vector<SafetensorsFile>& files, const std::string& par
   throw Error(cat(files.front().path(), ": no tensor ", part, ", expected a checkpoint of ARMT"));
 }
 
-// The text of the config with its armt object: the source's own, or one made of the options and the weights' shapes.
-std::string config_text(const Source& source, const ConvertOptions& options) {
+// The text of the config with its armt object: the source's own, or one made of the options and the weights' shapes. A
+// source without any memory stays a plain backbone.
+std::string config_text(const ModelLocation& source, const ConvertOptions& options) {
   const std::string text = read_file(source.config);
-  if (parse_model_config(text, source.config).has_memory()) {
+  const ModelConfig backbone = parse_model_config(text, source.config);
+  if (backbone.has_memory()) {
     if (options.segment_size > 0) throw UsageError(cat("--segment-size: ", source.config, " has its memory object"));
     return text;
   }
-  if (options.segment_size == 0) {
-    throw UsageError(cat(source.config, ": no armt object; give --segment-size (and --nu, --no-correction)"));
-  }
   const std::vector<SafetensorsFile> files = open_weights(source.weights);
+  if (options.segment_size == 0) {
+    for (const SafetensorsFile& file : files) {
+      for (const std::string& name : file.names()) {
+        if (name.find("memory_cell.") == std::string::npos) continue;
+        throw UsageError(cat(source.config, ": no armt object; give --segment-size (and --nu, --no-correction)"));
+      }
+    }
+    return text;
+  }
   ArmtConfig armt;
   armt.segment_size = options.segment_size;
   armt.num_mem_tokens = shape_of(files, "memory_cell.memory")[0];
@@ -73,7 +77,10 @@ std::string config_text(const Source& source, const ConvertOptions& options) {
   armt.nu = options.nu;
   armt.correction = options.correction;
   armt.segment_alignment = options.alignment;
-  return with_armt(text, source.config, armt);
+  ModelConfig wrapped = backbone;
+  wrapped.has_armt = true;
+  wrapped.armt = armt;
+  return updated_config(text, source.config, wrapped);
 }
 
 // The names to write a tensor under.
@@ -95,41 +102,42 @@ std::vector<std::string> names_of(const ModelConfig& config, const std::string& 
 }  // namespace
 
 ConvertReport convert_model(const std::string& source_path, const ConvertOptions& options, const std::string& target) {
-  const Source source = find_source(source_path, options.config);
-  const std::string text = config_text(source, options);
-  const ModelConfig config = parse_model_config(text, source.config);
-  WeightMap map(config, source.weights, is_adapter_tensor);
-  Adapters adapters(config, map.files());
-  LoraScale scale = options.lora;
-  const fs::path adapter_config = fs::path(source.folder) / "adapter_config.json";
-  if (adapters.size() > 0 && !scale.alpha && fs::exists(adapter_config)) {
-    scale = read_adapter_config(adapter_config.string());
+  const ModelLocation location = find_source(source_path, options);
+  const std::string text = config_text(location, options);
+  ModelSource source = open_source(location, parse_model_config(text, location.config), options.lora);
+  const ModelConfig& config = source.config;
+  if (!config.has_armt && options.names != WeightNames::kModel) {
+    throw UsageError(cat("--names: ", location.config, " is no ARMT, whose layers alone have other names"));
   }
 
   ConvertReport report;
-  report.merged = static_cast<std::int64_t>(adapters.size());
+  report.merged = static_cast<std::int64_t>(source.adapters.size());
   std::vector<StoredTensor> tensors;
   const Model names(config, DType::kF32, {}, WeightUse::kNamesOnly);
   for (const PublishedSpec& spec : names.parameters().published_specs()) {
-    const WeightMap::Place& place = map.require(spec.name, false);
-    const StoredTensor stored = place.file->stored(place.name);
-    WT_CHECK(stored.shape == spec.shape, place.file->path(), ": tensor ", place.name, " is ", stored.shape,
+    // The memory may be the adapter's, around a plain base.
+    const WeightMap::Place& place = source.map.require(spec.name, !location.adapter.empty());
+    WT_CHECK(place.shape() == spec.shape, place.file->path(), ": tensor ", place.name, " is ", place.shape(),
              ", the config expects ", spec.shape);
-    const StoredTensor tensor = adapters.merged(stored, spec.name, *place.file, place.name, scale);
+    const StoredTensor tensor = source.stored(place, spec.name);
     if (report.dtype.empty() && !is_memory_parameter(spec.name)) report.dtype = tensor.dtype;
     for (const std::string& name : names_of(config, spec.name, options.names)) {
       tensors.push_back(tensor);
       tensors.back().name = name;
     }
   }
-  map.check_all_used();
-  adapters.check_all_used();
+  source.finish();
   report.tensors = static_cast<std::int64_t>(tensors.size());
 
   make_folder(target, [&](const std::string& partial) {
     write_stored_tensors((fs::path(partial) / "model.safetensors").string(), tensors, {{"format", "pt"}});
-    write_file((fs::path(partial) / "config.json").string(), text);
-    copy_side_files(source.folder, partial);
+    if (options.names == WeightNames::kModel) {
+      write_model_config(partial, config, updated_config(text, location.config, config));
+    } else {  // the published code makes its backbone of it
+      write_file((fs::path(partial) / "config.json").string(),
+                 updated_config(text, location.config, config, ConfigForm::kBackbone));
+    }
+    copy_side_files_of(location, partial);
   });
   return report;
 }

@@ -1,5 +1,6 @@
 // Checkpoints of ARMT from one naming to the other, file to file: what the published PyTorch wrapper saves -> a model
-// folder of ours, and back. LoRA adapters are merged on the way; other weights keep their bytes.
+// folder of ours, and back. LoRA adapters are merged on the way, those of a plain backbone too; other weights keep
+// their bytes.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ struct ConvertOptions {
   std::int64_t nu = 3;
   bool correction = true;
   SegmentAlignment alignment = SegmentAlignment::kLeft;
-  LoraScale lora;  // alpha: in place of adapter_config.json beside the weights
+  LoraScale lora;            // alpha: in place of adapter_config.json beside the weights
+  std::string adapter_base;  // for a source of PEFT adapters, as find_model() has it
 };
 
 struct ConvertReport {
@@ -32,9 +34,9 @@ struct ConvertReport {
   std::string dtype;         // of the embedding table
 };
 
-// `source` is a .safetensors, its index, or the folder they are in; `target` is made, whole or not at all, with
-// config.json, model.safetensors and the tokenizer's files. Throws UsageError where a path or an option is wrong or
-// missing, Error naming the tensor that is missing, superfluous or of another shape.
+// `source` is a .safetensors, its index, or the folder they or PEFT's adapters are in; `target` is made, whole or not
+// at all, with config.json, model.safetensors and the tokenizer's files. Throws UsageError where a path or an option is
+// wrong or missing, Error naming the tensor that is missing, superfluous or of another shape.
 ConvertReport convert_model(const std::string& source, const ConvertOptions& options, const std::string& target);
 
 }  // namespace wt

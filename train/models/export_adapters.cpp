@@ -7,6 +7,7 @@
 
 #include "core/files.h"
 #include "layers/adapter.h"
+#include "train/models/memory_config.h"
 #include "train/models/model_config_json.h"
 #include "train/models/model_folder.h"
 
@@ -69,7 +70,9 @@ std::int64_t export_adapters(const ModelLocation& location, const std::string& b
     const SafetensorsFile file = SafetensorsFile::open(path);
     for (const std::string& name : file.names()) {
       const bool adapter = is_adapter_name(name);
-      if (!adapter && adapters_only) continue;
+      // GPT-2's table of positions has rows for the memory, which a plain base model has not.
+      const bool grown = config.has_armt && name.ends_with("wpe.weight");
+      if (!adapter && adapters_only && !grown) continue;
       tensors.push_back(file.stored(name));
       tensors.back().name = "base_model.model." + name;
       if (!adapter && !module_name(name).empty()) saved.insert(module_name(name));
@@ -85,7 +88,7 @@ std::int64_t export_adapters(const ModelLocation& location, const std::string& b
     write_file((at / "adapter_config.json").string(), adapter_config(config, base, saved));
     const bool f64 = !tensors.empty() && tensors.front().dtype == "F64";
     config.has_lora = false;
-    write_file((at / "config.json").string(), format_model_config(config, f64 ? DType::kF64 : DType::kF32));
+    write_model_config(partial, config, format_model_config(config, f64 ? DType::kF64 : DType::kF32));
     if (location.tokenizer.empty()) return;
     const fs::path tokenizer(location.tokenizer);
     copy_side_files(fs::is_directory(tokenizer) ? tokenizer.string() : tokenizer.parent_path().string(), partial);

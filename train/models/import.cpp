@@ -4,15 +4,14 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "core/files.h"
-#include "core/json.h"
 #include "layers/model.h"
+#include "train/models/memory_config.h"
 #include "train/models/model_config_json.h"
 #include "train/models/model_folder.h"
 #include "train/models/model_io.h"
-#include "train/models/weight_map.h"
+#include "train/models/model_source.h"
 
 namespace wt {
 namespace {
@@ -46,35 +45,26 @@ StoredTensor grown(const StoredTensor& table, const PublishedSpec& spec, std::ui
 
 }  // namespace
 
-std::string with_armt(const std::string& config_json, const std::string& name, const ArmtConfig& armt) {
-  nlohmann::ordered_json json = parse_ordered_json(config_json, name);
-  if (!json.is_object()) throw Error(cat(name, ": not a JSON object, expected a model's config"));
-  json["armt"] = {{"segment_size", armt.segment_size},
-                  {"num_mem_tokens", armt.num_mem_tokens},
-                  {"d_mem", armt.d_mem},
-                  {"nu", armt.nu},
-                  {"correction", armt.correction},
-                  {"segment_alignment", name_of(armt.segment_alignment)}};
-  return json.dump(2) + "\n";
-}
-
 ImportReport import_model(const std::string& source, const ImportOptions& options, const std::string& target) {
-  const ModelLocation location = find_model(source);
+  const ModelLocation location = find_model(source, {}, options.adapter_base);
   if (!location.base.empty()) throw UsageError(cat(source, ": a run with frozen weights; export it first"));
-  const ModelConfig backbone = read_model_config(location.config);
+  ModelSource from = open_source(location);
+  const ModelConfig& backbone = from.config;
   if (backbone.has_memory()) throw UsageError(cat(source, ": is wrapped in a memory already"));
   if (backbone.type == BackboneType::kGPT2 && options.armt.segment_size > backbone.max_positions) {
     throw UsageError(cat("--segment-size ", options.armt.segment_size, ": the position table of ", location.config,
                          " has ", backbone.max_positions, " rows"));
   }
-  const std::string config_text = with_armt(read_file(location.config), location.config, options.armt);
+  ModelConfig wrapped = backbone;
+  wrapped.has_armt = true;
+  wrapped.armt = options.armt;
+  const std::string config_text = updated_config(read_file(location.config), location.config, wrapped);
   const ModelConfig config = parse_model_config(config_text, location.config);
 
-  WeightMap map(backbone, location.weights);
   const Model names(config, DType::kF32, {}, WeightUse::kNamesOnly);
   const std::string table_name =
       config.type == BackboneType::kGPT2 ? "transformer.wte.weight" : "model.embed_tokens.weight";
-  const WeightMap::Place table = map.require(table_name, false);
+  const WeightMap::Place table = from.map.require(table_name, false);
   WT_CHECK(table.shape() == (Shape{config.vocab_size, config.hidden_size}), table.file->path(), ": tensor ", table.name,
            " is ", table.shape(), ", config.json says ", Shape{config.vocab_size, config.hidden_size});
 
@@ -92,11 +82,11 @@ ImportReport import_model(const std::string& source, const ImportOptions& option
       report.fresh += spec.shape.numel();
       continue;
     }
-    const WeightMap::Place& place = map.require(spec.name, true);
-    StoredTensor tensor = place.file->stored(place.name);
-    WT_CHECK(tensor.dtype == "F64" || tensor.dtype == "F32" || tensor.dtype == "BF16" || tensor.dtype == "F16",
-             place.file->path(), ": tensor ", place.name, " is ", tensor.dtype,
-             ": quantised weights are not supported, expected F32, BF16 or F16");
+    const WeightMap::Place& place = from.map.require(spec.name, true);
+    const std::string& dtype = place.file->stored_dtype(place.name);
+    WT_CHECK(dtype == "F64" || dtype == "F32" || dtype == "BF16" || dtype == "F16", place.file->path(), ": tensor ",
+             place.name, " is ", dtype, ": quantised weights are not supported, expected F32, BF16 or F16");
+    StoredTensor tensor = from.stored(place, spec.name);
     if (spec.name.ends_with("wpe.weight") && tensor.shape == Shape{config.max_positions, config.hidden_size}) {
       report.fresh += spec.shape.numel() - tensor.shape.numel();
       tensor = grown(tensor, spec, options.seed);
@@ -106,12 +96,13 @@ ImportReport import_model(const std::string& source, const ImportOptions& option
     tensor.name = spec.name;
     tensors.push_back(std::move(tensor));
   }
-  map.check_all_used();
+  from.finish();
+  report.merged = static_cast<std::int64_t>(from.adapters.size());
 
   make_folder(target, [&](const std::string& partial) {
     write_stored_tensors((fs::path(partial) / "model.safetensors").string(), tensors, {{"format", "pt"}});
-    write_file((fs::path(partial) / "config.json").string(), config_text);
-    copy_side_files(fs::path(location.config).parent_path().string(), partial);
+    write_model_config(partial, config, config_text);
+    copy_side_files_of(location, partial);
   });
   return report;
 }

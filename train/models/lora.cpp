@@ -7,24 +7,42 @@
 
 #include "core/files.h"
 #include "core/json.h"
+#include "train/models/finite.h"
 #include "train/models/weight_map.h"
 
 namespace wt {
 
-LoraScale read_adapter_config(const std::string& path) {
-  LoraScale scale;
+AdapterConfig read_adapter_config(const std::string& path) {
+  AdapterConfig config;
   const nlohmann::json json = parse_json(read_file(path), path);
+  WT_CHECK(json.is_object(), path, ": expected a JSON object with the number lora_alpha");
+  const auto is_set = [&](const char* key) {
+    const auto found = json.find(key);
+    if (found == json.end() || found->is_null()) return false;
+    return found->is_boolean() ? found->get<bool>() : !found->empty();
+  };
+  for (const char* key : {"use_dora", "alpha_pattern", "lora_bias", "use_qalora", "alora_invocation_tokens",
+                          "layer_replication", "target_parameters", "trainable_token_indices", "use_bdlora",
+                          "arrow_config", "kasa_config", "monteclora_config"}) {
+    WT_CHECK(!is_set(key), path, ": ", key, " is not supported, expected plain LoRA with one lora_alpha");
+  }
   try {
-    for (const char* key : {"alpha_pattern", "rank_pattern"}) {
-      WT_CHECK(!json.contains(key) || json[key].empty(), path, ": ", key, " is not supported, expected one for all");
+    const std::string type = json.value("peft_type", "LORA");
+    WT_CHECK(type == "LORA", path, ": peft_type is ", type, ", expected LORA");
+    if (const auto init = json.find("init_lora_weights"); init != json.end() && init->is_string()) {
+      const std::string kind = init->get<std::string>();
+      WT_CHECK(kind == "gaussian" || kind == "orthogonal" || kind == "eva", path, ": init_lora_weights is ", kind,
+               ", which may change the base model: save the adapters as plain LoRA first "
+               "(path_initial_model_for_weight_conversion)");
     }
-    WT_CHECK(!json.value("use_dora", false), path, ": use_dora is not supported, expected plain LoRA");
-    scale.alpha = json.at("lora_alpha").get<double>();
-    scale.rank_stabilized = json.value("use_rslora", false);
+    config.scale.alpha = json.at("lora_alpha").get<double>();
+    config.scale.rank_stabilized = json.value("use_rslora", false);
+    if (is_set("base_model_name_or_path")) config.base = json["base_model_name_or_path"].get<std::string>();
+    config.ties_saved = is_set("ensure_weight_tying");
   } catch (const nlohmann::json::exception&) {
     throw Error(cat(path, ": expected a JSON object with the number lora_alpha"));
   }
-  return scale;
+  return config;
 }
 
 bool is_adapter_tensor(const std::string& stored) {
@@ -56,11 +74,30 @@ Adapters::Adapters(const ModelConfig& config, const std::vector<SafetensorsFile>
   }
 }
 
-Tensor Adapters::merged(const Tensor& weight, const std::string& published, double factor) {
-  const auto found = pairs_.find(published);
-  if (found == pairs_.end()) return weight;
-  Pair& pair = found->second;
+Adapters::Pair* Adapters::find(const std::string& published) {
+  for (const std::string& name : {published, backbone_name(published)}) {
+    if (const auto found = pairs_.find(name); found != pairs_.end()) return &found->second;
+  }
+  return nullptr;
+}
+
+bool Adapters::contains(const std::string& published) const {
+  return pairs_.count(published) + pairs_.count(backbone_name(published)) > 0;
+}
+
+std::int64_t Adapters::rank() const {
+  const Half& a = pairs_.begin()->second.a;
+  const Shape& shape = a.file->shape(a.name);
+  WT_CHECK(shape.rank() == 2 && shape[0] > 0, a.file->path(), ": ", a.name, " is ", shape, ", expected (r, in)");
+  return shape[0];
+}
+
+Tensor Adapters::merged(const Tensor& weight, const std::string& published, const LoraScale& scale) {
+  Pair* const found = find(published);
+  if (found == nullptr) return weight;
+  Pair& pair = *found;
   pair.used = true;
+  for (const Half* half : {&pair.a, &pair.b}) check_finite(*half->file, half->name);
   const DType dtype = weight.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
   const Tensor a = pair.a.file->tensor(pair.a.name).to(Stream{}, dtype);
   const Tensor b = pair.b.file->tensor(pair.b.name).to(Stream{}, dtype);
@@ -69,6 +106,8 @@ Tensor Adapters::merged(const Tensor& weight, const std::string& published, doub
   const std::int64_t out = weight.dim(in_out_ ? 1 : 0), in = weight.dim(in_out_ ? 0 : 1), rank = a.dim(0);
   WT_CHECK(rank > 0 && a.shape() == (Shape{rank, in}) && b.shape() == (Shape{out, rank}), pair.a.file->path(), ": ",
            pair.a.name, " is ", a.shape(), " and its lora_B ", b.shape(), ", the weight ", weight.shape());
+  const auto width = static_cast<double>(rank);
+  const double factor = scale.alpha.value() / (scale.rank_stabilized ? std::sqrt(width) : width);
   const Tensor sum = Tensor::empty(Stream{}, weight.shape(), dtype);
   sum.copy_from(Stream{}, weight.to(Stream{}, dtype));
   dispatch_real(dtype, [&]<class T>() {
@@ -91,18 +130,8 @@ Tensor Adapters::merged(const Tensor& weight, const std::string& published, doub
 
 StoredTensor Adapters::merged(const StoredTensor& weight, const std::string& published, const SafetensorsFile& file,
                               const std::string& stored, const LoraScale& scale) {
-  const auto found = pairs_.find(published);
-  if (found == pairs_.end()) return weight;
-  const Half& a = found->second.a;
-  const Shape& shape = a.file->shape(a.name);
-  WT_CHECK(shape.rank() == 2 && shape[0] > 0, a.file->path(), ": ", a.name, " is ", shape, ", expected (r, in)");
-  if (!scale.alpha) {
-    throw UsageError(cat(file.path(), ": holds LoRA adapters of rank ", shape[0],
-                         "; give their scale with --lora-alpha (lora_alpha of the training)"));
-  }
-  const auto rank = static_cast<double>(shape[0]);
-  const double factor = *scale.alpha / (scale.rank_stabilized ? std::sqrt(rank) : rank);
-  return stored_as(weight.name, weight.dtype, merged(file.tensor(stored), published, factor));
+  if (!contains(published)) return weight;
+  return stored_as(weight.name, weight.dtype, merged(file.tensor(stored), published, scale));
 }
 
 void Adapters::check_all_used() const {

@@ -12,6 +12,7 @@
 #include "core/json.h"
 #include "core/text.h"
 #include "train/config.h"
+#include "train/models/memory_config.h"
 
 namespace wt {
 namespace {
@@ -250,6 +251,15 @@ void read_lora(const Object& object, LoraConfig& lora) {
   lora.targets = object.texts("targets");
 }
 
+// A model that brings code of its own is not one of ours, except where the code is.
+void check_code(const Object& top, bool has_code) {
+  if (!has_code || !top.has("auto_map")) return top.must_be_absent("auto_map");
+  const Object map = top.object("auto_map");
+  for (const char* key : {"AutoConfig", "AutoModelForCausalLM"}) {
+    if (!map.text(key, "").starts_with(cat(kModelingModule, "."))) map.wrong(key, cat("a class of ", kModelingModule));
+  }
+}
+
 // The name a key of ours has in these files.
 std::string published_key(const std::string& key, BackboneType type) {
   struct Names {
@@ -275,8 +285,11 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
   const nlohmann::json json = parse_json(text, name);
   const Object top(json, name);
   ModelConfig config;
-  const std::string type = top.text("model_type");
-  top.must_be_one_of("model_type", {"llama", "gpt2"}, "");
+  const std::string own = top.text("model_type");
+  top.must_be_one_of("model_type", {"llama", "gpt2", "armt", "rmt"}, "");
+  const bool has_code = own == "armt" || own == "rmt";
+  if (has_code) top.must_be_one_of("backbone_type", {"llama", "gpt2"}, "");
+  const std::string type = has_code ? top.text("backbone_type") : own;
   config.type = type == "llama" ? BackboneType::kLlama : BackboneType::kGPT2;
   config.vocab_size = top.integer("vocab_size", 1);
   config.init_std = top.positive("initializer_range", 0.02);
@@ -284,7 +297,7 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
   config.bos_id = bos.empty() ? -1 : bos.front();
   config.eos_ids = top.tokens("eos_token_id");
   top.must_be_absent("quantization_config");
-  top.must_be_absent("auto_map");  // the model brings code of its own
+  check_code(top, has_code);
   if (config.type == BackboneType::kLlama) {
     read_llama(top, config);
   } else {
@@ -299,6 +312,7 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
   config.has_rmt = top.has("rmt");
   if (config.has_rmt) read_rmt(top.object("rmt"), config.rmt);
   if (config.has_armt && config.has_rmt) top.fail("rmt", "is there beside armt: a model has one memory");
+  if (has_code && !top.has(own)) top.wrong(own, cat("the object that model_type ", own, " needs"));
   config.window = top.integer("window", 0, 0);
   if (config.has_memory() && config.window > 0) top.fail("window", "is for a plain backbone, without armt or rmt");
   config.has_lora = top.has("lora");
@@ -369,19 +383,7 @@ std::string format_model_config(const ModelConfig& c, DType dtype) {
   json["eos_token_id"] =
       c.eos_ids.size() > 1 ? nlohmann::ordered_json(c.eos_ids) : token(c.eos_ids.empty() ? -1 : c.eos_ids.front());
   json["torch_dtype"] = torch_name(dtype);
-  if (c.has_armt) {
-    json["armt"] = {{"segment_size", c.armt.segment_size},
-                    {"num_mem_tokens", c.armt.num_mem_tokens},
-                    {"d_mem", c.armt.d_mem},
-                    {"nu", c.armt.nu},
-                    {"correction", c.armt.correction},
-                    {"segment_alignment", name_of(c.armt.segment_alignment)}};
-  }
-  if (c.has_rmt) {
-    json["rmt"] = {{"segment_size", c.rmt.segment_size},
-                   {"num_mem_tokens", c.rmt.num_mem_tokens},
-                   {"segment_alignment", name_of(c.rmt.segment_alignment)}};
-  }
+  put_memory(json, c, ConfigForm::kOwn);
   if (c.window > 0) json["window"] = c.window;
   if (c.has_lora) {
     json["lora"] = {{"rank", c.lora.rank}, {"alpha", c.lora.alpha}, {"dropout", c.lora.dropout}};

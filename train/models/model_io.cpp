@@ -4,20 +4,15 @@
 
 #include "core/files.h"
 #include "layers/adapter.h"
-#include "train/checkpoint.h"
-#include "train/models/lora.h"
+#include "train/models/finite.h"
+#include "train/models/memory_config.h"
 #include "train/models/model_config_json.h"
 #include "train/models/model_folder.h"
-#include "train/models/weight_map.h"
+#include "train/models/model_source.h"
 
 namespace wt {
 namespace fs = std::filesystem;
 namespace {
-
-WeightMap open_map(const ModelConfig& config, const ModelConfig& source, const ModelLocation& location) {
-  return {config, location.weights, source.has_lora ? is_adapter_tensor : std::function<bool(const std::string&)>{},
-          location.base};
-}
 
 // Where a parameter of this name and shape stands; null for one that keeps its value. Throws Error for one that is
 // missing or of another shape.
@@ -37,35 +32,6 @@ const WeightMap::Place* find_weight(WeightMap& map, const std::string& name, con
 
 }  // namespace
 
-std::string tokenizer_in(const std::string& folder) {
-  const fs::path at(folder);
-  if (fs::exists(at / "tokenizer.json")) return (at / "tokenizer.json").string();
-  return fs::exists(at / "vocab.json") && fs::exists(at / "merges.txt") ? folder : std::string();
-}
-
-ModelLocation find_model(const std::string& path, const std::function<void(const std::string&)>& report) {
-  const fs::path folder(path);
-  if (!fs::is_directory(folder)) throw UsageError(cat(path, ": no such folder; expected a model or run folder"));
-  if (fs::is_directory(folder / "checkpoints")) {
-    const CheckpointStore store(path, StoreMode::kRead);
-    const auto best = store.load_best(report ? report : [](const std::string&) {});
-    if (!best) throw UsageError(cat(path, ": the run has no checkpoint yet"));
-    return {(folder / "config.json").string(), best->weights.path(), tokenizer_in(path), store.base()};
-  }
-  if (!fs::exists(folder / "config.json")) {
-    throw UsageError(cat(path, ": no config.json and no checkpoints; expected a model or run folder"));
-  }
-  for (const char* name : {"model.safetensors", "model.safetensors.index.json"}) {
-    if (fs::exists(folder / name)) {
-      return {(folder / "config.json").string(), (folder / name).string(), tokenizer_in(path), {}};
-    }
-  }
-  throw UsageError(cat(path, ": no model.safetensors beside config.json",
-                       fs::exists(folder / "pytorch_model.bin") || fs::exists(folder / "pytorch_model.bin.index.json")
-                           ? "; save pytorch_model.bin as safetensors from Python first"
-                           : ""));
-}
-
 Device device_for(const std::string& name, DType dtype) {
   return name == "auto" && dtype == DType::kF64 ? Device{} : device_from_name(name);
 }
@@ -79,7 +45,7 @@ std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, co
     throw UsageError("f64 runs on the CPU only: choose f32 or bf16, or --device cpu");
   }
   const DType computing = computing_dtype(stream.device(), dtype);
-  ModelConfig config = read_model_config(location.config);
+  ModelConfig config = config_of(location);
   config.has_lora = false;
   check_weights(config, location);
   auto model = std::make_unique<Model>(config, computing, stream, use);
@@ -92,30 +58,29 @@ std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, co
   return model;
 }
 
+ModelConfig config_of(const ModelLocation& location) {
+  return open_source(location).config;
+}
+
 void check_weights(const ModelConfig& config, const ModelLocation& location, bool fresh_memory) {
-  WeightMap map = open_map(config, read_model_config(location.config), location);
+  ModelSource source = open_source(location);
   const Model names(config, DType::kF32, {}, WeightUse::kNamesOnly);
   for (const PublishedSpec& spec : names.parameters().published_specs()) {
-    find_weight(map, spec.name, spec.shape, fresh_memory);
+    find_weight(source.map, spec.name, spec.shape, fresh_memory);
   }
 }
 
 void load_weights(Model& model, const ModelLocation& location, bool fresh_memory) {
-  const ModelConfig source = read_model_config(location.config);
-  WeightMap map = open_map(model.config(), source, location);
-  Adapters adapters(model.config(), map.files());
+  ModelSource source = open_source(location);
+  const bool narrow = model.dtype() != DType::kF64;
   for (const PublishedTensor& tensor : model.parameters().published()) {
-    const WeightMap::Place* place = find_weight(map, tensor.name, tensor.value.shape(), fresh_memory);
+    const WeightMap::Place* place = find_weight(source.map, tensor.name, tensor.value.shape(), fresh_memory);
     if (place == nullptr) continue;
-    const WeightMap::Place& found = *place;
-    const bool grown = found.shape() != tensor.value.shape();
-    const PublishedTensor target = grown ? tensor.slice(0, found.shape()[0]) : tensor;
-    // Adapters stand under the name that their weight has in the source.
-    const std::string name = published_name(source, found.name);
-    target.write(model.stream(), adapters.merged(found.file->tensor(found.name), name, source.lora.scale()));
+    const bool grown = place->shape() != tensor.value.shape();
+    const PublishedTensor target = grown ? tensor.slice(0, place->shape()[0]) : tensor;
+    target.write(model.stream(), source.tensor(*place, tensor.name, narrow));
   }
-  map.check_all_used();
-  adapters.check_all_used();
+  source.finish();
 }
 
 void load_tensors(Model& model, const SafetensorsFile& file, bool trainable) {
@@ -126,6 +91,7 @@ void load_tensors(Model& model, const SafetensorsFile& file, bool trainable) {
     WT_CHECK(file.contains(tensor.name), file.path(), ": tensor ", tensor.name, " is missing", hint);
     WT_CHECK(file.shape(tensor.name) == tensor.value.shape(), file.path(), ": tensor ", tensor.name, " is ",
              file.shape(tensor.name), ", the model expects ", tensor.value.shape());
+    check_finite(file, tensor.name);
     tensor.write(model.stream(), file.tensor(tensor.name));
     ++used;
   }
@@ -153,7 +119,7 @@ void export_model(const Model& model, const std::string& tokenizer, const std::s
   make_folder(folder, [&](const std::string& partial) {
     const fs::path at(partial);
     write_safetensors((at / "model.safetensors").string(), published_weights(model), {{"format", "pt"}});
-    write_file((at / "config.json").string(), format_model_config(model.config(), model.dtype()));
+    write_model_config(partial, model.config(), format_model_config(model.config(), model.dtype()));
     if (tokenizer.empty()) return;
     copy_side_files(fs::is_directory(tokenizer) ? tokenizer : fs::path(tokenizer).parent_path().string(), partial);
   });

@@ -1,28 +1,14 @@
-// Models as files: Hugging Face style folders (config.json, model.safetensors, tokenizer.json) and run folders.
+// Models into memory and out of it: the folders of model_location.h.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
 #include "core/safetensors.h"
 #include "layers/model.h"
+#include "train/models/model_location.h"
 
 namespace wt {
-
-// What a path given as MODEL_DIR or RUN_DIR leads to.
-struct ModelLocation {
-  std::string config;     // config.json
-  std::string weights;    // model.safetensors, weights.safetensors or model.safetensors.index.json
-  std::string tokenizer;  // tokenizer.json, or the folder; empty where there is none
-  std::string base = {};  // of a run: the weights that it keeps frozen, the others being in `weights`; may be empty
-};
-// A folder with config.json and weights, or a run folder, whose best checkpoint is meant (`report` hears of damaged
-// ones). Throws UsageError where it is neither.
-ModelLocation find_model(const std::string& path, const std::function<void(const std::string&)>& report = {});
-
-// The tokenizer of a folder: its tokenizer.json, or itself where it has vocab.json and merges.txt, or "".
-std::string tokenizer_in(const std::string& folder);
 
 // The device that a command's --device names; "auto" with f64 is the CPU, since GPUs run f32 and bf16.
 Device device_for(const std::string& name, DType dtype);
@@ -41,13 +27,17 @@ std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, co
 // ask for more than fits in memory. Throws Error as load_weights() does.
 void check_weights(const ModelConfig& config, const ModelLocation& location, bool fresh_memory = false);
 
+// The config of the model there: config.json's, with a head of its own where the weights have one (model_source.h).
+ModelConfig config_of(const ModelLocation& location);
+
 // Copies every parameter from a file, or from the parts of an index, under any name of weight_map.h; a head that is
 // tied may be there or not. `fresh_memory`: parameters of the memory that are not in the file keep the values they have
-// (wrapping a plain backbone). A run's adapters are merged; those of the model itself keep the values they have.
+// (wrapping a plain backbone). Adapters in the files are merged; those of the model itself keep the values they have.
+// Throws Error naming the first tensor that is missing, unknown, of another shape, or holds what is not finite.
 void load_weights(Model& model, const ModelLocation& location, bool fresh_memory = false);
 
 // Those published tensors that train, or those that do not, from a file that holds just these under their own names.
-// Throws Error for one that is missing, superfluous or of another shape.
+// Throws Error for one that is missing, superfluous, of another shape or not finite.
 void load_tensors(Model& model, const SafetensorsFile& file, bool trainable);
 
 // Every parameter under its published name.

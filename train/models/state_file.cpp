@@ -1,12 +1,16 @@
 #include "train/models/state_file.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <map>
+#include <memory>
 
 #include "core/safetensors.h"
 #include "data/fingerprint.h"
+#include "train/models/finite.h"
 #include "train/models/model_config_json.h"
 
 namespace wt {
@@ -14,6 +18,7 @@ namespace {
 
 constexpr const char* kFormat = "wavetape state";
 constexpr const char* kOpenIds = "open_ids";
+constexpr std::int64_t kBlockNumbers = 1 << 22;  // hashed at a time
 
 // "W_mem.{l}" of layer 3: "W_mem.3".
 std::string name_of_layer(const std::string& published, int layer) {
@@ -69,6 +74,11 @@ void check_header(const SafetensorsFile& file, const Model& model, const std::st
     throw Error(cat(path, ": a state file of version ", version, ", this program reads up to ", kStateFileVersion,
                     ": use the newer program that wrote it, or read the text again"));
   }
+  if (number_of(file, "version") < kStateFileVersion) {
+    throw Error(cat(path,
+                    ": a state file of version 1, which knew its model by two rows of each tensor only: read the ",
+                    "text again with this model"));
+  }
   const ModelFingerprint mine = fingerprint_of(model);
   if (const std::int64_t size = number_of(file, "segment_size"); size != model.config().segment_size()) {
     throw Error(cat(path, ": the state of a model with segments of ", size, " tokens, this one's have ",
@@ -106,17 +116,35 @@ Tensor checked_memory(const SafetensorsFile& file, const std::string& name, cons
 }  // namespace
 
 ModelFingerprint fingerprint_of(const Model& model) {
-  Fingerprint config, weights;
-  config.add(format_model_config(model.config(), DType::kF32));
+  // What a text's memory does not depend on may change: how fresh weights are drawn, what ends an answer.
+  ModelConfig decisive = model.config();
+  decisive.dropout = 0;
+  decisive.init_std = ModelConfig{}.init_std;
+  decisive.bos_id = -1;
+  decisive.eos_ids.clear();
+  Fingerprint config;
+  config.add(format_model_config(decisive, DType::kF32));
+
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> weights(XXH3_createState(), XXH3_freeState);
+  WT_CHECK(weights != nullptr && XXH3_64bits_reset(weights.get()) == XXH_OK, "no memory for a fingerprint");
+  const auto add = [&](const void* bytes, std::size_t count) { XXH3_64bits_update(weights.get(), bytes, count); };
   for (const PublishedTensor& tensor : model.parameters().published()) {
-    weights.add(tensor.name);
-    for (const std::int64_t row : {std::int64_t{0}, tensor.value.dim(0) - 1}) {
-      const Tensor values =
-          tensor.slice(row, row + 1).read(model.stream()).to_cpu(model.stream()).to(Stream{}, DType::kBF16);
-      weights.add(std::string_view(static_cast<const char*>(values.raw()), values.bytes()));
+    add(tensor.name.data(), tensor.name.size() + 1);
+    const std::int64_t rows = tensor.value.dim(0),
+                       step = std::max<std::int64_t>(1, kBlockNumbers / (tensor.value.numel() / rows));
+    for (std::int64_t row = 0; row < rows; row += step) {
+      // By way of f32, so that the same numbers computed in f64 round to the same bf16.
+      const Tensor values = tensor.slice(row, std::min(row + step, rows))
+                                .read(model.stream())
+                                .to_cpu(model.stream())
+                                .to(Stream{}, DType::kF32)
+                                .to(Stream{}, DType::kBF16);
+      add(values.raw(), values.bytes());
     }
   }
-  return {config.hex(), weights.hex()};
+  Fingerprint hash;
+  hash.add(static_cast<std::int64_t>(XXH3_64bits_digest(weights.get())));
+  return {config.hex(), hash.hex()};
 }
 
 void save_reading(const std::string& path, const Model& model, const std::string& tokenizer, const Reading& reading) {
@@ -131,6 +159,9 @@ void save_reading(const std::string& path, const Model& model, const std::string
     const Tensor memory = reading.memory[entry.tensor].select(entry.index).select(0);
     // Memory rows of a bf16 model; the file's are wide.
     tensors.emplace_back(entry.name, memory.to_cpu(model.stream()).to(Stream{}, wide(memory.dtype())));
+    if (all_finite(tensors.back().second)) continue;
+    throw Error(cat("the model's memory after this text is not finite (", entry.name,
+                    "): its weights are damaged or too large for this dtype; nothing is saved"));
   }
   const auto open = static_cast<std::int64_t>(reading.open[0].size());
   tensors.emplace_back(kOpenIds, Tensor::from<std::int32_t>({open}, reading.open[0]));

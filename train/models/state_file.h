@@ -13,17 +13,19 @@
 
 namespace wt {
 
-inline constexpr int kStateFileVersion = 1;
+inline constexpr int kStateFileVersion = 2;
 
-// 16 hex digits each. Weights: the first and last row of every published tensor, rounded to bf16, so that the dtype
-// that a model computes in does not matter.
+// 16 hex digits each. Config: what decides the memory of a text. Weights: every published tensor, whole, rounded to
+// bf16, so that the dtype that a model computes in does not matter; XXH3 (github.com/Cyan4973/xxHash), at about the
+// speed that memory is read with.
 struct ModelFingerprint {
   std::string config, weights;
 };
 ModelFingerprint fingerprint_of(const Model& model);
 
 // Writes what one sample has read, whole or not at all. Throws UsageError for a model without memory, which keeps
-// nothing but the text itself, and where nothing was read; Error where the file cannot be written.
+// nothing but the text itself, and where nothing was read; Error where the memory is not finite or the file cannot be
+// written.
 void save_reading(const std::string& path, const Model& model, const std::string& tokenizer, const Reading& reading);
 
 // Reads it back, for this model only. `tokenizer`: the fingerprint of the one that goes on, "" for none. Throws Error,

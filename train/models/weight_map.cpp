@@ -1,32 +1,67 @@
 #include "train/models/weight_map.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "train/models/lora.h"
 
 namespace wt {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Buffers that some exporters leave in a file and that are no parameters.
-bool is_buffer(const std::string& name) {
-  for (const std::string_view end : {".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias"}) {
-    if (name.ends_with(end)) return true;
-  }
-  return false;
+// Buffers that some exporters leave in a file and that are no parameters: rotary frequencies, GPT-2's causal mask
+// (1, 1, n, n) and the number that it masks with.
+bool is_buffer(const SafetensorsFile& file, const std::string& name) {
+  const Shape& shape = file.shape(name);
+  return name.ends_with("rotary_emb.inv_freq") || (name.ends_with(".attn.bias") && shape.rank() == 4) ||
+         (name.ends_with(".attn.masked_bias") && shape.numel() == 1);
 }
 
 void erase_all(std::string& name, std::string_view part) {
   for (auto at = name.find(part); at != std::string::npos; at = name.find(part)) name.erase(at, part.size());
 }
 
-// The embedding table of a tied model, which is its head as well.
-bool is_tied_head(const ModelConfig& config, const std::string& published) {
-  return config.tie_word_embeddings && published.ends_with("lm_head.weight");
+constexpr std::string_view kOuter = "memory_cell.model.";
+constexpr std::string_view kHead = "lm_head.weight";
+constexpr std::string_view kTables[] = {"model.embed_tokens.weight", "transformer.wte.weight"};
+
+// Those of a wrapped model and of a plain one.
+std::vector<std::string> names_of(std::initializer_list<std::string_view> plain) {
+  std::vector<std::string> names;
+  for (const std::string_view name : plain) {
+    names.push_back(cat(kOuter, name));
+    names.emplace_back(name);
+  }
+  return names;
+}
+std::vector<std::string> head_names() {
+  return names_of({kHead});
+}
+std::vector<std::string> table_names() {
+  return names_of({kTables[0], kTables[1]});
+}
+
+bool is_one_of(const std::string& name, const std::vector<std::string>& names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// Whether two tensors hold the same numbers.
+bool are_equal(const WeightMap::Place& a, const WeightMap::Place& b) {
+  if (a.shape() != b.shape()) return false;
+  if (a.file->stored_dtype(a.name) == b.file->stored_dtype(b.name)) {
+    return a.file->stored(a.name).bytes == b.file->stored(b.name).bytes;
+  }
+  const auto wide = [](const WeightMap::Place& place) {
+    return place.file->tensor(place.name).to(Stream{}, DType::kF64);
+  };
+  const Tensor left = wide(a), right = wide(b);
+  return std::equal(left.data<double>(), left.data<double>() + left.numel(), right.data<double>());
 }
 
 }  // namespace
@@ -52,7 +87,8 @@ std::vector<SafetensorsFile> open_weights(const std::string& path) {
 
 std::string published_name(const ModelConfig& config, const std::string& stored) {
   std::string name = stored;
-  for (const std::string_view part : {"base_model.model.", ".base_layer", ".modules_to_save.default"}) {
+  if (constexpr std::string_view kParallel = "module."; name.starts_with(kParallel)) name.erase(0, kParallel.size());
+  for (const std::string_view part : {"_orig_mod.", "base_model.model.", ".base_layer", ".modules_to_save.default"}) {
     erase_all(name, part);
   }
   const bool gpt2 = config.type == BackboneType::kGPT2;
@@ -60,19 +96,15 @@ std::string published_name(const ModelConfig& config, const std::string& stored)
   if (constexpr std::string_view kOther = "memory_cell.layers."; name.starts_with(kOther)) {
     return "memory_cell.model." + inner + (gpt2 ? "h." : "layers.") + name.substr(kOther.size());
   }
-  // The hub's GPT-2 files begin below `transformer.`.
-  if (gpt2) {
-    for (const std::string_view top : {"wte.", "wpe.", "h.", "ln_f."}) {
-      if (name.starts_with(top)) return inner + name;
-    }
+  for (const std::string_view top : gpt2 ? std::vector<std::string_view>{"wte.", "wpe.", "h.", "ln_f."}
+                                         : std::vector<std::string_view>{"embed_tokens.", "layers.", "norm."}) {
+    if (name.starts_with(top)) return inner + name;
   }
   return name;
 }
 
 std::string backbone_name(std::string published) {
-  if (constexpr std::string_view kOuter = "memory_cell.model."; published.starts_with(kOuter)) {
-    published = published.substr(kOuter.size());
-  }
+  if (published.starts_with(kOuter)) published = published.substr(kOuter.size());
   if (const auto at = published.find(".layer."); at != std::string::npos) published.erase(at, 6);
   return published;
 }
@@ -81,35 +113,80 @@ bool is_memory_parameter(const std::string& published) {
   return published.starts_with("memory_cell.memory") || published.find(".W_m") != std::string::npos;
 }
 
-WeightMap::WeightMap(const ModelConfig& config, const std::string& path,
-                     const std::function<bool(const std::string&)>& skip, const std::string& more)
-    : config_(config), path_(path), files_(open_weights(path)) {
-  if (!more.empty()) {
-    for (SafetensorsFile& file : open_weights(more)) files_.push_back(std::move(file));
+WeightMap::WeightMap(const ModelConfig& config, const ModelLocation& location, bool ties_saved)
+    : config_(config), path_(location.weights), files_(open_weights(location.weights)) {
+  if (!location.base.empty()) {
+    for (SafetensorsFile& file : open_weights(location.base)) files_.push_back(std::move(file));
   }
-  for (const SafetensorsFile& file : files_) {
-    for (const std::string& name : file.names()) {
-      if (is_buffer(name) || (skip && skip(name))) continue;
-      if (name.find(".lora_") != std::string::npos) {
-        throw Error(cat(file.path(), ": holds LoRA adapters (", name, "); merge them first: wavetape convert"));
-      }
-      const auto [place, fresh] = places_.emplace(published_name(config, name), Place{&file, name});
-      const Place& other = place->second;
-      WT_CHECK(fresh || other.file->stored(other.name).bytes == file.stored(name).bytes, file.path(), ": ", other.name,
-               " and ", name, " are one parameter, but differ");
+  const std::size_t own = files_.size();
+  if (!location.adapter.empty()) files_.push_back(SafetensorsFile::open(location.adapter));
+  for (std::size_t i = 0; i < own; ++i) add(files_[i]);
+  for (std::size_t i = own; i < files_.size(); ++i) add_saved(files_[i], ties_saved);
+  const Place *head = first_of(head_names()), *table = first_of(table_names());
+  own_head_ = config.tie_word_embeddings && head != nullptr && table != nullptr && !are_equal(*head, *table);
+}
+
+void WeightMap::add(const SafetensorsFile& file) {
+  for (const std::string& name : file.names()) {
+    if (is_buffer(file, name)) {
+      ignored_.push_back(name);
+      continue;
+    }
+    if (is_adapter_tensor(name)) {
+      // What a module was before it was trained as a whole.
+      constexpr std::string_view kOriginal = ".original_module.";
+      const auto at = name.find(kOriginal);
+      if (at == std::string::npos) continue;
+      const std::string saved = std::string(name).replace(at, kOriginal.size(), ".modules_to_save.default.");
+      WT_CHECK(file.contains(saved), file.path(), ": tensor ", name, " is there without ", saved,
+               ", which was trained in its place");
+      continue;
+    }
+    const auto [place, fresh] = places_.emplace(published_name(config_, name), Place{&file, name});
+    const Place& other = place->second;
+    WT_CHECK(fresh || other.file->stored(other.name).bytes == file.stored(name).bytes, file.path(), ": ", other.name,
+             " and ", name, " are one parameter, but differ");
+  }
+}
+
+void WeightMap::add_saved(const SafetensorsFile& file, bool ties_saved) {
+  const Place* const table = first_of(table_names());
+  const Place old_table = table != nullptr ? *table : Place{};
+  bool table_saved = false, head_saved = false;
+  for (const std::string& name : file.names()) {
+    if (is_adapter_tensor(name)) continue;
+    const std::string published = published_name(config_, name);
+    places_.erase(backbone_name(published));  // of a base without the memory
+    places_[published] = {&file, name};
+    table_saved |= is_one_of(published, table_names());
+    head_saved |= is_one_of(published, head_names());
+  }
+  if (!config_.tie_word_embeddings || !table_saved || head_saved) return;
+  // The library ties nothing anew when it puts a trained table in: the head stays what it was.
+  for (const std::string& head : head_names()) {
+    if (ties_saved) {
+      places_.erase(head);
+    } else if (old_table.file != nullptr && first_of(head_names()) == nullptr) {
+      places_[std::string(kHead)] = old_table;
     }
   }
+}
+
+const WeightMap::Place* WeightMap::first_of(const std::vector<std::string>& names) const {
+  for (const std::string& name : names) {
+    if (const auto found = places_.find(name); found != places_.end()) return &found->second;
+  }
+  return nullptr;
 }
 
 const WeightMap::Place* WeightMap::find(const std::string& published, bool unwrapped) {
   std::vector<std::string> names{published};
   if (unwrapped) names.push_back(backbone_name(published));
-  // Savers that keep one name of each tensor keep the first in the alphabet: a tied model's table is lm_head then.
-  for (const char* table : {"model.embed_tokens.weight", "transformer.wte.weight"}) {
-    if (!config_.tie_word_embeddings || !published.ends_with(table)) continue;
-    for (std::size_t i = 0, n = names.size(); i < n; ++i) {
-      const std::string& name = names[i];
-      names.push_back(name.substr(0, name.size() - std::string_view(table).size()) + "lm_head.weight");
+  if (config_.tie_word_embeddings) {
+    // Savers that keep one name of each tensor keep the first in the alphabet: a tied model's table is lm_head then.
+    const bool is_table = is_one_of(published, table_names());
+    if (is_table || is_one_of(published, head_names())) {
+      for (const std::string& name : is_table ? head_names() : table_names()) names.push_back(name);
     }
   }
   for (const std::string& name : names) {
@@ -132,7 +209,8 @@ const WeightMap::Place& WeightMap::require(const std::string& published, bool un
 
 void WeightMap::check_all_used() const {
   for (const auto& [published, place] : places_) {
-    if (used_.count(published) > 0 || is_tied_head(config_, published)) continue;
+    if (used_.count(published) > 0) continue;
+    if (config_.tie_word_embeddings && !own_head_ && is_one_of(published, head_names())) continue;
     throw Error(cat(place.file->path(), ": tensor ", place.name, " is not part of this ", name_of(config_.type),
                     config_.has_memory() ? " with memory" : "", "; check config.json"));
   }

@@ -1,7 +1,6 @@
 // The tensors of a checkpoint, found under any of the names that published files give them.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -9,6 +8,7 @@
 
 #include "core/safetensors.h"
 #include "layers/config.h"
+#include "train/models/model_location.h"
 
 namespace wt {
 
@@ -16,8 +16,9 @@ namespace wt {
 std::vector<SafetensorsFile> open_weights(const std::string& path);
 
 // The name that we publish a tensor under, from any of these: our own, the wrapper's other path
-// (`memory_cell.layers.{l}.…`), the hub's GPT-2 without `transformer.`, and those that PEFT makes of each
-// (`base_model.model.` within, `.base_layer`, `.modules_to_save.default`).
+// (`memory_cell.layers.{l}.…`), those of a backbone without its head (no `model.` or `transformer.` in front, as the
+// hub's GPT-2), and those that PEFT (`base_model.model.` within, `.base_layer`, `.modules_to_save.default`),
+// torch.compile (`_orig_mod.`) and data parallelism (`module.` in front) make of each.
 std::string published_name(const ModelConfig& config, const std::string& stored);
 // The name that a plain backbone has for a tensor of the wrapped model.
 std::string backbone_name(std::string published);
@@ -33,14 +34,22 @@ class WeightMap {
     const Shape& shape() const { return file->shape(name); }
   };
 
-  // Opens the files; `path` is a .safetensors or an index, `more`, where given, another. Tensors for which `skip` is
-  // true are left out, as are buffers that are no parameters. Throws Error where two tensors of one file are the same
-  // parameter with different bytes.
-  WeightMap(const ModelConfig& config, const std::string& path,
-            const std::function<bool(const std::string&)>& skip = {}, const std::string& more = "");
+  // Opens the files; `config` is that of the files, as config.json says it. Tensors of low-rank adapters are left to
+  // lora.h; what an adapter folder holds beside them (modules_to_save) counts in place of the base's. `ties_saved`: a
+  // saved table is the head as well (PEFT's ensure_weight_tying). Throws Error where two tensors of one file are the
+  // same parameter with different bytes.
+  WeightMap(const ModelConfig& config, const ModelLocation& location, bool ties_saved = false);
+  WeightMap(WeightMap&&) = default;
+  WeightMap(const WeightMap&) = delete;
+  WeightMap& operator=(const WeightMap&) = delete;
 
   const std::vector<SafetensorsFile>& files() const { return files_; }
-  // The place of a published tensor; null where there is none. `unwrapped`: also under the plain backbone's name.
+  // Of a config that ties the head to the table of tokens: whether the files have a head that is another one.
+  bool has_own_head() const { return own_head_; }
+  // Buffers that were left out because the configuration says the same: rotary frequencies, causal masks.
+  const std::vector<std::string>& ignored() const { return ignored_; }
+  // The place of a published tensor; null where there is none. `unwrapped`: also under the plain backbone's name. Where
+  // the config ties them, the table may stand under the head's name and the other way round.
   const Place* find(const std::string& published, bool unwrapped);
   // The same; throws Error, naming what is near, where there is none.
   const Place& require(const std::string& published, bool unwrapped);
@@ -48,11 +57,17 @@ class WeightMap {
   void check_all_used() const;
 
  private:
+  void add(const SafetensorsFile& file);
+  void add_saved(const SafetensorsFile& file, bool ties_saved);
+  const Place* first_of(const std::vector<std::string>& names) const;
+
   ModelConfig config_;
   std::string path_;
   std::vector<SafetensorsFile> files_;
   std::map<std::string, Place> places_;  // by published name
   std::set<std::string> used_;
+  std::vector<std::string> ignored_;
+  bool own_head_ = false;
 };
 
 }  // namespace wt
