@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/files.h"
+#include "data/csv.h"
 #include "data/eval_set.h"
 #include "data/tokenizer.h"
 #include "tests/schedulers/support.h"
@@ -239,7 +240,7 @@ TEST_F(LongSets, WhatIsDoneIsKept) {
                   "set +e; set -m;");
   EXPECT_EQ(result.code, 130);
   EXPECT_EQ(result.err,
-            "\nstopping after this step; once more to stop at once\n"
+            "\nstopping; once more to stop at once\n"
             "wavetape: stopped by signal 2 in qa1 cut; finished before it: 1 of 2\n");
   const std::string csv = read_file(results + "/eval.csv"), answers = read_file(results + "/answers.csv");
   EXPECT_NE(csv.find("\nqa1,done,1,"), std::string::npos) << csv;
@@ -285,8 +286,8 @@ TEST_F(LongSets, AnswersCutAtTheTokenLimitAreCounted) {
             std::string::npos)
       << result.out;
   const std::string csv = read_file(results / "eval.csv");
-  EXPECT_NE(csv.find("official_accuracy,cut\n"), std::string::npos) << csv;
-  EXPECT_EQ(csv.substr(csv.size() - 3), ",1\n") << csv;
+  const CsvTable table = parse_csv(csv, "eval.csv");
+  EXPECT_EQ(table.rows.at(0).fields[table.column("cut")], "1") << csv;
 }
 
 TEST_F(LongSets, DamagedOnesAreNamedBeforeAnythingIsRead) {
