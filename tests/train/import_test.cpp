@@ -194,8 +194,10 @@ TEST(Import, CopiesTheTokenizerAndOtherCommandsReadIt) {
   }
   write_safetensors(folder / "hf/model.safetensors", tensors);
   write_file(folder / "hf/config.json", config.dump());
-  write_file(folder / "hf/tokenizer_config.json", R"({"chat_template":
-    "{% for m in messages %}<|im_start|>{{ m.role + '\n' + m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"})");
+  write_file(
+      folder / "hf/tokenizer_config.json",
+      R"({"chat_template": "{% for m in messages %}<|im_start|>{{ m.role + '\n' + m.content }}<|im_end|>\n{% endfor %})"
+      R"({{ '<|im_start|>assistant\n' }}"})");
   const ProgramResult made = run_program("import " + (folder / "hf") + " " + (folder / "out/") +
                                          " --segment-size 4 --num-mem-tokens 2 --d-mem 4");
   EXPECT_EQ(made.code, 0) << made.err;
