@@ -86,7 +86,10 @@ std::vector<ConfigChange> differences(const Config& before, const Config& now) {
 // The folder that a configuration file and overrides name, whatever else they lack.
 std::string named_folder(const std::string& path, const std::vector<std::string>& overrides) {
   YamlNode tree = read_yaml(path);
-  for (const std::string& override : overrides) apply_override(tree, override);
+  // The others are for the run's own configuration, which may have more stages.
+  for (const std::string& override : overrides) {
+    if (override.starts_with("run.dir=") || override.starts_with("run=")) apply_override(tree, override);
+  }
   YamlNode only = tree;
   std::erase_if(only.fields, [](const YamlField& field) { return field.name != "run"; });
   for (YamlField& field : only.fields) {
@@ -122,7 +125,7 @@ std::vector<ConfigChange> settle_changes(const Config& before, const std::string
   }
   if (!refused.empty()) {
     std::string others;
-    for (std::size_t i = 1; i < refused.size(); ++i) others += cat("; so is ", refused[i].str());
+    for (std::size_t i = 1; i < refused.size(); ++i) others += cat("; also ", refused[i].str());
     now.places.fail(refused.front().key, cat("is ", refused.front().now, ", but the run was trained with ",
                                              refused.front().before, others, ". Leave it out, or start a new run"));
   }

@@ -18,25 +18,27 @@ void check_memory(const Config& config, const ModelConfig& model, std::int64_t p
   for (std::size_t i = 0; i < config.train.stages.size(); ++i) {
     const StageConfig& stage = config.train.stages[i];
     const auto needed = [&](std::int64_t batch) {
-      return stage_memory(config, stage, model, parameters, trained, batch).total();
+      const MemoryEstimate memory = stage_memory(config, stage, model, parameters, trained, batch);
+      return memory.total() + memory.activations / 8;  // blocks are rounded up by as much (core/memory.cpp)
     };
     if (needed(stage.batch_size) <= capacity) continue;
-    const std::string key = cat("train.stages.", i, ".batch_size");
-    const std::string there =
-        cat(human_bytes(needed(stage.batch_size)), " of memory, ", device, " has ", human_bytes(capacity), " free; ");
+    const std::string own = cat("train.stages.", i, ".batch_size");
+    const std::string key = config.places.has(own) ? own : "train.batch_size";
+    const std::string there = cat(device, " has ", human_bytes(capacity), " free");
     const std::string recompute =
-        config.train.activations == Activations::kKeep ? ", train.activations: recompute" : "";
+        config.train.activations == Activations::kKeep ? ", or train.activations: recompute" : "";
     if (needed(1) > capacity) {
-      config.places.fail(
-          key, cat("even a batch of 1 (it is ", stage.batch_size, ") needs ", human_bytes(needed(1)), " of memory, ",
-                   device, " has ", human_bytes(capacity), " free: take a smaller model or fewer segments", recompute));
+      config.places.fail(key, cat("is ", stage.batch_size, ", but in stage ", i + 1, " even a batch of 1 needs about ",
+                                  human_bytes(needed(1)), " of memory, and ", there,
+                                  ": take a smaller model or fewer segments", recompute));
     }
     std::int64_t fits = 1;
     for (std::int64_t step = std::int64_t{1} << 40; step > 0; step /= 2) {
       if (fits + step < stage.batch_size && needed(fits + step) <= capacity) fits += step;
     }
-    config.places.fail(key, cat("is ", stage.batch_size, ", which takes about ", there, "at most ", fits,
-                                " fit: lower it, with train.grad_accumulation raised instead", recompute));
+    config.places.fail(key, cat("is ", stage.batch_size, ", for which stage ", i + 1, " needs about ",
+                                human_bytes(needed(stage.batch_size)), " of memory, and ", there, ": at most ", fits,
+                                " fit; lower it and raise train.grad_accumulation instead", recompute));
   }
 }
 

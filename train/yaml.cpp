@@ -89,7 +89,7 @@ class TreeBuilder : public YAML::EventHandler {
     if (anchor != 0) fail(mark, "anchors (&name) are not supported");
     if (!tag.empty() && tag != "?" && tag != "!") fail(mark, cat("tags (", tag, ") are not supported"));
     if (expects_key() && kind == YamlNode::Kind::kNull) fail(mark, "a key is missing (or a bracket is open)");
-    if (expects_key()) fail(mark, "a key must be plain text");
+    if (expects_key()) fail(mark, "a key must be plain text (or a bracket is open)");
     YamlNode node;
     node.kind = kind;
     node.where = where(mark);

@@ -62,7 +62,7 @@ TEST_F(Resume, RefusesWhatChangesWhatWasTrained) {
   expect_refused("model.armt.segment_size=16 'train.stages=[{segments: 2, steps: 10}, {segments: 2, steps: 10}]'",
                  "model.armt.segment_size: is 16, but the run was trained with 32");
   expect_refused("model.num_layers=3 seed.data=2",
-                 "is 2, but the run was trained with 1; so is model.num_layers: 3, until now 2");
+                 "is 2, but the run was trained with 1; also model.num_layers: 3, until now 2");
   expect_refused("model.dropout=0.1", "model.dropout: is 0.1, but the run was trained with 0.0");
   expect_refused("model.lora='{rank: 1, alpha: 1, targets: [q_proj]}'",
                  "model.lora.rank: is 1, but the run was trained with none");

@@ -115,12 +115,15 @@ TEST_F(Run, ASignalDoesNotWaitForTheStep) {
 TEST_F(Run, WhatCannotFitIsRefusedWithWhatWould) {
   const ProgramResult batch = run_program(train("train.batch_size=100000000"));
   EXPECT_EQ(batch.code, 2) << batch.err;
-  EXPECT_TRUE(contains(batch.err, "train.stages.0.batch_size: is 100000000, which takes about ")) << batch.err;
-  EXPECT_TRUE(contains(batch.err, " fit: lower it")) << batch.err;
+  EXPECT_TRUE(contains(
+      batch.err,
+      "command line: 'train.batch_size=100000000': train.batch_size: is 100000000, for which stage 1 needs about "))
+      << batch.err;
+  EXPECT_TRUE(contains(batch.err, " fit; lower it")) << batch.err;
   EXPECT_TRUE(contains(batch.err, "train.activations: recompute")) << batch.err;
   const ProgramResult model = run_program(train("model.hidden_size=1000000 model.num_layers=1000"));
   EXPECT_EQ(model.code, 2) << model.err;
-  EXPECT_TRUE(contains(model.err, "even a batch of 1 (it is 2) needs ")) << model.err;
+  EXPECT_TRUE(contains(model.err, "is 2, but in stage 1 even a batch of 1 needs about ")) << model.err;
   EXPECT_EQ(run_program(train("train.batch_size=100000000 --dry-run")).code, 2);
 }
 
