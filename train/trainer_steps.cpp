@@ -20,6 +20,11 @@ double batch_flops(const Model& model, const TokenBatch& batch) {
   return flops;
 }
 
+// One spelling: processors make NaN with a sign.
+double plain(double value) {
+  return std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value;
+}
+
 }  // namespace
 
 std::optional<Trainer::StepResult> Trainer::train_step(const StageConfig& stage, Loader<TokenBatch>& loader) try {
@@ -61,8 +66,9 @@ std::optional<Trainer::StepResult> Trainer::train_step(const StageConfig& stage,
                .sum;
     result.min_denominator = kernels::smaller_denominator(result.min_denominator, executor.min_denominator());
   }
-  result.loss = sum / static_cast<double>(std::max<std::int64_t>(1, targets));
-  result.grad_norm = optimizer_->grad_norm();
+  result.loss = plain(sum / static_cast<double>(std::max<std::int64_t>(1, targets)));
+  result.grad_norm = plain(optimizer_->grad_norm());
+  result.min_denominator = plain(result.min_denominator);
   result.lr = learning_rate(stage, state_.stage_step);
   // The guard: one step whose loss or gradient overflowed must not reach the weights.
   result.applied = std::isfinite(result.loss) && std::isfinite(result.grad_norm);

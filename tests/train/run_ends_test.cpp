@@ -55,6 +55,7 @@ TEST_F(Run, StepsSkippedInARowEndIt) {
   const ProgramResult result = run_program(train(kDiverge));
   EXPECT_EQ(result.code, 1) << result.out;
   EXPECT_TRUE(contains(result.err, "20 steps in a row")) << result.err;
+  EXPECT_FALSE(contains(result.out, "-nan")) << result.out;
   EXPECT_TRUE(contains(result.err, "--resume begins anew")) << result.err;
   EXPECT_TRUE(contains(read_file(run_ + "/log.txt"), "20 steps in a row"));
   EXPECT_TRUE(checkpoints().empty());
@@ -125,6 +126,21 @@ TEST_F(Run, WhatCannotFitIsRefusedWithWhatWould) {
   EXPECT_EQ(model.code, 2) << model.err;
   EXPECT_TRUE(contains(model.err, "is 2, but in stage 1 even a batch of 1 needs about ")) << model.err;
   EXPECT_EQ(run_program(train("train.batch_size=100000000 --dry-run")).code, 2);
+}
+
+TEST_F(Run, AnOverrideThatDoesNotFitIsToBlame) {
+  const ProgramResult result = run_program(train("train.log_every=7 data.min_facts=500 data.max_facts=0"));
+  EXPECT_EQ(result.code, 2);
+  EXPECT_TRUE(contains(result.err, "command line: 'data.min_facts=500': with it, ")) << result.err;
+}
+
+TEST_F(Run, SmokeRemovesNoFolderThatWasThere) {
+  fs::create_directories(run_ + ".smoke");
+  write_file(run_ + ".smoke/mine", "mine");
+  const ProgramResult result = run_program(train("--smoke"));
+  EXPECT_EQ(result.code, 2);
+  EXPECT_TRUE(contains(result.err, ".smoke: exists already")) << result.err;
+  EXPECT_EQ(read_file(run_ + ".smoke/mine"), "mine");
 }
 
 TEST_F(Run, AStartThatFailsLeavesNoFolder) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <optional>
 
 #include "core/memory.h"
@@ -88,7 +89,12 @@ Config in_small(Config config) {
 // The folder of a run in small, which nobody wants to keep.
 class SmokeFolder {
  public:
-  explicit SmokeFolder(std::string path) : path_(std::move(path)) {}
+  // Before the folder is made: one that is there is somebody's, and is not removed.
+  explicit SmokeFolder(std::string path) : path_(std::move(path)) {
+    if (std::filesystem::exists(path_)) {
+      throw UsageError(cat(path_, ": exists already; --smoke makes and removes a folder of that name"));
+    }
+  }
   SmokeFolder(const SmokeFolder&) = delete;
   SmokeFolder& operator=(const SmokeFolder&) = delete;
   ~SmokeFolder() {
@@ -105,6 +111,29 @@ Config load_new(const Options& o) {
   return load_config(o.config, o.overrides);
 }
 
+// Calls start(), which sets a new run up. What is wrong then may be the configuration file's but for an override, which
+// is named.
+void start_new(const Options& o, const std::function<void()>& start) {
+  try {
+    start();
+  } catch (const UsageError& error) {
+    const std::string message = error.what();
+    if (message.starts_with("command line: ")) throw;
+    for (std::size_t i = 0; i < o.overrides.size(); ++i) {
+      std::vector<std::string> others = o.overrides;
+      others.erase(others.begin() + static_cast<std::ptrdiff_t>(i));
+      try {
+        Config without = load_config(o.config, others);
+        set_up_run(without);
+      } catch (const Error&) {
+        continue;
+      }
+      throw UsageError(cat("command line: '", o.overrides[i], "': with it, ", message));
+    }
+    throw;
+  }
+}
+
 void run(const Options& o) {
   std::optional<ResumedRun> resumed;
   if (o.resume) resumed.emplace(resume_run(o.config, o.overrides, print_notice));
@@ -115,9 +144,11 @@ void run(const Options& o) {
     return;
   }
   if (o.dry_run) {
-    if (!resumed) RunFolder::refuse_run(config.run.dir);
-    dry_run(config);
-    if (resumed) {
+    if (!resumed) {
+      RunFolder::refuse_run(config.run.dir);
+      start_new(o, [&] { dry_run(config); });
+    } else {
+      dry_run(config);
       std::printf("\nGoes on from step %lld", static_cast<long long>(resumed->state.step));
       for (const ConfigChange& change : resumed->changes) std::printf("\n%s", change.str().c_str());
       std::printf("\n");
@@ -129,8 +160,8 @@ void run(const Options& o) {
   if (resumed) {
     trainer.emplace(std::move(*resumed), stdout);
   } else {
-    trainer.emplace(config, o.config, stdout);
     if (o.smoke) smoke.emplace(config.run.dir);
+    start_new(o, [&] { trainer.emplace(config, o.config, stdout); });
   }
   if (const int signal = trainer->run(o.max_steps); signal != 0) throw ExitWith{128 + signal};
   trainer.reset();
