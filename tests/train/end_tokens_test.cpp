@@ -125,6 +125,14 @@ TEST_F(OwnTokenizer, OfAnyNameIsKeptWithTheRun) {
   succeed(cat("train ", yaml_, " --resume --no-eval data.tokenizer=", own));
 }
 
+TEST_F(OwnTokenizer, OfAFolderIsKeptWithWhatStandsBesideIt) {
+  succeed(cat("train ", yaml_, " --no-eval data.tokenizer=", kReports, "/gpt2_added_tokens"));
+  for (const char* file : {"vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json"}) {
+    EXPECT_EQ(read_file(cat(run_, "/", file)), read_file(cat(kReports, "/gpt2_added_tokens/", file)));
+  }
+  EXPECT_EQ(succeed(cat("tokenize ", run_, " --text 'hi<|pad|>hi'")), "256 258 256\n");
+}
+
 TEST_F(OwnTokenizer, EndsTextsWithTheConfiguredToken) {
   const std::string own = cat(" data.tokenizer=", kReports, "/other_end ");
   succeed(cat("train ", yaml_, own, "'model.eos_id=[256, 10]'"));
