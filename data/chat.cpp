@@ -122,9 +122,9 @@ std::string ChatTemplate::render(const std::vector<ChatMessage>& messages, bool 
     list.push_back(jinja::Value::dict({{"role", message.role}, {"content", message.content}}));
   }
   jinja::Variables variables{{"messages", jinja::Value::list(std::move(list))},
-                           {"tools", jinja::Value()},
-                           {"documents", jinja::Value()},
-                           {"add_generation_prompt", jinja::Value(answer_follows)}};
+                             {"tools", jinja::Value()},
+                             {"documents", jinja::Value()},
+                             {"add_generation_prompt", jinja::Value(answer_follows)}};
   for (const auto& [name, token] : special_tokens_) variables.emplace_back(name, token);
   return template_.render(variables, now);
 }

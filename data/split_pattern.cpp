@@ -26,8 +26,8 @@ std::string pcre2_message(int code) {
 
 // Room for backtracking: a word may be megabytes long.
 constexpr std::size_t kFirstStack = 32 * 1024, kLargestStack = std::size_t{256} << 20;  // bytes, of the JIT's own stack
-constexpr std::uint32_t kHeapLimit = std::uint32_t{4} << 20;                           // KiB, of the interpreter
-constexpr std::uint64_t kMatchLimit = 10'000'000, kMatchLimitPerByte = 100;            // steps
+constexpr std::uint32_t kHeapLimit = std::uint32_t{4} << 20;                            // KiB, of the interpreter
+constexpr std::uint64_t kMatchLimit = 10'000'000, kMatchLimitPerByte = 100;             // steps
 
 // What a thread matches with.
 struct MatchRoom {

@@ -41,8 +41,8 @@ class Tokenizer {
   // normalizers Prepend and Replace, pre-tokenizers ByteLevel, Metaspace, and sequences of Split(Regex, Isolated) and
   // Digits with one of them or none, post-processors ByteLevel and TemplateProcessing, decoders ByteLevel, Metaspace,
   // and sequences of Replace, ByteFallback, Fuse and Strip. Anything else that would change the ids (other normalizers
-  // and models, dropout, regular expressions that data/oniguruma.h refuses, ...) is an Error that names it. The sections
-  // "padding" and "truncation" are not looked at: they shape batches of that library, not texts.
+  // and models, dropout, regular expressions that data/oniguruma.h refuses, ...) is an Error that names it. The
+  // sections "padding" and "truncation" are not looked at: they shape batches of that library, not texts.
   static Tokenizer load(const std::string& path);
   // The same from the text of a tokenizer.json; `name` stands for the path in errors.
   static Tokenizer from_json(std::string_view text, const std::string& name);

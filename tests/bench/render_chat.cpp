@@ -1,5 +1,5 @@
-// Renders chat templates for compare_chat_templates.py: each line of standard input is {"template", "variables", "now"},
-// each line of standard output {"text"} or {"error"}.
+// Renders chat templates for compare_chat_templates.py: each line of standard input is {"template", "variables",
+// "now"}, each line of standard output {"text"} or {"error"}.
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>

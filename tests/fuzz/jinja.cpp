@@ -10,7 +10,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     };
     const Variables variables{
         {"messages", Value::list({message("system", "Be brief."), message("user", " Wo ist Mary?\n\xc3\xa4\xff"),
-                                  message("assistant", "<think>Hm</think>K\xc3\xbc" "che.")})},
+                                  message("assistant",
+                                          "<think>Hm</think>K\xc3\xbc"
+                                          "che.")})},
         {"tools", Value::list({Value::dict({{"name", "f"}, {"parameters", Value::dict({{"x", Value(1.5)}})}})})},
         {"bos_token", "<s>"},
         {"add_generation_prompt", true}};
