@@ -205,7 +205,6 @@ void check_model(const ModelConfig& m, const std::function<void(const std::strin
     if (m.head_dim != 0 && m.head_dim * m.num_heads != m.hidden_size) {
       fail("head_dim", cat("is ", m.head_dim, ", but gpt2's is hidden_size / num_heads"));
     }
-    if (!m.tie_word_embeddings) fail("tie_word_embeddings", "is false, but gpt2's head is its embedding table");
     if (m.rope_scaling.type != "default") fail("rope_scaling.type", "gpt2 has no rotary positions");
     if (m.attention_bias) fail("attention_bias", "is for llama; gpt2 always has its biases");
     if (m.mlp_bias) fail("mlp_bias", "is for llama; gpt2 always has its biases");

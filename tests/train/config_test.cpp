@@ -289,7 +289,6 @@ TEST(Config, Gpt2HasItsOwnContradictions) {
   refused("model.num_kv_heads=2", "model.num_kv_heads: is 2, but gpt2 has as many as num_heads");
   refused("model.head_dim=8", "model.head_dim: is 8, but gpt2's is hidden_size / num_heads");
   refused("model.num_heads=5", "model.hidden_size: is 64, not a multiple of num_heads 5");
-  refused("model.tie_word_embeddings=false", "model.tie_word_embeddings: is false");
   refused("model.rope_scaling.type=linear", "model.rope_scaling.type: gpt2 has no rotary positions");
   refused("model.max_positions=16", "model.armt.segment_size: is 32, above gpt2's max_positions 16");
 }

@@ -260,7 +260,6 @@ TEST(ModelConfigJson, WhatIsNotSupportedIsNamed) {
   expect_refused(gpt2(), R"({"scale_attn_weights":false})", "scale_attn_weights: is false, expected true");
   expect_refused(gpt2(), R"({"scale_attn_by_inverse_layer_idx":true})", "scale_attn_by_inverse_layer_idx: is true");
   expect_refused(gpt2(), R"({"add_cross_attention":true})", "add_cross_attention: is true, expected false");
-  expect_refused(gpt2(), R"({"tie_word_embeddings":false})", "tie_word_embeddings: is false");
   expect_refused(gpt2(), R"({"attn_pdrop":0})", "attn_pdrop: is 0, but resid_pdrop is 0.1; only one rate");
 }
 
