@@ -128,7 +128,7 @@ Evaluator::Flow Evaluator::run_block(const Block& block) {
       if (const auto* call_block = std::get_if<CallBlock>(&node)) run_call_block(*call_block);
       if (const auto* filter = std::get_if<FilterBlock>(&node)) {
         Value value(captured(filter->body));
-        for (const Node& step : filter->filters) value = filtered(step, std::move(value));
+        for (const Node& step : filter->filters) value = filtered(step, value);
         write(to_text(value, work_));
       }
       if (const auto* generation = std::get_if<Generation>(&node)) write(captured(generation->body));
@@ -184,7 +184,7 @@ void Evaluator::run_set(const Set& statement, int line) {
     value = evaluate(*statement.value);
   } else {
     value = Value(captured(statement.body));
-    for (const Node& filter : statement.filters) value = filtered(filter, std::move(value));
+    for (const Node& filter : statement.filters) value = filtered(filter, value);
   }
   placed(line, [&] { assign(statement.target, std::move(value)); });
 }
@@ -331,7 +331,7 @@ Value Evaluator::evaluate_node(const Filter& node, int) {
   return apply_filter(node.name, value, arguments, *this);
 }
 
-Value Evaluator::filtered(const Node& filter, Value value) {
+Value Evaluator::filtered(const Node& filter, const Value& value) {
   const Filter& node = std::get<Filter>(filter->node);
   return placed(filter->line, [&] {
     Arguments arguments = arguments_of(node.arguments, node.name);

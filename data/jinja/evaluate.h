@@ -75,7 +75,7 @@ class Evaluator {
   Value evaluate_node(const Joined& node, int line);
   Value evaluate_node(const Choice& node, int line);
   Arguments arguments_of(const CallArguments& given, std::string callee);
-  Value filtered(const Node& filter, Value value);
+  Value filtered(const Node& filter, const Value& value);
 
   Value lookup(const std::string& name) const;
   void assign(const std::string& name, Value value);

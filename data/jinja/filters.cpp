@@ -29,11 +29,6 @@ Value changed(const Value& value, Arguments& given, Evaluator& evaluator) {
   return Value(change(text));
 }
 
-Value unchanged(const Value& value, Arguments& given, Evaluator&) {
-  given.done();
-  return value;
-}
-
 Value absolute(const Value& value, Arguments& given, Evaluator&) {
   given.done();
   require_defined(value);
@@ -72,17 +67,15 @@ Value replaced(const Value& value, Arguments& given, Evaluator& evaluator) {
 
 Value escaped_html(const Value& value, Arguments& given, Evaluator& evaluator) {
   given.done();
-  std::string out;
-  for (const char c : text_of(value, evaluator)) {
-    const char* escape = c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '\'' ? "&#39;" : "&#34;";
-    if (c == '&' || c == '<' || c == '>' || c == '\'' || c == '"') {
-      out += escape;
-    } else {
-      out += c;
-    }
-  }
-  evaluator.work().spend_text(out.size());
-  return Value(std::move(out));
+  if (value.is_markup()) return value;
+  const std::string text = text_of(value, evaluator);
+  evaluator.work().spend_text(5 * text.size());
+  return Value::markup(escape_html(text));
+}
+
+Value safe(const Value& value, Arguments& given, Evaluator& evaluator) {
+  given.done();
+  return Value::markup(text_of(value, evaluator));
 }
 
 Value indented(const Value& value, Arguments& given, Evaluator& evaluator) {
@@ -246,13 +239,27 @@ Value as_text(const Value& value, Arguments& given, Evaluator& evaluator) {
 }  // namespace
 
 const Filters& text_filters() {
-  static const Filters all{{"abs", absolute},         {"attr", attribute},      {"capitalize", changed<capitalize>},
-                           {"center", centred},       {"d", standard_for},      {"default", standard_for},
-                           {"e", escaped_html},       {"escape", escaped_html}, {"float", to_float},
-                           {"format", formatted},     {"indent", indented},     {"int", to_integer},
-                           {"lower", changed<lower>}, {"replace", replaced},    {"round", rounded},
-                           {"safe", unchanged},       {"string", as_text},      {"title", changed<filter_title>},
-                           {"tojson", json_of},       {"trim", trim},           {"upper", changed<upper>},
+  static const Filters all{{"abs", absolute},
+                           {"attr", attribute},
+                           {"capitalize", changed<capitalize>},
+                           {"center", centred},
+                           {"d", standard_for},
+                           {"default", standard_for},
+                           {"e", escaped_html},
+                           {"escape", escaped_html},
+                           {"float", to_float},
+                           {"format", formatted},
+                           {"indent", indented},
+                           {"int", to_integer},
+                           {"lower", changed<lower>},
+                           {"replace", replaced},
+                           {"round", rounded},
+                           {"safe", safe},
+                           {"string", as_text},
+                           {"title", changed<filter_title>},
+                           {"tojson", json_of},
+                           {"trim", trim},
+                           {"upper", changed<upper>},
                            {"wordcount", words}};
   return all;
 }

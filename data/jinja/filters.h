@@ -1,5 +1,4 @@
-// What stands behind "|": Jinja's filters, and tojson as transformers has it (nothing is escaped for HTML). What
-// safe and escape give is plain text: joined to it, other text is not escaped.
+// What stands behind "|": Jinja's filters, and tojson as transformers has it (nothing is escaped for HTML).
 #pragma once
 
 #include <map>

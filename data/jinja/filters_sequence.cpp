@@ -112,7 +112,7 @@ Value entries_of(const Value& value, Arguments& given, Evaluator& evaluator) {
 }
 
 // Sorted by keys that are computed once each.
-Values sorted(Values items, Values keys, bool backwards, Work& work) {
+Values sorted(const Values& items, const Values& keys, bool backwards, Work& work) {
   std::vector<std::size_t> order(items.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
@@ -141,7 +141,7 @@ Value sort(const Value& value, Arguments& given, Evaluator& evaluator) {
     }
     keys.push_back(Value::list(std::move(parts)));
   }
-  return Value::list(sorted(std::move(items), std::move(keys), backwards, work));
+  return Value::list(sorted(items, keys, backwards, work));
 }
 
 Value dict_sorted(const Value& value, Arguments& given, Evaluator& evaluator) {
@@ -159,7 +159,7 @@ Value dict_sorted(const Value& value, Arguments& given, Evaluator& evaluator) {
     items.push_back(Value::tuple({key, item}));
     keys.push_back(without_case(by == "key" ? key : item, case_sensitive, work));
   }
-  return Value::list(sorted(std::move(items), std::move(keys), backwards, work));
+  return Value::list(sorted(items, keys, backwards, work));
 }
 
 template <bool greatest>

@@ -122,9 +122,16 @@ All sliced(const All& all, const Range& range) {
 Value arithmetic(const std::string& op, const Value& a, const Value& b, Work& work) {
   if (a.is_integer() && b.is_integer()) return of_integers(op, a.integer(), b.integer());
   if (a.is_number() && b.is_number()) return of_floats(op, a.number(), b.number());
+  if (op == "+" && a.is_text() && b.is_text() && a.is_markup() != b.is_markup()) {
+    work.spend_text(5 * (a.text().size() + b.text().size()));
+    const auto escaped_part = [](const Value& part) {
+      return part.is_markup() ? part.text() : escape_html(part.text());
+    };
+    return Value::markup(escaped_part(a) + escaped_part(b));
+  }
   if (op == "+" && a.is_text() && b.is_text()) {
     work.spend_text(a.text().size() + b.text().size());
-    return Value(a.text() + b.text());
+    return a.is_markup() ? Value::markup(a.text() + b.text()) : Value(a.text() + b.text());
   }
   if (op == "+" && a.is_list() && a.kind() == b.kind()) {
     work.spend(4 * (a.items().size() + b.items().size()));

@@ -256,6 +256,32 @@ std::string replace(std::string_view text, std::string_view from, std::string_vi
   return out;
 }
 
+std::string escape_html(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
 std::int64_t count(std::string_view text, std::string_view part) {
   if (part.empty()) return static_cast<std::int64_t>(length(text)) + 1;
   std::int64_t found = 0;

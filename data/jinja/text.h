@@ -37,5 +37,6 @@ std::vector<std::string> split_lines(std::string_view text, bool keep_ends);
 std::size_t replaced_size(std::string_view text, std::string_view from, std::string_view to, std::int64_t limit);
 std::string replace(std::string_view text, std::string_view from, std::string_view to, std::int64_t limit);
 std::int64_t count(std::string_view text, std::string_view part);
+std::string escape_html(std::string_view text);
 
 }  // namespace wt::jinja

@@ -106,6 +106,12 @@ Value Value::undefined(std::string why) {
   return value;
 }
 
+Value Value::markup(std::string text) {
+  Value value(std::move(text));
+  value.markup_ = true;
+  return value;
+}
+
 Value Value::list(Values items, Kind kind) {
   int deepest = 0;
   for (const Value& item : items) deepest = std::max(deepest, item.depth());

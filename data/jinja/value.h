@@ -40,6 +40,8 @@ class Value {
   Value(std::shared_ptr<Object> object);
   // What a name that nothing has stands for. `why`: the error where more is done with it than asking for it.
   static Value undefined(std::string why);
+  // A text that is HTML already, as "safe" and "escape" make it: another text joined to it by + is escaped.
+  static Value markup(std::string text);
   // These throw Failure where the result would be deeper than kDeepestValue.
   static Value list(Values items, Kind kind = Kind::kList);
   static Value tuple(Values items) { return list(std::move(items), Kind::kTuple); }
@@ -49,6 +51,7 @@ class Value {
   bool is(Kind wanted) const { return kind() == wanted; }
   bool is_undefined() const { return is(Kind::kUndefined); }
   bool is_text() const { return is(Kind::kText); }
+  bool is_markup() const { return markup_; }
   bool is_list() const { return is(Kind::kList) || is(Kind::kTuple); }
   bool is_integer() const { return is(Kind::kInt) || is(Kind::kBool); }  // to Python, True is 1
   bool is_number() const { return is_integer() || is(Kind::kFloat); }
@@ -84,6 +87,7 @@ class Value {
   std::variant<std::monostate, Undefined, bool, std::int64_t, double, std::shared_ptr<const std::string>,
                std::shared_ptr<const List>, std::shared_ptr<const Dict>, std::shared_ptr<Object>>
       data_;
+  bool markup_ = false;
 };
 
 // Functions, macros, methods, namespaces and a loop's `loop`.
