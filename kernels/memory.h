@@ -14,7 +14,7 @@ inline constexpr double kMemoryEpsilon = 1e-5;
 // The smaller of two denominators. NaN is below all numbers: once there, it is what is seen.
 template <class T>
 WT_HOST_DEVICE T smaller_denominator(T a, T b) {
-  return b < a || b != b ? b : a;
+  return b < a || b != b ? b : a;  // NOLINT(misc-redundant-expression): NaN alone differs from itself
 }
 
 // What the memory kernels know of each cell of a wave.
