@@ -41,7 +41,7 @@ std::string wanted_range(std::int64_t least, std::int64_t most) {
                              const Extent& tokens) {
   std::string wanted, found;
   if (limits.min_facts > 0 || limits.max_facts > 0) {
-    wanted = cat(wanted_range(limits.min_facts, limits.max_facts), " facts");
+    wanted = cat(wanted_range(limits.min_facts, limits.max_facts), limits.max_facts == 1 ? " fact" : " facts");
     found = cat(facts, " facts");
   }
   if (limits.max_tokens > 0) {

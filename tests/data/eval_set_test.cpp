@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "core/random.h"
+#include "core/text.h"
 #include "data/hdf5_file.h"
 #include "tests/data/data_test_support.h"
 #include "tests/support/books.h"
@@ -265,7 +266,7 @@ std::optional<std::vector<EvalSample>> by_the_library(const std::string& text) {
       if (!one.contains(key) || !one[key].is_string()) return {};
     }
     out.push_back({one["input"], one["question"], one["target"], {}});
-    if (out.back().target.empty()) return {};
+    if (trimmed(out.back().target).empty()) return {};
   }
   return out;
 }
