@@ -138,14 +138,18 @@ void check_config(const Config& c) {
 }
 
 void check_data_files(const Config& config, bool babi, bool books) {
-  const auto check = [&](const char* key, const std::string& path) {
+  const auto check = [&](const char* key, const std::string& path, const char* expected) {
     if (std::error_code error; !std::filesystem::exists(path, error)) {
-      config.places.fail(key, cat("is '", path, "', and there is no such file or folder"));
+      config.places.fail(key, cat("is '", path, "', and there is no such file or folder; ", expected));
     }
   };
   if (config.data.is_retrieval()) return;
-  if (babi && config.data.babi != "simulate") check("data.babi", config.data.babi);
-  if (books && config.data.has_books()) check("data.books", config.data.books);
+  if (babi && config.data.babi != "simulate")
+    check("data.babi", config.data.babi, "expected a folder with bAbI's files, or simulate");
+  if (books && config.data.has_books()) {
+    check("data.books", config.data.books,
+          "data.books=DIR names a folder of .txt, and 'wavetape data books' makes a file of one");
+  }
 }
 
 void fit_schedule(Config& config, const ModelConfig& model) {

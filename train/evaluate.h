@@ -38,6 +38,9 @@ struct EvalAnswer {
   bool correct = false, official = false;
 };
 
+// Answers that are shown of a task at a length: enough to see what goes wrong, few enough to read.
+constexpr std::size_t kWrongShown = 8, kRightShown = 4;
+
 // As choose_schedule(), but "auto" is streaming where the model allows it.
 Schedule choose_eval_schedule(std::string_view name, const Model& model);
 

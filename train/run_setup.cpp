@@ -48,10 +48,10 @@ RunSetup set_up_run(Config& config, const std::optional<Tokenizer>& kept) {
   if (config.run.threads > 0) omp_set_num_threads(static_cast<int>(config.run.threads));
   const Device device = device_from_name(config.run.device);
   if (device.is_cpu() && config.run.dtype == DType::kBF16) {
-    config.places.fail("run.dtype", "is bf16: a CPU trains in f32 or f64");
+    config.places.fail("run.dtype", "is bf16: a CPU trains in f32 or f64 (run.dtype=f32)");
   }
   if (device.is_cuda() && config.run.dtype == DType::kF64) {
-    config.places.fail("run.dtype", "is f64: a GPU trains in f32 or bf16");
+    config.places.fail("run.dtype", "is f64: a GPU trains in f32 or bf16 (run.dtype=f32)");
   }
   const ModelConfig model = resolve_model(config, setup.tokenizer);
   fit_schedule(config, model);

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/utf8.h"
 #include "train/crc32c.h"
 
 namespace wt {
@@ -19,7 +20,13 @@ namespace {
 constexpr int kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5, kSessionLog = 7;
 constexpr int kStatus = 1, kStart = 1;
 constexpr int kValue = 1;
-constexpr int kTag = 1, kSimpleValue = 2;
+constexpr int kTag = 1, kSimpleValue = 2, kTensor = 8, kMetadata = 9;
+// Of TensorProto, SummaryMetadata and its PluginData.
+constexpr int kDType = 1, kShape = 2, kStringValue = 8;
+constexpr int kPluginData = 1, kDataClass = 4;
+constexpr int kPluginName = 1;
+// Values of DataType and DataClass.
+constexpr int kString = 7, kTensorClass = 2;
 // Wire types.
 constexpr int kVarint = 0, k64Bit = 1, kBytes = 2, k32Bit = 5;
 
@@ -35,6 +42,10 @@ void put_fixed(std::string& out, T value) {
   char bytes[sizeof value];
   std::memcpy(bytes, &value, sizeof value);
   out.append(bytes, sizeof value);
+}
+void put_int(std::string& out, int field, std::uint64_t value) {
+  put_key(out, field, kVarint);
+  put_varint(out, value);
 }
 void put_bytes(std::string& out, int field, std::string_view bytes) {
   put_key(out, field, kBytes);
@@ -68,8 +79,7 @@ TensorBoardWriter::TensorBoardWriter(const std::string& folder, std::int64_t fir
   write_event(0, kFileVersion, "brain.Event:2");
   if (first_step > 0) {
     std::string log;
-    put_key(log, kStatus, kVarint);
-    put_varint(log, kStart);
+    put_int(log, kStatus, kStart);
     write_event(first_step, kSessionLog, log);
   }
 }
@@ -80,9 +90,28 @@ TensorBoardWriter::~TensorBoardWriter() {
 
 void TensorBoardWriter::scalar(std::string_view tag, double value, std::int64_t step) {
   std::string entry;
-  put_bytes(entry, kTag, tag);
+  put_bytes(entry, kTag, utf8_repaired(tag));  // protocol buffers refuse others
   put_key(entry, kSimpleValue, k32Bit);
   put_fixed(entry, static_cast<float>(value));
+  write_value(step, entry);
+}
+
+// A string tensor without dimensions, which the text plugin renders as one document.
+void TensorBoardWriter::text(std::string_view tag, std::string_view markdown, std::int64_t step) {
+  std::string plugin, metadata, tensor, entry;
+  put_bytes(plugin, kPluginName, "text");
+  put_bytes(metadata, kPluginData, plugin);
+  put_int(metadata, kDataClass, kTensorClass);
+  put_int(tensor, kDType, kString);
+  put_bytes(tensor, kShape, "");
+  put_bytes(tensor, kStringValue, utf8_repaired(markdown));
+  put_bytes(entry, kTag, utf8_repaired(tag));
+  put_bytes(entry, kTensor, tensor);
+  put_bytes(entry, kMetadata, metadata);
+  write_value(step, entry);
+}
+
+void TensorBoardWriter::write_value(std::int64_t step, std::string_view entry) {
   std::string summary;
   put_bytes(summary, kValue, entry);
   write_event(step, kSummary, summary);
@@ -92,8 +121,7 @@ void TensorBoardWriter::write_event(std::int64_t step, int field, std::string_vi
   std::string event;
   put_key(event, kWallTime, k64Bit);
   put_fixed(event, now());
-  put_key(event, kStep, kVarint);
-  put_varint(event, static_cast<std::uint64_t>(step));
+  put_int(event, kStep, static_cast<std::uint64_t>(step));
   put_bytes(event, field, payload);
 
   std::string record;

@@ -16,6 +16,7 @@
 #include "train/models/model_io.h"
 #include "train/provenance.h"
 #include "train/run_setup.h"
+#include "train/tensorboard_eval.h"
 #include "train/units.h"
 
 namespace wt {
@@ -148,7 +149,9 @@ void Trainer::restore(const Checkpoint& newest) {
 void Trainer::open_logs() {
   metrics_ = std::make_unique<LineFile>(folder_->metrics_path());
   log_ = std::make_unique<LineFile>(folder_->log_path());
-  tensorboard_ = std::make_unique<TensorBoardWriter>(folder_->path(), state_.step);
+  // What was written of this step, an evaluation perhaps, stays.
+  tensorboard_ = std::make_unique<TensorBoardWriter>(folder_->path(), resumed_ ? state_.step + 1 : 0);
+  tensorboard_->text("config", markdown_code(config_yaml(config_)), state_.step);
 }
 
 void Trainer::say(const std::string& line) {

@@ -5,14 +5,12 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <bit>
 #include <cerrno>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <limits>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
@@ -21,9 +19,7 @@
 #include "tests/support/expect_error.h"
 #include "tests/support/file_limit.h"
 #include "tests/support/temp_folder.h"
-#include "train/crc32c.h"
 #include "train/progress.h"
-#include "train/tensorboard.h"
 #include "train/units.h"
 
 namespace wt {
@@ -157,129 +153,6 @@ TEST(Metrics, AResumedRunForgetsWhatCameAfter) {
   EXPECT_EQ(after(kept + "{\"step\": 3}\n", 0), "{\"event\": \"start\"}\n");
   EXPECT_EQ(after("", 3), "");
   EXPECT_EQ(after("garbage\n", 3), "");
-}
-
-// Reads the messages of an event file back: every checksum is verified. Field number -> raw value.
-struct Event {
-  double wall_time = 0;
-  std::uint64_t step = 0;
-  std::map<int, std::string> fields;
-};
-
-std::uint64_t varint(const std::string& bytes, std::size_t& at) {
-  std::uint64_t value = 0;
-  for (int shift = 0;; shift += 7) {
-    const auto byte = static_cast<unsigned char>(bytes.at(at++));
-    value |= std::uint64_t{byte & 0x7fu} << shift;
-    if (byte < 0x80) return value;
-  }
-}
-
-std::map<int, std::string> message(const std::string& bytes) {
-  std::map<int, std::string> out;
-  for (std::size_t at = 0; at < bytes.size();) {
-    const std::uint64_t key = varint(bytes, at);
-    std::size_t size = 0;
-    switch (key & 7) {
-      case 0: {
-        const std::size_t start = at;
-        varint(bytes, at);
-        size = at - start;
-        at = start;
-        break;
-      }
-      case 1:
-        size = 8;
-        break;
-      case 2:
-        size = varint(bytes, at);
-        break;
-      case 5:
-        size = 4;
-        break;
-      default:
-        ADD_FAILURE() << "wire type " << (key & 7);
-    }
-    out[static_cast<int>(key >> 3)] = bytes.substr(at, size);
-    at += size;
-  }
-  return out;
-}
-
-template <class T>
-T fixed(const std::string& bytes) {
-  T value{};
-  EXPECT_EQ(bytes.size(), sizeof value);
-  std::memcpy(&value, bytes.data(), sizeof value);
-  return value;
-}
-
-std::vector<Event> read_events(const std::string& path) {
-  const auto unmask = [](std::uint32_t masked) {
-    const std::uint32_t rotated = masked - 0xa282ead8u;
-    return (rotated >> 17) | (rotated << 15);
-  };
-  const std::string bytes = read_file(path);
-  std::vector<Event> out;
-  std::size_t at = 0;
-  while (at < bytes.size()) {
-    const auto length = fixed<std::uint64_t>(bytes.substr(at, 8));
-    EXPECT_EQ(unmask(fixed<std::uint32_t>(bytes.substr(at + 8, 4))), crc32c(bytes.data() + at, 8));
-    const std::string body = bytes.substr(at + 12, length);
-    EXPECT_EQ(unmask(fixed<std::uint32_t>(bytes.substr(at + 12 + length, 4))), crc32c(body.data(), body.size()));
-    at += 16 + length;
-    Event event;
-    event.fields = message(body);
-    event.wall_time = fixed<double>(event.fields.at(1));
-    std::size_t start = 0;
-    event.step = varint(event.fields.at(2), start);
-    out.push_back(event);
-  }
-  return out;
-}
-
-TEST(TensorBoard, EventsReadBack) {
-  const TempFolder folder;
-  std::string path;
-  {
-    TensorBoardWriter writer(folder.path());
-    writer.scalar("train/loss", 1.5, 3);
-    writer.scalar(
-        "a tag that is long enough for its length to need two bytes in the record around it, "
-        "which is the case from one hundred and twenty-eight on",
-        -0.25, 1'000'000'000'000);
-    path = writer.path();
-  }
-  EXPECT_NE(path.find("/events.out.tfevents."), std::string::npos);
-  const std::vector<Event> events = read_events(path);
-  ASSERT_EQ(events.size(), 3u);
-  EXPECT_EQ(events[0].fields.at(3), "brain.Event:2");
-  EXPECT_EQ(events[1].step, 3u);
-  EXPECT_GT(events[1].wall_time, 1.7e9);
-  const auto value = message(message(events[1].fields.at(5)).at(1));
-  EXPECT_EQ(value.at(1), "train/loss");
-  EXPECT_EQ(fixed<float>(value.at(2)), 1.5f);
-  EXPECT_EQ(events[2].step, 1'000'000'000'000u);
-  EXPECT_EQ(fixed<float>(message(message(events[2].fields.at(5)).at(1)).at(2)), -0.25f);
-}
-
-TEST(TensorBoard, AResumedRunStartsANewFileThatVoidsLaterSteps) {
-  const TempFolder folder;
-  const TensorBoardWriter first(folder.path());
-  const TensorBoardWriter second(folder.path(), 41);
-  EXPECT_NE(first.path(), second.path());
-  const std::vector<Event> events = read_events(second.path());
-  ASSERT_EQ(events.size(), 2u);
-  EXPECT_EQ(events[1].step, 41u);
-  EXPECT_EQ(message(events[1].fields.at(7)).at(1), std::string(1, '\1'));
-}
-
-TEST(TensorBoard, FailuresAreErrors) {
-  const TempFolder folder;
-  EXPECT_ERROR(TensorBoardWriter(folder / "none"), Error, "No such file or directory");
-  TensorBoardWriter writer(folder.path());
-  const FileSizeLimit limit(16);
-  EXPECT_ERROR(writer.scalar("x", 1, 1), Error, "File too large");
 }
 
 // A terminal of a given width, and what was written to it.

@@ -244,9 +244,8 @@ void run_speedup(Options& o, const std::vector<std::string>& presets, const std:
                             {.title = "times faster", .unit = " times", .top = std::ceil(2 * most) / 2, .step = 0.5}));
 }
 
-void add_shape(CLI::App* command, Options& o, const char* tokens) {
+void add_shape(CLI::App* command, Options& o) {
   command->add_option("--layers", o.layers, "Another number of layers than the preset's")->check(CLI::Range(1, 1000));
-  command->add_option("--tokens", o.tokens, tokens)->delimiter(',')->check(CLI::Range(1, 1 << 30));
   command->add_option("--segment-size", o.segment_size, "Tokens of a segment")->capture_default_str();
   command->add_option("--num-mem-tokens", o.num_mem_tokens, "Memory tokens")->capture_default_str();
   command->add_option("--d-mem", o.d_mem, "Width of the memory's keys")->capture_default_str();
@@ -260,11 +259,26 @@ void add_shape(CLI::App* command, Options& o, const char* tokens) {
   command->add_option("--json", o.json, "Write everything to this file, too");
 }
 
-void add_common(CLI::App* command, Options& o, const char* tokens) {
+void add_tokens(CLI::App* command, Options& o, const char* what) {
+  command->add_option("--tokens", o.tokens, what)->delimiter(',')->check(CLI::Range(1, 1 << 30));
+}
+
+void add_model(CLI::App* command, Options& o) {
   auto* preset = command->add_option("--preset", o.preset, "llama-160m, llama-1b, llama-3b or llama-8b, random weights")
                      ->capture_default_str();
-  command->add_option("--config", o.config, "A training configuration; its model is used")->excludes(preset);
-  add_shape(command, o, tokens);
+  add_shape(command, o);
+  auto* config = command->add_option("--config", o.config,
+                                     "A training configuration whose model to use; its sizes, vocab_size too, must be "
+                                     "given there");
+  config->excludes(preset);
+  for (const char* size : {"--layers", "--segment-size", "--num-mem-tokens", "--d-mem"}) {
+    config->excludes(command->get_option(size));
+  }
+}
+
+void add_common(CLI::App* command, Options& o, const char* tokens) {
+  add_model(command, o);
+  add_tokens(command, o, tokens);
   command->add_flag("--profile", o.profile, "Also show the time by kernel, from one more run");
 }
 
@@ -279,7 +293,8 @@ void add_bench(CLI::App& program) {
   prefill->add_option("--schedule", o->schedules, "diagonal, sequential, streaming, or even (all waves full)")
       ->delimiter(',')
       ->capture_default_str();
-  prefill->footer("Example: wavetape bench prefill --preset llama-1b --tokens 131072 --schedule diagonal sequential");
+  prefill->footer(
+      "Example:\n  wavetape bench prefill --preset llama-1b --tokens 131072 --schedule diagonal sequential");
   prefill->callback([o] { run_prefill(*o); });
   CLI::App* train = command->add_subcommand("train", "Forward and backward, and with flags the rest of a step");
   add_common(train, *o, "Tokens of each sequence (default 8192)");
@@ -292,29 +307,30 @@ void add_bench(CLI::App& program) {
       ->check(CLI::IsMember({"keep", "recompute", "auto"}));
   train->add_flag("--head", o->head, "With the head and the loss of two answer tokens");
   train->add_flag("--optimizer", o->optimizer, "With clipping and AdamW");
-  train->footer("Example: wavetape bench train --preset llama-1b --tokens 8192 --activations keep recompute");
+  train->footer("Example:\n  wavetape bench train --preset llama-1b --tokens 8192 --activations keep recompute");
   train->callback([o] { run_train(*o); });
   CLI::App* decode = command->add_subcommand("decode", "Greedy decoding behind a prompt");
   add_common(decode, *o, "Tokens of the prompt (default 2560: two segments closed, one open)");
   decode->add_option("--new-tokens", o->new_tokens, "Tokens to decode")->capture_default_str();
-  decode->footer("Example: wavetape bench decode --preset llama-1b --tokens 2560 --new-tokens 128");
+  decode->footer("Example:\n  wavetape bench decode --preset llama-1b --tokens 2560 --new-tokens 128");
   decode->callback([o] { run_decode(*o); });
   CLI::App* kernels = command->add_subcommand("kernels", "Every kernel at the shapes of a full wave, against limits");
-  add_common(kernels, *o, "Not used");
-  kernels->footer("Example: wavetape bench kernels --preset llama-1b");
+  add_model(kernels, *o);
+  kernels->footer("Example:\n  wavetape bench kernels --preset llama-1b");
   kernels->callback([o] { run_kernels(*o); });
   CLI::App* speedup = command->add_subcommand("speedup", "The diagonal schedule against the sequential one");
-  add_shape(speedup, *o, "Lengths to read (default 4096 to 1048576, times 4)");
+  add_shape(speedup, *o);
+  add_tokens(speedup, *o, "Lengths to read (default 4096 to 1048576, times 4)");
   auto presets = std::make_shared<std::vector<std::string>>(std::vector<std::string>{"llama-160m", "llama-1b"});
   auto plot = std::make_shared<std::string>();
   speedup->add_option("--presets", *presets, "Shapes, as in prefill")->delimiter(',')->capture_default_str();
   speedup->add_option("--plot", *plot, "Draw the ratios into this SVG file");
-  speedup->footer("Example: wavetape bench speedup --presets llama-160m llama-1b llama-3b --plot speedup.svg");
+  speedup->footer("Example:\n  wavetape bench speedup --presets llama-160m llama-1b llama-3b --plot speedup.svg");
   speedup->callback([o, presets, plot] {
     if (o->tokens.empty()) o->tokens = {4096, 16384, 65536, 262144, 1048576};
     run_speedup(*o, *presets, *plot);
   });
-  command->footer("Example: wavetape bench prefill --preset llama-1b --tokens 131072 --schedule diagonal even");
+  command->footer("Example:\n  wavetape bench prefill --preset llama-1b --tokens 131072 --schedule diagonal even");
 }
 
 }  // namespace wt

@@ -33,7 +33,7 @@ void add_convert(CLI::App& app) {
   auto o = std::make_shared<Options>();
   ConvertOptions& convert = o->convert;
   CLI::App* command = app.add_subcommand(
-      "convert", "Rename a checkpoint of ARMT, published PyTorch code's to ours or back; merge LoRA adapters");
+      "convert", "Rename a checkpoint of the published ARMT code to our names or back; merge LoRA adapters");
   command->add_option("SOURCE", o->source, "Folder (of a model, or of PEFT adapters), .safetensors or its index")
       ->required();
   command->add_option("OUT_DIR", o->target, "Folder to make")->required();
@@ -62,8 +62,8 @@ void add_convert(CLI::App& app) {
   command->add_flag("--lora-rank-stabilized", convert.lora.rank_stabilized, "Adapters were trained with use_rslora")
       ->needs(alpha);
   command->footer(
-      "Example: wavetape convert published/model.safetensors my_armt --config Llama-3.2-1B/config.json "
-      "--segment-size 1024 --lora-alpha 32\n"
+      "Example:\n  wavetape convert published/model.safetensors my_armt --config Llama-3.2-1B/config.json \\\n"
+      "    --segment-size 1024 --lora-alpha 32\n"
       "  wavetape convert my_adapters merged --base Llama-3.2-1B");
   command->callback([o, alpha] {
     if (alpha->count() > 0) o->convert.lora.alpha = o->lora_alpha;

@@ -51,7 +51,7 @@ struct BooksOptions {
 void add_books(CLI::App& data) {
   CLI::App* command = data.add_subcommand("books", "Tokenise books and cut them into sentences, as background text");
   const auto options = std::make_shared<BooksOptions>();
-  command->add_option("--input", options->inputs, "Text files, or folders searched for .txt")->required();
+  command->add_option("--input", options->inputs, "Text files, or folders that are searched for .txt")->required();
   command->add_option("--tokenizer", options->tokenizer, "A tokenizer.json, or a folder with one")->required();
   command->add_option("--output", options->output, "HDF5 file to write")->required();
   command->footer(
@@ -133,6 +133,8 @@ void add_babilong(CLI::App& data) {
 void add_data(CLI::App& program) {
   CLI::App* data = program.add_subcommand("data", "Make stories, tokenised books and evaluation sets");
   data->require_subcommand(1);
+  data->footer(
+      "Example:\n  wavetape data books --input novels/ --tokenizer data/tokenizer/tokenizer.json --output books.h5");
   add_babi(*data);
   add_books(*data);
   add_babilong(*data);

@@ -11,6 +11,7 @@
 #include "data/babi/stories.h"
 #include "data/chat.h"
 #include "data/eval_set.h"
+#include "train/checkpoint.h"
 #include "train/commands/commands.h"
 #include "train/config.h"
 #include "train/curriculum.h"
@@ -25,16 +26,20 @@
 #include "train/prompts.h"
 #include "train/result_files.h"
 #include "train/signals.h"
+#include "train/tensorboard_eval.h"
 #include "train/units.h"
 
 namespace wt {
 namespace {
 
+namespace fs = std::filesystem;
+
 struct Options {
   std::string model, babi, books, tokenizer, output, dtype = "f32", device = "auto", schedule = "auto";
   std::string prompts, system, layout = "plain", name, plot;
   std::vector<std::string> tasks, lengths, sets;
-  std::int64_t samples = 0, batch_size = 0, max_new_tokens = 0, seed = 0;
+  std::int64_t samples = 0, batch_size = 0, max_new_tokens = 0;
+  std::optional<std::int64_t> seed;
   bool show = false, chat = false;
 };
 
@@ -75,7 +80,7 @@ Settings resolve(const Options& o, const ModelLocation& location) {
   if (o.samples > 0) s.eval.samples = o.samples;
   if (o.batch_size > 0) s.eval.batch_size = o.batch_size;
   if (o.max_new_tokens > 0) s.eval.max_new_tokens = o.max_new_tokens;
-  if (o.seed > 0) s.seed = o.seed;
+  if (o.seed) s.seed = *o.seed;
   return s;
 }
 
@@ -87,7 +92,7 @@ struct Job {
 
 // "qa1_4k.json" and "qa1/4k.json", as sets are usually called, say what is in them.
 Job job_of_set(const std::string& path, const Options& o) {
-  const std::filesystem::path file = std::filesystem::absolute(path);
+  const fs::path file = fs::absolute(path);
   const std::string stem = file.stem().string();
   Job job{"", stem, path, {}};
   const auto is_task = [](const std::string& name) {
@@ -111,7 +116,7 @@ Job job_of_set(const std::string& path, const Options& o) {
 class Evaluation {
  public:
   Evaluation(const Options& o, Settings settings, const ModelLocation& location, const Stream& stream)
-      : o_(o), s_(std::move(settings)), tokenizer_(Tokenizer::load(s_.data.tokenizer)) {
+      : o_(o), s_(std::move(settings)), location_(location), tokenizer_(Tokenizer::load(s_.data.tokenizer)) {
     const DType dtype = dtype_from_name(o.dtype);
     if (!o.prompts.empty()) {
       prompts_ = Prompts::load(o.prompts);
@@ -122,7 +127,7 @@ class Evaluation {
       }
     }
     if (o.chat) {
-      chat_ = ChatTemplate::load(std::filesystem::path(location.config).parent_path().string());
+      chat_ = ChatTemplate::load(fs::path(location.config).parent_path().string());
       if (const auto id = chat_->stop_id(tokenizer_)) options_.stop_ids.push_back(*id);
     }
     collect_jobs();
@@ -299,7 +304,18 @@ class Evaluation {
     return evaluate(*model_, tokenizer_, sampler.end_id(), s_.eval.samples, item, options);
   }
 
+  // A run's evaluation that goes to its own folder belongs to the run's curves.
+  void write_to_tensorboard(const std::vector<EvalAnswer>& answers) {
+    std::error_code none;
+    if (o_.output.empty() || !is_run_folder(o_.model) || !fs::equivalent(o_.output, o_.model, none)) return;
+    if (!tensorboard_) tensorboard_.emplace(o_.model);
+    write_evaluation(*tensorboard_, rows_.back(), answers, prompts_.has_value(),
+                     fs::path(location_.weights).parent_path().filename().string(),
+                     CheckpointStore(o_.model, StoreMode::kRead).steps().back());
+  }
+
   void write_results(const Job& job, const std::vector<EvalAnswer>& answers) {
+    write_to_tensorboard(answers);
     const bool whole = rows_.size() == jobs_.size();
     if (!o_.plot.empty()) files_.write(o_.plot, eval_chart(rows_, prompts_.has_value()), whole);
     if (o_.output.empty()) return;
@@ -331,6 +347,7 @@ class Evaluation {
 
   const Options& o_;
   Settings s_;
+  const ModelLocation& location_;
   Tokenizer tokenizer_;
   std::optional<Prompts> prompts_;
   std::optional<ChatTemplate> chat_;
@@ -341,6 +358,7 @@ class Evaluation {
   std::vector<std::int32_t> end_ids_;  // at least one
   std::vector<EvalRow> rows_;
   ResultFiles files_;
+  std::optional<TensorBoardWriter> tensorboard_;
   std::string answers_csv_ = answers_csv_heading();
 };
 
@@ -368,32 +386,43 @@ void evaluate_run(const Config& config) {
 void add_eval(CLI::App& program) {
   auto o = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("eval", "Generate answers and count exact matches, by task and length");
-  command->add_option("model", o->model, "Model folder, or run folder (then its settings are the defaults)")
+  command->add_option("MODEL", o->model, "Model folder, or run folder (then its settings are the defaults)")
       ->required();
-  command->add_option("--task", o->tasks, "bAbI tasks: qa1 qa2 … or qa1,qa2 (with --set: the one it is of)")
+  command
+      ->add_option("--task", o->tasks,
+                   "bAbI tasks: qa1 qa2 … or qa1,qa2 (default: the run's, else qa1; with --set: the one it is of)")
       ->delimiter(',');
-  command->add_option("--length", o->lengths, "0k, 4k, 1M, tokens, or 4x: times the trained length")->delimiter(',');
+  command
+      ->add_option("--length", o->lengths,
+                   "0k, 4k, 1M, tokens, 4x: times the trained length, or 50p: pairs (default: the run's, else 0k)")
+      ->delimiter(',');
   command->add_option("--samples", o->samples, "Samples per task and length (default: the run's, else 100)")
       ->check(CLI::Range(1, 1000000));
   command->add_option("--set", o->sets, "Evaluation sets to use instead: JSON lists or HDF5 from 'data babilong'");
-  command->add_option("--babi", o->babi, "simulate, or a folder with bAbI's files (their test split is used)");
-  command->add_option("--books", o->books, "books.h5, a .txt, a folder of .txt, or none");
-  command->add_option("--tokenizer", o->tokenizer, "Default: the folder's own");
+  command->add_option(
+      "--babi", o->babi,
+      "simulate, or a folder with bAbI's files, whose test split is used (default: the run's, else simulate)");
+  command->add_option("--books", o->books,
+                      "A books.h5, a .txt, a folder of .txt, or none (default: the run's, else none)");
+  command->add_option("--tokenizer", o->tokenizer, "A tokenizer.json, or a folder with one (default: the model's)");
   command->add_option("--batch-size", o->batch_size, "Samples computed together (default: the run's, else 16)")
       ->check(CLI::Range(1, 100000));
   command
       ->add_option("--max-new-tokens", o->max_new_tokens,
                    "Longest answer (default: the run's, else 12; with --prompts 20)")
       ->check(CLI::Range(1, 100000));
-  command->add_option("--seed", o->seed, "Seed of the samples (default: the run's, else 1)");
+  command->add_option("--seed", o->seed, "Seed of the samples (default: the run's, else 1)")
+      ->check(CLI::NonNegativeNumber);
   auto* prompts =
       command->add_option("--prompts", o->prompts,
                           "Prompts around the samples, for instruction models: data/prompts.yaml or a file like it");
   auto* chat = command->add_flag("--chat", o->chat, "With --prompts: put them into the model's chat template");
   chat->needs(prompts);
   command->add_option("--system", o->system, "With --chat: the system message")->needs(chat);
-  command->add_option("--output", o->output,
-                      "Folder for eval.csv, eval.json and answers.csv, or for the files of --layout official");
+  command->add_option(
+      "--output", o->output,
+      "Folder for eval.csv, eval.json and answers.csv, or for the files of --layout official; a run's own gets the "
+      "figures for TensorBoard, too (default: the table is printed alone)");
   command
       ->add_option("--layout", o->layout,
                    "plain, or official: the CSV and JSON of each task and length that BABILong's "
@@ -408,7 +437,7 @@ void add_eval(CLI::App& program) {
   command->add_option("--device", o->device, "auto, cpu or cuda")->capture_default_str();
   command->add_flag("--show", o->show, "Print every question with the model's answer");
   command->footer(
-      "Example: wavetape eval runs/quickstart --length 4x 16x 64x --samples 100 --output results\n"
+      "Example:\n  wavetape eval runs/quickstart --length 4x 16x 64x --samples 100 --output results\n"
       "  wavetape eval MODEL --set qa1/0k.json qa1/4k.json --prompts data/prompts.yaml \\\n"
       "    --layout official --output results/org/model --plot accuracy.svg");
   command->callback([o] {

@@ -39,19 +39,21 @@ void run(const Options& o) {
 
 void add_export(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("export",
-                                         "Write a run's best checkpoint as config.json, model.safetensors (published "
-                                         "names) and tokenizer, with memory also "
-                                         "the code that Hugging Face's library loads it by (trust_remote_code)");
-  command->add_option("run", o->run, "Run folder (or model folder)")->required();
-  command->add_option("output", o->output, "Folder to make")->required();
+  CLI::App* command =
+      app.add_subcommand("export", "Write a run's best weights as a model folder under the published names");
+  command->add_option("RUN", o->run, "Run folder (or model folder)")->required();
+  command->add_option("OUT_DIR", o->output, "Folder to make")->required();
   CLI::Option* adapters =
       command->add_flag("--adapters", o->adapters,
                         "Of a run with model.lora: adapter_model.safetensors and adapter_config.json as PEFT writes "
                         "them, not the merged weights");
   command->add_option("--base", o->base, "Base model that adapter_config.json names; default: the run's model.from")
       ->needs(adapters);
-  command->footer("Example: wavetape export runs/quickstart exported/quickstart");
+  command->footer(
+      "Writes config.json, model.safetensors and the tokenizer; with memory also modeling_wavetape.py, by which "
+      "Hugging\n"
+      "Face's library loads the folder (trust_remote_code).\n"
+      "Example:\n  wavetape export runs/quickstart exported/quickstart");
   command->callback([o] { run(*o); });
 }
 

@@ -112,7 +112,7 @@ void add_forward(CLI::App& app) {
   auto o = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("forward", "Logits, loss, memory and gradients of a model for given ids, as safetensors");
-  command->add_option("model", o->model, "Model or run folder")->required();
+  command->add_option("MODEL", o->model, "Model or run folder")->required();
   command->add_option("--input", o->input, "Safetensors with input_ids (B, n) i64 and optionally labels_mask (B, n) u8")
       ->required();
   command->add_option("--output", o->output, "Safetensors for logits, loss, W_mem.{l}, z.{l}, grad.{name}")->required();
@@ -121,7 +121,7 @@ void add_forward(CLI::App& app) {
   command->add_option("--activations", o->activations, "For --backward: keep or recompute")->capture_default_str();
   command->add_option("--dtype", o->dtype, "f32, f64, or bf16 (weights rounded to bf16)")->capture_default_str();
   command->add_option("--device", o->device, "auto, cpu or cuda")->capture_default_str();
-  command->footer("Example: wavetape forward my_model --input ids.safetensors --output out.safetensors --backward");
+  command->footer("Example:\n  wavetape forward my_model --input ids.safetensors --output out.safetensors --backward");
   command->callback([o] { run(*o); });
 }
 

@@ -293,7 +293,7 @@ void run(Options o) {
 void add_generate(CLI::App& app) {
   auto o = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("generate", "Continue a prompt");
-  command->add_option("model", o->model, "Model or run folder")->required();
+  command->add_option("MODEL", o->model, "Model or run folder")->required();
   auto* prompt =
       command->add_option("--prompt", o->prompt, "Text to continue; the continuation is printed as it comes");
   auto* ids = command->add_option("--input-ids", o->ids, "Token ids to continue; new ids are printed, comma-separated");
@@ -345,16 +345,16 @@ void add_generate(CLI::App& app) {
       ->check(CLI::Range(1e-6, 1.0));
   command->add_option("--seed", o->generation.seed, "Seed of the draws")->capture_default_str();
   command->add_flag("--ignore-eos", o->keep_going, "Go on behind end-of-text");
-  command->add_option("--tokenizer", o->tokenizer, "A tokenizer.json; default: the model folder's");
+  command->add_option("--tokenizer", o->tokenizer, "A tokenizer.json, or a folder with one (default: the model's)");
   command->add_option("--schedule", o->schedule, "auto, sequential, diagonal or streaming")->capture_default_str();
   command->add_option("--dtype", o->dtype, "f32, f64, or bf16 (weights rounded to bf16)")->capture_default_str();
   command->add_option("--device", o->device, "auto, cpu or cuda")->capture_default_str();
   command->footer(
-      "Example: wavetape generate runs/quickstart --prompt ' Mary went to the office. Where is Mary?<|gen|>' "
-      "--max-new-tokens 4\n"
+      "Example:\n  wavetape generate runs/quickstart --prompt ' Mary went to the office. Where is Mary?<|gen|>' \\\n"
+      "    --max-new-tokens 4\n"
       "  wavetape generate MODEL --input book.txt --save-state book.state\n"
-      "  wavetape generate MODEL --load-state book.state --prompts-file questions.jsonl --stop . "
-      "--max-new-tokens 20");
+      "  wavetape generate MODEL --load-state book.state --prompts-file questions.jsonl --stop . \\\n"
+      "    --max-new-tokens 20");
   command->callback([o, prompt] {
     o->has_prompt = prompt->count() > 0;
     run(*o);

@@ -62,7 +62,7 @@ void add_import(CLI::App& app) {
   command->footer(
       "Weights keep their dtype. Fresh memory changes nothing before it is trained: start a training with\n"
       "model.from: OUT_DIR.\n"
-      "Example: wavetape import Llama-3.2-1B my_armt --segment-size 1024 --num-mem-tokens 16 --d-mem 64");
+      "Example:\n  wavetape import Llama-3.2-1B my_armt --segment-size 1024 --num-mem-tokens 16 --d-mem 64");
   command->callback([o] { run(*o); });
 }
 

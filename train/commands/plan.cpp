@@ -38,7 +38,7 @@ void add_plan(CLI::App& app) {
   command->add_option("--width", o->width, "Columns of the picture")
       ->capture_default_str()
       ->check(CLI::Range(20, 10000));
-  command->footer("Example: wavetape plan --layers 4 --segments 6 3 --schedule streaming");
+  command->footer("Example:\n  wavetape plan --layers 4 --segments 6 3 --schedule streaming");
   command->callback([o] { run(*o); });
 }
 

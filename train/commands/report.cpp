@@ -34,13 +34,13 @@ void run(const Options& o) {
 void add_report(CLI::App& program) {
   auto o = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("report", "Show runs side by side on one HTML page");
-  command->add_option("runs", o->runs, "Run folders")->required();
+  command->add_option("RUN", o->runs, "Run folders")->required();
   command->add_option("--output", o->output, "The page to write")->capture_default_str();
   command->add_option("--title", o->title, "Its heading (default: the run's name, or how many runs)");
   command->footer(
       "Curves come from metrics.jsonl; accuracy and answers from eval.json and answers.csv, which the evaluation at\n"
       "the end of 'wavetape train' leaves in the run folder, and 'wavetape eval RUN --output RUN' makes anew.\n"
-      "Example: wavetape report runs/quickstart runs/other --output report.html");
+      "Example:\n  wavetape report runs/quickstart runs/other --output report.html");
   command->callback([o] { run(*o); });
 }
 

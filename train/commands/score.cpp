@@ -29,12 +29,12 @@ void add_score(CLI::App& program) {
   auto o = std::make_shared<Options>();
   CLI::App* command =
       program.add_subcommand("score", "Score a folder of results in the layout of BABILong's leaderboard");
-  command->add_option("folder", o->folder, "Folder of TASK_LENGTH_CONFIG.csv with columns target, output, question")
+  command->add_option("DIR", o->folder, "Folder of TASK_LENGTH_CONFIG.csv with columns target, output, question")
       ->required();
   command->add_option("--output", o->output, "CSV to write: task, length, config, samples, correct, accuracy");
   command->add_option("--plot", o->plot, "SVG to write: a heatmap of tasks and lengths");
   command->add_option("--title", o->title, "Heading of the plot")->capture_default_str();
-  command->footer("Example: wavetape score results --output scores.csv --plot scores.svg");
+  command->footer("Example:\n  wavetape score results --output scores.csv --plot scores.svg");
   command->callback([o] { run(*o); });
 }
 

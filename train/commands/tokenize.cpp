@@ -60,7 +60,7 @@ void add_tokenize(CLI::App& program) {
   const auto options = std::make_shared<Options>();
   command->add_option("TOKENIZER", options->tokenizer, "A tokenizer.json, or a folder with one or with GPT-2's files")
       ->required();
-  CLI::Option_group* input = command->add_option_group("Input", "One of these");
+  CLI::Option_group* input = command->add_option_group("Input", "What to turn");
   input->add_option("--text", options->text, "Text to encode");
   CLI::Option* file = input->add_option("--file", options->file, "File whose text to encode");
   CLI::Option* ids = input->add_option("--decode", options->ids, "Ids to decode, with commas or blanks between");

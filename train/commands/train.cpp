@@ -192,8 +192,11 @@ void run_seeds(const Options& o) {
 void add_train(CLI::App& program) {
   auto o = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("train", "Train, or go on training, as a YAML file says");
-  command->add_option("config", o->config, "The configuration, or with --resume a run folder")->required();
-  command->add_option("overrides", o->overrides, "key=value, for example train.stages.0.steps=100 data.books=DIR");
+  command->add_option("CONFIG", o->config, "The configuration, or with --resume a run folder")->required();
+  command->add_option(
+      "OVERRIDES", o->overrides,
+      "key=value, for example train.stages.0.steps=100 data.books=DIR; 'wavetape info --config-reference' lists the "
+      "keys");
   command->add_flag(
       "--resume", o->resume,
       "Go on from the run folder's newest checkpoint, with the configuration it holds; overrides change what "
@@ -216,7 +219,7 @@ void add_train(CLI::App& program) {
       ->delimiter(',')
       ->check(CLI::NonNegativeNumber);
   command->add_flag("--no-eval", o->no_eval, "Leave out the evaluation after training");
-  command->footer("Example: wavetape train configs/babilong_qa1_tiny.yaml run.dir=runs/first data.babi=DIR/en-10k");
+  command->footer("Example:\n  wavetape train configs/babilong_qa1_tiny.yaml run.dir=runs/first data.babi=DIR/en-10k");
   command->callback([o] { o->seeds.empty() ? run(*o) : run_seeds(*o); });
 }
 

@@ -12,9 +12,6 @@
 namespace wt {
 namespace {
 
-// Answers shown of a task at a length: enough to see what goes wrong, few enough to read.
-constexpr std::size_t kWrongShown = 8, kRightShown = 4;
-
 // One question, answered by the runs that were asked it.
 struct Question {
   std::string question, target;
