@@ -34,7 +34,7 @@ class Configs : public ::testing::Test {
     for (const char* name : {"config.json", "model.safetensors"}) {
       fs::copy(kSource + "/tests/fixtures/stories260K/" + name, folder_ / "model");
     }
-    fs::copy(kSource + "/data/tokenizer/tokenizer.json", folder_ / "model");
+    fs::copy(kSource + "/tests/fixtures/tokenizers/gpt2.json", folder_ / "model/tokenizer.json");
   }
   // From a folder that is not the repository's, so that nothing but what is named is found.
   ProgramResult dry_run(const std::string& file, const std::string& overrides) const {

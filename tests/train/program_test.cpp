@@ -59,8 +59,10 @@ TEST(Program, HelpComesWithEveryCommand) {
     EXPECT_TRUE(contains(help.out, "\n  " + command + " ")) << help.out;
   }
   for (const std::string command :
-       {"train", "eval", "score", "report", "forward", "generate", "data babi", "data books", "data babilong",
-        "tokenize", "plan", "export", "import", "convert", "info"}) {
+       {"train",       "eval",         "score",         "report",       "forward", "generate",
+        "data babi",   "data books",   "data babilong", "tokenize",     "plan",    "export",
+        "import",      "convert",      "info",          "data",         "bench",   "bench prefill",
+        "bench train", "bench decode", "bench kernels", "bench speedup"}) {
     const ProgramResult result = run_program(command + " --help");
     EXPECT_EQ(result.code, 0);
     const std::size_t example = result.out.find("Example:");
@@ -85,6 +87,10 @@ TEST(Program, WrongRequestsEndWithTwo) {
   expect_failure("data babi", 2, "--output is required (see 'wavetape data babi --help')");
   expect_failure("data babi --output x --stories 0", 2, "--stories");
   expect_failure("data babi --output x --stories ten", 2, "ten");
+  for (const char* command : {"data babi --output x --seed", "eval x --seed", "train c.yaml --seeds"}) {
+    expect_failure(cat(command, " -1"), 2, "Value -1 not in range 0 to ");
+  }
+  expect_failure("bench prefill --config c.yaml --d-mem 8", 2, "--d-mem excludes --config");
   expect_failure("data babi --output x --task qa21", 2, "task `qa21`, expected qa1 ... qa20");
   expect_failure("data babi --output x --sotries 3", 2, "--sotries, did you mean --stories? (see");
   expect_failure("train c.yaml --resme", 2, "--resme, did you mean --resume? (see 'wavetape train --help')");

@@ -9,6 +9,7 @@
 #include "data/eval_set.h"
 #include "data/tokenizer.h"
 #include "train/commands/commands.h"
+#include "train/commands/seed_option.h"
 #include "train/open_books.h"
 #include "train/progress.h"
 #include "train/signals.h"
@@ -31,7 +32,9 @@ void add_babi(CLI::App& data) {
   command->add_option("--stories", options->stories, "Number of stories")
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
       ->capture_default_str();
-  command->add_option("--seed", options->seed, "Another seed gives other stories")->capture_default_str();
+  command->add_option("--seed", options->seed, "Another seed gives other stories")
+      ->check(seed_check())
+      ->capture_default_str();
   command->add_option("--output", options->output, "File to write")->required();
   command->footer("Example:\n  wavetape data babi --task qa1 --stories 1000 --seed 1 --output qa1.txt");
   command->callback([=] {
@@ -96,7 +99,9 @@ void add_babilong(CLI::App& data) {
       ->capture_default_str();
   command->add_option("--books", options->books, "A books.h5, a .txt, a folder of .txt, or none at length 0k");
   command->add_option("--tokenizer", options->tokenizer, "A tokenizer.json, or a folder with one")->required();
-  command->add_option("--seed", options->seed, "Another seed gives other samples")->capture_default_str();
+  command->add_option("--seed", options->seed, "Another seed gives other samples")
+      ->check(seed_check())
+      ->capture_default_str();
   command->add_option("--min-sentence-len", babilong.min_sentence_len, "Shorter book sentences are skipped")
       ->capture_default_str();
   command->add_option("--max-sentence-len", babilong.max_sentence_len, "Longer ones are skipped, 0 for no limit")

@@ -13,6 +13,7 @@
 #include "data/eval_set.h"
 #include "train/checkpoint.h"
 #include "train/commands/commands.h"
+#include "train/commands/seed_option.h"
 #include "train/config.h"
 #include "train/curriculum.h"
 #include "train/evaluate.h"
@@ -411,8 +412,7 @@ void add_eval(CLI::App& program) {
       ->add_option("--max-new-tokens", o->max_new_tokens,
                    "Longest answer (default: the run's, else 12; with --prompts 20)")
       ->check(CLI::Range(1, 100000));
-  command->add_option("--seed", o->seed, "Seed of the samples (default: the run's, else 1)")
-      ->check(CLI::NonNegativeNumber);
+  command->add_option("--seed", o->seed, "Seed of the samples (default: the run's, else 1)")->check(seed_check());
   auto* prompts =
       command->add_option("--prompts", o->prompts,
                           "Prompts around the samples, for instruction models: data/prompts.yaml or a file like it");

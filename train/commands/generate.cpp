@@ -14,6 +14,7 @@
 #include "data/text_stream.h"
 #include "data/tokenizer.h"
 #include "train/commands/commands.h"
+#include "train/commands/seed_option.h"
 #include "train/models/end_tokens.h"
 #include "train/models/model_io.h"
 #include "train/models/state_file.h"
@@ -343,7 +344,7 @@ void add_generate(CLI::App& app) {
   command->add_option("--top-p", o->generation.top_p, "Draw from the likeliest tokens of this total probability")
       ->capture_default_str()
       ->check(CLI::Range(1e-6, 1.0));
-  command->add_option("--seed", o->generation.seed, "Seed of the draws")->capture_default_str();
+  command->add_option("--seed", o->generation.seed, "Seed of the draws")->check(seed_check())->capture_default_str();
   command->add_flag("--ignore-eos", o->keep_going, "Go on behind end-of-text");
   command->add_option("--tokenizer", o->tokenizer, "A tokenizer.json, or a folder with one (default: the model's)");
   command->add_option("--schedule", o->schedule, "auto, sequential, diagonal or streaming")->capture_default_str();

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "train/commands/commands.h"
+#include "train/commands/seed_option.h"
 #include "train/units.h"
 
 namespace wt {
@@ -58,7 +59,9 @@ void add_import(CLI::App& app) {
       ->check(CLI::IsMember({"left", "right", "center"}));
   command->add_option("--base", o->import.adapter_base,
                       "For adapters: the folder of their base model; default: the one that adapter_config.json names");
-  command->add_option("--seed", o->import.seed, "Seed of the memory's fresh values")->capture_default_str();
+  command->add_option("--seed", o->import.seed, "Seed of the memory's fresh values")
+      ->check(seed_check())
+      ->capture_default_str();
   command->footer(
       "Weights keep their dtype. Fresh memory changes nothing before it is trained: start a training with\n"
       "model.from: OUT_DIR.\n"

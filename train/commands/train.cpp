@@ -10,6 +10,7 @@
 
 #include "core/memory.h"
 #include "train/commands/commands.h"
+#include "train/commands/seed_option.h"
 #include "train/costs.h"
 #include "train/notice.h"
 #include "train/resume.h"
@@ -217,7 +218,7 @@ void add_train(CLI::App& program) {
           "Train once with each of these seeds, one after another, in RUN/seed-N; 'wavetape report RUN/seed-*' "
           "shows them as mean and band")
       ->delimiter(',')
-      ->check(CLI::NonNegativeNumber);
+      ->check(seed_check());
   command->add_flag("--no-eval", o->no_eval, "Leave out the evaluation after training");
   command->footer("Example:\n  wavetape train configs/babilong_qa1_tiny.yaml run.dir=runs/first data.babi=DIR/en-10k");
   command->callback([o] { o->seeds.empty() ? run(*o) : run_seeds(*o); });
