@@ -37,7 +37,11 @@ std::optional<std::string> template_in(const Json& json, const std::string& path
   if (found->is_string()) return found->get<std::string>();
   WT_CHECK(found->is_array(), path, ": chat_template is ", found->type_name(), ", expected a text or a list");
   for (const Json& entry : *found) {
-    if (entry.is_object() && text_of(entry, "name") == "default") return text_of(entry, "template");
+    if (!entry.is_object() || text_of(entry, "name") != "default") continue;
+    const auto text = entry.find("template");
+    WT_CHECK(text != entry.end() && text->is_string(), path, ": the chat_template called default has no template, ",
+             "expected a text");
+    return text->get<std::string>();
   }
   throw Error(cat(path, ": chat_template has none called default"));
 }

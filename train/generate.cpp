@@ -27,14 +27,14 @@ std::int64_t cache_rows(const Model& model, std::int64_t longest, const Generate
   return closes ? size + model.num_mem_tokens() : rows;
 }
 
-// Throws Error where a sample's logits are not finite. On a GPU only a first element that was chosen is looked at: that
-// is what a row of nothing but NaN gives, and fetching it costs little.
+// Throws NotFinite where a sample's logits are not finite. On a GPU only a first element that was chosen is looked at:
+// that is what a row of nothing but NaN gives, and fetching it costs little.
 void check_logits(const Model& model, const Tensor& logits, int sample, std::int32_t chosen) {
   const bool cpu = model.stream().device().is_cpu();
   if (!cpu && chosen != 0) return;
   const Tensor row = logits.slice(sample, sample + 1);
   if (all_finite(cpu ? row : row.to_cpu(model.stream()))) return;
-  throw Error(
+  throw NotFinite(
       cat("generate: the model's logits are not finite (", name_of(model.dtype()),
           "): its weights are damaged or too large for this dtype, or a training that diverged has written them"));
 }

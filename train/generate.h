@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "core/error.h"
 #include "layers/model.h"
 #include "schedulers/plan.h"
 #include "schedulers/reading.h"
@@ -27,8 +28,13 @@ struct GenerateOptions {
 // Hears of every new token as it comes: (sample, id). false ends this sample; the token is part of its result.
 using EachToken = std::function<bool(int, std::int32_t)>;
 
-// New tokens for each prompt (ids in [0, V), at least one each). The prompts are computed together. Throws Error where
-// logits are not finite.
+// Logits are not finite.
+class NotFinite : public Error {
+ public:
+  using Error::Error;
+};
+
+// New tokens for each prompt (ids in [0, V), at least one each). The prompts are computed together. Throws NotFinite.
 std::vector<std::vector<std::int32_t>> generate(const Model& model, const TokenSequences& prompts,
                                                 const GenerateOptions& options, const EachToken& each = {});
 

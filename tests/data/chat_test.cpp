@@ -101,6 +101,10 @@ TEST(Chat, LooksForTheTemplateWhereTheLibraryKeepsIt) {
   EXPECT_EQ(says(), "<m></s>");
   write_file(config, R"({"chat_template": [{"name": "rag", "template": "x"}]})");
   EXPECT_ERROR(says(), Error, "chat_template has none called default");
+  for (const char* template_text : {"null", "true", "[\"x\"]"}) {
+    write_file(config, cat(R"({"chat_template": [{"name": "default", "template": )", template_text, "}]}"));
+    EXPECT_ERROR(says(), Error, "the chat_template called default has no template, expected a text");
+  }
   write_file(config, R"({"chat_template": "a\n{{ 1 | nofilter }}"})");
   EXPECT_ERROR(says(), Error, "tokenizer_config.json chat_template:2: the filter 'nofilter' is not known");
   write_file(folder / "chat_template.jinja", "{{ messages[0].content }}\n");

@@ -144,6 +144,7 @@ class Subject:
     # What a failing command may leave: a run that never began has its empty folder and lock.
     allowed: tuple = ()
     prepare: object = None  # called with the copied folder after the damage
+    before: tuple = ()  # words of a program that starts this one
 
 
 def lay_out(subject, damage, folder):
@@ -217,7 +218,7 @@ def run_subject_case(program, report, subject, damage, scratch):
     folder.mkdir()
     lay_out(subject, damage, folder)
     before = snapshot(folder)
-    outcome = program.run(subject.arguments, folder)
+    outcome = program.run(subject.arguments, folder, before=subject.before)
     names = subject.names or [Path(subject.file).name]
     problem = judge(program, outcome, damage.must_fail, names)
     if not problem and outcome.code != 0:

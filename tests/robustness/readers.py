@@ -112,6 +112,11 @@ def add_model_readers(b):
           ["model", "prompts.jsonl"], "prompts.jsonl", "lines", 24)
     chat = ["generate", "chat", "--chat", "--prompt", "Where is Mary?", "--max-new-tokens", "2"]
     b.add("generate --chat", chat, ["chat"], "chat/tokenizer_config.json", "json", 16, may_pass=("missing", "a folder"))
+    chat = ["generate", "chat_jinja", *chat[2:]]
+    b.add("generate chat_template.jinja", chat, ["chat_jinja"], "chat_jinja/chat_template.jinja", "text", 40,
+          names=["chat_jinja"])
+    b.add("generate generation_config.json", ["generate", "ends", *generate[2:]], ["ends"], "ends/generation_config.json",
+          "json", 30, may_pass=("missing",))
     forward = ["forward", "model", "--input", "ids.safetensors", "--output", "out/earlier.safetensors", "--backward"]
     b.add("forward --input", forward, ["model", "ids.safetensors"], "ids.safetensors", "safetensors", 40)
     b.add("export config.json", ["export", "run", "made"], ["single:run"], "run/config.json", "json", 16, **either)
@@ -131,6 +136,11 @@ def add_model_readers(b):
     b.add("convert adapter_config.json", convert, ["lora_llama"], "lora_llama/adapter_config.json", "json", 30,
           **either)
     b.add("convert config.json", convert, ["lora_llama"], "lora_llama/config.json", "json", 30, **either)
+    adapters = ["convert", "peft/adapter", "made", "--base", "peft/base"]
+    b.add("convert PEFT adapter_config.json", adapters, ["peft"], "peft/adapter/adapter_config.json", "json", 40,
+          names=["peft/adapter", "adapter_config.json"])
+    b.add("convert PEFT adapter_model.safetensors", adapters, ["peft"], "peft/adapter/adapter_model.safetensors",
+          "safetensors", 40)
     b.add("convert back", ["convert", "published", "made"], ["published"], "published/model.safetensors",
           "safetensors", 20)
 
@@ -170,6 +180,22 @@ def add_training_readers(b):
     free = {"allowed": (r"run/\.lock", r"run/checkpoints/best"), "may_pass": ("missing",)}
     b.add("resume metrics.jsonl", resume, files, "run/metrics.jsonl", "text", 16, **free)
     b.add("resume best", resume, files, "run/checkpoints/best", "text", 8, **free)
+    # What a run keeps of how it was started. Without its description the data are known by their paths, and without a
+    # tokenizer of its own the run has the configuration's.
+    b.add("resume config.yaml", resume, files, "run/config.yaml", "yaml", 40, names=["config.yaml", "run"],
+          allowed=free["allowed"])
+    for file, words in [("given.yaml", "yaml"), ("data.json", "json"), ("starts.jsonl", "lines")]:
+        b.add(f"resume {file}", resume, files, f"run/{file}", "text", 16, names=[file, "config.yaml"], **free)
+        text = (b.subjects[-1].folder / "run" / file).read_text()
+        values = m.yaml_values(text, b.rng(file), b.count(24)) if words == "yaml" else m.json_values(
+            text.split("\n")[0] if words == "lines" else text, b.rng(file), b.count(24))
+        b.subjects[-1].damages += [m.Mutation(d.name, d.data, False) for d in values + m.nested()]
+    b.add("resume tokenizer.json", resume, files, "run/tokenizer.json", "json", 16, names=["tokenizer.json"], **free)
+    # What is no cache is made anew.
+    tokens = next((b.good / "cache").iterdir()).name
+    b.add("train token cache", [*train, "--dry-run", "data.books=books"],
+          [*files[:2], "books", "tokenizer.json", "cache"], f"cache/{tokens}", "text", 24,
+          before=("env", "WAVETAPE_CACHE=cache"), may_pass=("missing", "a folder"))
     b.add("resume lora base", ["train", "lora.yaml", "--no-eval", "--resume"],
           ["lora.yaml", *files[1:4], "lora_run"], "lora_run/checkpoints/base.safetensors",
           "signed", 8, allowed=(r"lora_run/\.lock",))
@@ -188,6 +214,8 @@ def add_evaluation_readers(b):
     gone = {"names": ["config.yaml", "run"], "may_pass": ("missing", "a folder")}
     b.add("eval run config.yaml", ["eval", "run"], run, "run/config.yaml", "yaml", 40, **gone)
     b.add("eval run state.json", ["eval", "run"], run, f"run/{CHECKPOINT}/state.json", "signed", 6)
+    b.add("eval --chat", ["eval", "chat", *evaluate[2:], "--set", "qa1_300.json", "--prompts", "prompts.yaml", "--chat"],
+          ["chat", *model[1:]], "chat/tokenizer_config.json", "json", 16, may_pass=("missing", "a folder"), **left)
     b.add("score", ["score", "results", "--output", "out/earlier.csv", "--plot", "out/earlier.svg"], ["results"],
           f"results/{RESULTS}", "csv", 20, names=[RESULTS, "results"])
     report = ["report", "run", "--output", "out/earlier.html"]
@@ -216,6 +244,10 @@ def add_data_readers(b):
     files = ["babi", "books.h5", "tokenizer.json"]
     b.add("data babilong babi", make, files, "babi/qa1_single-supporting-fact_test.txt", "text", 30, names=["qa1",
           "babi"])
+    released = [*make[:2], "--released", *make[2:], "--length", "1k"]
+    del released[released.index("300") - 1:released.index("300") + 1]
+    b.add("data babilong --released", released, files, "babi/qa1_single-supporting-fact_test.txt", "text", 16,
+          names=["qa1", "babi"])
     b.add("data babilong books", make, files, "books.h5", "hdf5", 20)
     b.add("data babilong tokenizer", make, files, "tokenizer.json", "json", 8, names=["tokenizer.json", "another tokenizer"])
     for name, kind in [("qa1_300.json", "json"), ("qa1_300.h5", "hdf5"), ("books.h5", "hdf5"), ("config.yaml", "yaml"),

@@ -94,6 +94,17 @@ def make_samples(program, source, folder):
     chat = "{% for m in messages %}<|im_start|>{{ m.role }}\\n{{ m.content }}<|im_end|>{% endfor %}"
     templates = [{"name": "default", "template": chat}, {"name": "tools", "template": "x"}]
     (folder / "chat/tokenizer_config.json").write_text(json.dumps({"model_max_length": 99, "chat_template": templates}))
+    shutil.copytree(folder / "chat", folder / "chat_jinja")
+    (folder / "chat_jinja/tokenizer_config.json").unlink()
+    (folder / "chat_jinja/chat_template.jinja").write_text(
+        "{%- for m in messages %}\n{{ '<|im_start|>' + m['role'] }}\n{{ m.content | trim }}<|im_end|>\n{%- endfor %}\n"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+    shutil.copytree(folder / "model", folder / "ends")
+    (folder / "ends/generation_config.json").write_text(json.dumps({"bos_token_id": 1, "eos_token_id": [0, 5]}))
+    # Books that were tokenised before.
+    program.must(["train", "config.yaml", "--dry-run", "run.dir=none", "data.books=books"], folder)
+    (folder / "cache").mkdir()
+    shutil.copy(next(Path(program.cache.name).glob("books-*.tokens")), folder / "cache")
     program.must(["convert", "model", "published", "--names", "layers"], folder)
     program.must(["generate", "model", "--input", "books/first.txt", "--save-state", "book.state"], folder)
     (folder / "prompts.jsonl").write_text(
@@ -105,6 +116,7 @@ def make_samples(program, source, folder):
     (folder / "ids.safetensors").write_bytes(mutations.write_safetensors(header, ids))
     for name in ["llama_sharded", "lora_llama", "gpt2"]:
         shutil.copytree(fixtures / "import" / name, folder / name)
+    shutil.copytree(fixtures / "import/peft_llama", folder / "peft")
     (folder / "lora_llama/adapter_config.json").write_text(
         json.dumps({"peft_type": "LORA", "r": 3, "lora_alpha": 12, "use_rslora": False, "target_modules": ["q_proj"]}))
     # Small tokenizers, of the two kinds there are.

@@ -90,6 +90,13 @@ TEST(Program, WrongRequestsEndWithTwo) {
   for (const char* command : {"data babi --output x --seed", "eval x --seed", "train c.yaml --seeds"}) {
     expect_failure(cat(command, " -1"), 2, "Value -1 not in range 0 to ");
   }
+  expect_failure("bench decode --new-tokens -1", 2, "--new-tokens: Value -1 not in range");
+  for (const char* command : {"generate", "eval", "bench prefill"}) {
+    expect_failure(cat(command, " x --dtype i16"), 2, "--dtype: i16 not in {");
+  }
+  expect_failure("eval " + kSource + "/tests/fixtures/stories260K --tokenizer " + kSource +
+                     "/tests/fixtures/tokenizers/gpt2.json --length x1",
+                 2, "--length: is 'x1', expected tokens");
   expect_failure("bench prefill --config c.yaml --d-mem 8", 2, "--d-mem excludes --config");
   expect_failure("data babi --output x --task qa21", 2, "task `qa21`, expected qa1 ... qa20");
   expect_failure("data babi --output x --sotries 3", 2, "--sotries, did you mean --stories? (see");

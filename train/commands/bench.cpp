@@ -245,14 +245,19 @@ void run_speedup(Options& o, const std::vector<std::string>& presets, const std:
 }
 
 void add_shape(CLI::App* command, Options& o) {
+  const auto size = CLI::Range(1, 1 << 30);
   command->add_option("--layers", o.layers, "Another number of layers than the preset's")->check(CLI::Range(1, 1000));
-  command->add_option("--segment-size", o.segment_size, "Tokens of a segment")->capture_default_str();
-  command->add_option("--num-mem-tokens", o.num_mem_tokens, "Memory tokens")->capture_default_str();
-  command->add_option("--d-mem", o.d_mem, "Width of the memory's keys")->capture_default_str();
+  command->add_option("--segment-size", o.segment_size, "Tokens of a segment")->capture_default_str()->check(size);
+  command->add_option("--num-mem-tokens", o.num_mem_tokens, "Memory tokens")->capture_default_str()->check(size);
+  command->add_option("--d-mem", o.d_mem, "Width of the memory's keys")->capture_default_str()->check(size);
   command->add_option("--batch", o.batch, "Sequences side by side")->capture_default_str()->check(CLI::Range(1, 4096));
-  command->add_option("--dtype", o.dtype, "bf16 or f32")->capture_default_str();
+  command->add_option("--dtype", o.dtype, "What to compute in")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"bf16", "f32", "f64"}));
   command->add_option("--device", o.device, "auto, cpu or cuda")->capture_default_str();
-  command->add_option("--warmup", o.bench.warmup, "Runs before the timed ones")->capture_default_str();
+  command->add_option("--warmup", o.bench.warmup, "Runs before the timed ones")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1000));
   command->add_option("--repeats", o.bench.repeats, "Timed runs; the median is shown")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
@@ -311,7 +316,9 @@ void add_bench(CLI::App& program) {
   train->callback([o] { run_train(*o); });
   CLI::App* decode = command->add_subcommand("decode", "Greedy decoding behind a prompt");
   add_common(decode, *o, "Tokens of the prompt (default 2560: two segments closed, one open)");
-  decode->add_option("--new-tokens", o->new_tokens, "Tokens to decode")->capture_default_str();
+  decode->add_option("--new-tokens", o->new_tokens, "Tokens to decode")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
   decode->footer("Example:\n  wavetape bench decode --preset llama-1b --tokens 2560 --new-tokens 128");
   decode->callback([o] { run_decode(*o); });
   CLI::App* kernels = command->add_subcommand("kernels", "Every kernel at the shapes of a full wave, against limits");

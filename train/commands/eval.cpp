@@ -183,6 +183,14 @@ class Evaluation {
     }
   }
 
+  static EvalLength length_of(const std::string& text) {
+    try {
+      return parse_eval_length(text);
+    } catch (const UsageError& error) {
+      throw UsageError(cat("--length: ", error.what()));
+    }
+  }
+
   // What can be wrong with the request is said before the model is loaded.
   void collect_jobs() {
     for (const std::string& path : o_.sets) jobs_.push_back(job_of_set(path, o_));
@@ -192,11 +200,8 @@ class Evaluation {
         if (retrieval) check_retrieval_request();
         if (!retrieval) babi_task_number(task);
         for (const std::string& length : s_.eval.lengths) {
-          if (retrieval) {
-            jobs_.push_back({task, length, "", {}});
-            continue;
-          }
-          if (parse_eval_length(length).amount > 0 && !s_.data.has_books()) {
+          const EvalLength parsed = length_of(length);
+          if (!retrieval && parsed.amount > 0 && !s_.data.has_books()) {
             throw UsageError(
                 cat("length ", length, " hides the facts in book text: name some with --books (0k needs none)"));
           }
@@ -433,7 +438,9 @@ void add_eval(CLI::App& program) {
   command->add_option("--plot", o->plot, "SVG to write: accuracy by length, a line for each task");
   command->add_option("--schedule", o->schedule, "auto (streaming; RMT: sequential), sequential, diagonal or streaming")
       ->capture_default_str();
-  command->add_option("--dtype", o->dtype, "f32, f64, or bf16 (weights rounded to bf16)")->capture_default_str();
+  command->add_option("--dtype", o->dtype, "What to compute in; on a CPU bf16 only rounds the weights")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "f64", "bf16"}));
   command->add_option("--device", o->device, "auto, cpu or cuda")->capture_default_str();
   command->add_flag("--show", o->show, "Print every question with the model's answer");
   command->footer(

@@ -119,7 +119,9 @@ void add_forward(CLI::App& app) {
   command->add_option("--schedule", o->schedule, "auto, sequential, diagonal or streaming")->capture_default_str();
   command->add_flag("--backward", o->backward, "Also write the gradient of the mean loss for every parameter");
   command->add_option("--activations", o->activations, "For --backward: keep or recompute")->capture_default_str();
-  command->add_option("--dtype", o->dtype, "f32, f64, or bf16 (weights rounded to bf16)")->capture_default_str();
+  command->add_option("--dtype", o->dtype, "What to compute in; on a CPU bf16 only rounds the weights")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "f64", "bf16"}));
   command->add_option("--device", o->device, "auto, cpu or cuda")->capture_default_str();
   command->footer("Example:\n  wavetape forward my_model --input ids.safetensors --output out.safetensors --backward");
   command->callback([o] { run(*o); });

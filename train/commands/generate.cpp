@@ -279,7 +279,9 @@ void run(Options o) {
   const bool goes_on = reading.tokens(0) > 0;
   if (o.has_prompt) o.ids = text->encode(o.prompt, goes_on);
   read_on(*model, {o.ids}, o.generation.schedule, reading);
-  if (reading.tokens(0) == 0) throw UsageError("generate: the prompt is empty");
+  if (reading.tokens(0) == 0) {
+    throw UsageError(o.chat ? cat(o.model, ": its chat template writes nothing") : "generate: the prompt is empty");
+  }
   if (!o.save_state.empty()) {
     save_reading(o.save_state, *model, tokenizer, reading);
     if (o.generation.max_new_tokens == 0)
@@ -348,7 +350,9 @@ void add_generate(CLI::App& app) {
   command->add_flag("--ignore-eos", o->keep_going, "Go on behind end-of-text");
   command->add_option("--tokenizer", o->tokenizer, "A tokenizer.json, or a folder with one (default: the model's)");
   command->add_option("--schedule", o->schedule, "auto, sequential, diagonal or streaming")->capture_default_str();
-  command->add_option("--dtype", o->dtype, "f32, f64, or bf16 (weights rounded to bf16)")->capture_default_str();
+  command->add_option("--dtype", o->dtype, "What to compute in; on a CPU bf16 only rounds the weights")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "f64", "bf16"}));
   command->add_option("--device", o->device, "auto, cpu or cuda")->capture_default_str();
   command->footer(
       "Example:\n  wavetape generate runs/quickstart --prompt ' Mary went to the office. Where is Mary?<|gen|>' \\\n"
@@ -358,7 +362,12 @@ void add_generate(CLI::App& app) {
       "    --max-new-tokens 20");
   command->callback([o, prompt] {
     o->has_prompt = prompt->count() > 0;
-    run(*o);
+    try {
+      run(*o);
+    } catch (const NotFinite& error) {
+      if (o->load_state.empty()) throw;
+      throw Error(cat("behind the text of ", o->load_state, ", ", error.what()));  // or what it holds is too large
+    }
   });
 }
 
