@@ -75,8 +75,8 @@ Value write_time(Evaluator& evaluator, Arguments& given) {
 
 }  // namespace
 
-Namespace::Namespace(Variables variables) {
-  for (auto& [key, value] : variables) set(key, std::move(value));
+Namespace::Namespace(const Variables& variables) {
+  for (const auto& [key, value] : variables) set(key, value);
 }
 
 Value Namespace::attribute(const std::string& wanted) const {

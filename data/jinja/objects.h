@@ -28,7 +28,7 @@ class Function : public Object {
 // namespace(): the one thing whose attributes can be set.
 class Namespace : public Object {
  public:
-  explicit Namespace(Variables variables);
+  explicit Namespace(const Variables& variables);
   std::string name() const override { return "namespace"; }
   Value attribute(const std::string& name) const override;
   void set(const std::string& name, Value value);

@@ -113,10 +113,10 @@ TEST_F(States, ComeBackAsTheyWere) {
 
 TEST_F(States, OfOthersAreRefused) {
   EXPECT_ERROR(load_reading(path_, *tiny_model(tiny_config(BackboneType::kLlama, 3), DType::kF64, 2), ""), Error,
-               "the state of another model (its weights differs)");
+               "the state of another model (other weights)");
   ModelConfig config = tiny_config(BackboneType::kLlama, 3);
   config.rope_theta = 200;
-  EXPECT_ERROR(load_reading(path_, *tiny_model(config), ""), Error, "the state of another model (its config differs)");
+  EXPECT_ERROR(load_reading(path_, *tiny_model(config), ""), Error, "the state of another model (other config)");
   config.armt.segment_size = 6;
   EXPECT_ERROR(load_reading(path_, *tiny_model(config), ""), Error, "segments of 5 tokens, this one's have 6");
   EXPECT_ERROR(load_reading(path_, *model_, "bbbb"), Error, "read with another tokenizer");
@@ -270,7 +270,7 @@ TEST_F(GenerateCommand, AStateFitsNoOtherWeights) {
     fs::copy(model_, folder_ / "other");
     write_safetensors(folder_ / "other/model.safetensors", tensors);
     const auto other = load_model(find_model(folder_ / "other"), DType::kF32);
-    EXPECT_ERROR(load_reading(state_, *other, ""), Error, "the state of another model (its weights differs)");
+    EXPECT_ERROR(load_reading(state_, *other, ""), Error, "the state of another model (other weights)");
   }
   const auto model = load_model(find_model(model_), DType::kF32);
   Reading reading = load_reading(state_, *model, "");

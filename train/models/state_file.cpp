@@ -87,7 +87,7 @@ void check_header(const SafetensorsFile& file, const Model& model, const std::st
   }
   for (const auto& [key, wanted] : {std::pair("config", &mine.config), std::pair("weights", &mine.weights)}) {
     if (text_of(file, key) != *wanted) {
-      throw Error(cat(path, ": the state of another model (its ", key, " differs): read the text again with this one"));
+      throw Error(cat(path, ": the state of another model (other ", key, "): read the text again with this one"));
     }
   }
   const std::string made_with = text_of(file, "tokenizer");
