@@ -118,7 +118,7 @@ ChatTemplate ChatTemplate::load(const std::string& folder) {
 
 ChatTemplate::ChatTemplate(const std::string& jinja, const std::string& name,
                            std::map<std::string, std::string> special_tokens)
-    : template_(jinja::Template::parse(jinja, name)), special_tokens_(std::move(special_tokens)) {}
+    : name_(name), template_(jinja::Template::parse(jinja, name)), special_tokens_(std::move(special_tokens)) {}
 
 std::string ChatTemplate::render(const std::vector<ChatMessage>& messages, bool answer_follows, std::time_t now) const {
   jinja::Values list;
@@ -152,6 +152,7 @@ ChatTemplate::Marked ChatTemplate::marked(std::vector<ChatMessage> messages, con
   const std::vector<std::string> tokens = control_tokens(tokenizer);
   for (ChatMessage& message : messages) message.content = broken(message.content, tokens, mark);
   marked.text = render(messages);
+  WT_CHECK(!marked.text.empty(), name_, ": writes nothing of a chat, expected at least what the user says");
   return marked;
 }
 

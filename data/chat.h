@@ -39,8 +39,9 @@ class ChatTemplate {
   std::string render(const std::vector<ChatMessage>& messages, bool answer_follows = true,
                      std::time_t now = std::time(nullptr)) const;
 
-  // The same as ids. What the messages say stays text: a "<|eot_id|>" in it is no such token. (So are all special
-  // tokens, and those added tokens that the template itself writes, unless they are one character long.)
+  // The same as ids, at least one: Error where the template writes nothing. What the messages say stays text: a
+  // "<|eot_id|>" in it is no such token. (So are all special tokens, and those added tokens that the template itself
+  // writes, unless they are one character long.)
   std::vector<std::int32_t> encode(const std::vector<ChatMessage>& messages, const Tokenizer& tokenizer) const;
   // The ids in pieces, for messages of many megabytes; the text is in memory.
   TokenPieces pieces(const std::vector<ChatMessage>& messages, const Tokenizer& tokenizer) const;
@@ -58,6 +59,7 @@ class ChatTemplate {
   Marked marked(std::vector<ChatMessage> messages, const Tokenizer& tokenizer) const;
   std::vector<std::string> control_tokens(const Tokenizer& tokenizer) const;
 
+  std::string name_;
   jinja::Template template_;
   std::map<std::string, std::string> special_tokens_;
 };

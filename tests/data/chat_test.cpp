@@ -105,6 +105,10 @@ TEST(Chat, LooksForTheTemplateWhereTheLibraryKeepsIt) {
     write_file(config, cat(R"({"chat_template": [{"name": "default", "template": )", template_text, "}]}"));
     EXPECT_ERROR(says(), Error, "the chat_template called default has no template, expected a text");
   }
+  const Tokenizer tokenizer = Tokenizer::load(kChat + "tokenizer.json");
+  write_file(config, R"({"chat_template": "{% if false %}x{% endif %}"})");
+  EXPECT_ERROR(ChatTemplate::load(folder.path()).encode({{"user", "x"}}, tokenizer), Error,
+               "tokenizer_config.json chat_template: writes nothing of a chat");
   write_file(config, R"({"chat_template": "a\n{{ 1 | nofilter }}"})");
   EXPECT_ERROR(says(), Error, "tokenizer_config.json chat_template:2: the filter 'nofilter' is not known");
   write_file(folder / "chat_template.jinja", "{{ messages[0].content }}\n");

@@ -142,6 +142,10 @@ TEST(PeftFolder, WhatIsNotPlainLoraIsRefused) {
     with(module + part);
     EXPECT_ERROR(load_model(find_model(folder / "peft/adapter"), DType::kF32), Error, "is no plain LoRA");
   }
+  // Nothing is not merged in silence.
+  write_stored_tensors(folder / "peft/adapter/adapter_model.safetensors", {});
+  EXPECT_ERROR(load_model(find_model(folder / "peft/adapter"), DType::kF32), Error,
+               "holds no tensors, expected adapters");
 }
 
 TEST(PeftFolder, BaseAndAdaptersInOneFile) {

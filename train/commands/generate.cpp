@@ -279,9 +279,7 @@ void run(Options o) {
   const bool goes_on = reading.tokens(0) > 0;
   if (o.has_prompt) o.ids = text->encode(o.prompt, goes_on);
   read_on(*model, {o.ids}, o.generation.schedule, reading);
-  if (reading.tokens(0) == 0) {
-    throw UsageError(o.chat ? cat(o.model, ": its chat template writes nothing") : "generate: the prompt is empty");
-  }
+  if (reading.tokens(0) == 0) throw UsageError("generate: the prompt is empty");
   if (!o.save_state.empty()) {
     save_reading(o.save_state, *model, tokenizer, reading);
     if (o.generation.max_new_tokens == 0)

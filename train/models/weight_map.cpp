@@ -119,7 +119,10 @@ WeightMap::WeightMap(const ModelConfig& config, const ModelLocation& location, b
     for (SafetensorsFile& file : open_weights(location.base)) files_.push_back(std::move(file));
   }
   const std::size_t own = files_.size();
-  if (!location.adapter.empty()) files_.push_back(SafetensorsFile::open(location.adapter));
+  if (!location.adapter.empty()) {
+    files_.push_back(SafetensorsFile::open(location.adapter));
+    WT_CHECK(!files_.back().names().empty(), location.adapter, ": holds no tensors, expected adapters");
+  }
   for (std::size_t i = 0; i < own; ++i) add(files_[i]);
   for (std::size_t i = own; i < files_.size(); ++i) add_saved(files_[i], ties_saved);
   const Place *head = first_of(head_names()), *table = first_of(table_names());
