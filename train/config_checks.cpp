@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "data/babi/stories.h"
+#include "data/inline_questions.h"
 #include "train/config.h"
 
 namespace wt {
@@ -55,6 +56,18 @@ void check_facts(const Places& places, const std::string& path, const SampleConf
     places.fail(path + ".task_start_pct",
                 cat("is ", c.task_start_pct, ", expected below task_end_pct ", c.task_end_pct));
   }
+}
+
+// Questions between the facts are asked where a rule answers them.
+void check_known_questions(const Places& places, const std::string& path, const SampleConfig& c,
+                           const std::vector<std::string>& tasks) {
+  if (std::any_of(tasks.begin(), tasks.end(), has_known_questions)) return;
+  constexpr const char* kWhy = ", but such questions have known answers in qa1 alone, and data.task has none of it: ";
+  if (c.inline_question_rate > 0) {
+    places.fail(path + ".inline_question_rate",
+                cat("is ", c.inline_question_rate, kWhy, "0 here and in data.inline_question_rate"));
+  }
+  if (c.ask_everyone) places.fail(path + ".ask_everyone", cat("is true", kWhy, "false here and in data.ask_everyone"));
 }
 
 }  // namespace
@@ -108,6 +121,7 @@ void check_config(const Config& c) {
       places.fail(path + ".background_ratio", cat("is ", stage.background_ratio, ", but data.books is none"));
     }
     check_facts(places, path, stage);
+    if (!retrieval) check_known_questions(places, path, stage, c.data.tasks());
     if (stage.stop_metric == StopMetric::kExactMatch && stage.stop_at > 1) {
       places.fail(path + ".stop_at", cat("is ", stage.stop_at, ", but an exact match is at most 1"));
     }

@@ -117,7 +117,7 @@ void describe_stories(Fields& f, DataConfig& c) {
          "A books.h5, a .txt, a folder of .txt (tokenised once, kept in ~/.cache/wavetape or $WAVETAPE_CACHE), or none "
          "for stories without background",
          Presence::kRequired);
-  f.text("tokenizer", c.tokenizer, "A tokenizer.json, or a folder that holds one", Presence::kRequired);
+  f.text("tokenizer", c.tokenizer, "A tokenizer.json, or a folder with one or with GPT-2's files", Presence::kRequired);
   f.real("inline_question_rate", c.inline_question_rate, share(), "Chance of a question, answered at once, per fact");
   f.boolean("ask_everyone", c.ask_everyone, "Ask about every known person before the last question");
   f.integer("min_facts", c.min_facts, count(), "Samples with fewer facts are left out, 0 for no limit");

@@ -155,9 +155,8 @@ BabilongConfig Curriculum::stage_config(const std::string& task, const StageConf
   c.max_n_facts = static_cast<int>(stage.max_facts);
   c.task_start_pct = stage.task_start_pct;
   c.task_end_pct = stage.task_end_pct;
-  // In a mixture the tasks that such questions are known for get them; where there is no such task the sampler says so.
-  const std::vector<std::string> tasks = config_.data.tasks();
-  if (has_known_questions(task) || std::none_of(tasks.begin(), tasks.end(), has_known_questions)) {
+  // In a mixture the tasks that such questions are known for get them.
+  if (has_known_questions(task)) {
     c.inline_question_rate = stage.inline_question_rate;
     c.ask_everyone = stage.ask_everyone;
   }

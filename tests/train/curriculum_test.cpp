@@ -188,7 +188,11 @@ TEST(Curriculum, InlineQuestionsGoToTheTasksThatHaveThem) {
   EXPECT_EQ(numbers["qa19"], std::set<std::size_t>{0});
   EXPECT_GE(*numbers["qa1"].begin(), 3u);  // two facts at least, each with its question, and the last one
   EXPECT_ERROR(Built({"data.inline_question_rate=1", "data.task=[qa15, qa19]"}), UsageError,
-               "inline questions: there is no rule that answers them for qa15, only for qa1");
+               "train.stages.0.inline_question_rate: is 1, but such questions have known answers in qa1 alone, and "
+               "data.task has "
+               "none of it: 0 here and in data.inline_question_rate");
+  EXPECT_ERROR(Built({"data.ask_everyone=true", "data.task=qa2"}), UsageError,
+               "train.stages.0.ask_everyone: is true, but such questions have known answers in qa1 alone");
 }
 
 TEST(Curriculum, AStagePlacesItsFacts) {
