@@ -183,7 +183,7 @@ TEST_F(Run, SeedsMakeARunEach) {
   };
   EXPECT_NE(weights(1, 3), weights(2, 3));
   // Those that have begun go on, the others begin.
-  ASSERT_EQ(run_program(train("--seeds 2,3 --resume --max-steps 5")).code, 0);
+  ASSERT_EQ(run_program(train("--resume --max-steps 5 --seeds 2,3 train.keep_checkpoints=4")).code, 0);
   EXPECT_TRUE(contains(read_file(run_ + "/seed-2/config.yaml"), "weights: 2"));
   EXPECT_NE(weights(2, 5), weights(3, 5));
   const ProgramResult report = run_program(cat("report ", run_, "/seed-1 ", run_, "/seed-2 --output ", run_, ".html"));

@@ -215,9 +215,10 @@ void add_train(CLI::App& program) {
   command
       ->add_option(
           "--seeds", o->seeds,
-          "Train once with each of these seeds, one after another, in RUN/seed-N; 'wavetape report RUN/seed-*' "
+          "1,2,3: train once with each of these seeds, one after another, in RUN/seed-N; 'wavetape report RUN/seed-*' "
           "shows them as mean and band")
       ->delimiter(',')
+      ->allow_extra_args(false)  // or it would take the overrides behind it
       ->check(seed_check());
   command->add_flag("--no-eval", o->no_eval, "Leave out the evaluation after training");
   command->footer("Example:\n  wavetape train configs/babilong_qa1_tiny.yaml run.dir=runs/first data.babi=DIR/en-10k");
