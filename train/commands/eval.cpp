@@ -163,6 +163,7 @@ class Evaluation {
       answers_csv_ += answers_csv(row, answers);
       rows_.push_back(std::move(row));
       write_results(job, answers);
+      write_to_tensorboard(answers);
     }
     return 0;
   }
@@ -321,7 +322,6 @@ class Evaluation {
   }
 
   void write_results(const Job& job, const std::vector<EvalAnswer>& answers) {
-    write_to_tensorboard(answers);
     const bool whole = rows_.size() == jobs_.size();
     if (!o_.plot.empty()) files_.write(o_.plot, eval_chart(rows_, prompts_.has_value()), whole);
     if (o_.output.empty()) return;
