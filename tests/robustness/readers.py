@@ -186,7 +186,7 @@ def add_training_readers(b):
           allowed=free["allowed"])
     for file, words in [("given.yaml", "yaml"), ("data.json", "json"), ("starts.jsonl", "lines")]:
         b.add(f"resume {file}", resume, files, f"run/{file}", "text", 16, names=[file, "config.yaml"],
-              allowed=(*free["allowed"], r"run/data\.json"), may_pass=("missing",))  # which is written anew
+              allowed=(*free["allowed"], r"run/data\.json", r"run/events\..*"), may_pass=("missing",))
         text = (b.subjects[-1].folder / "run" / file).read_text()
         values = m.yaml_values(text, b.rng(file), b.count(24)) if words == "yaml" else m.json_values(
             text.split("\n")[0] if words == "lines" else text, b.rng(file), b.count(24))
