@@ -84,13 +84,14 @@ TEST(Config, StagesInheritWhatTheyLeaveOut) {
 
 TEST(Config, SeveralTasksHaveWeights) {
   using Tasks = std::vector<WeightedName>;
-  EXPECT_EQ(small({"data.task=qa20"}).data.task, (Tasks{{"qa20", 1}}));
-  EXPECT_EQ(small({"data.task=[qa3, qa8]"}).data.task, (Tasks{{"qa3", 1}, {"qa8", 1}}));
+  const char* const kNoQuestions = "data.inline_question_rate=0";
+  EXPECT_EQ(small({"data.task=qa20", kNoQuestions}).data.task, (Tasks{{"qa20", 1}}));
+  EXPECT_EQ(small({"data.task=[qa3, qa8]", kNoQuestions}).data.task, (Tasks{{"qa3", 1}, {"qa8", 1}}));
   const Config c = small({"data.task={qa1: 1, qa19: 0.5}"});
   EXPECT_EQ(c.data.task, (Tasks{{"qa1", 1}, {"qa19", 0.5}}));
   EXPECT_EQ(c.data.tasks(), (std::vector<std::string>{"qa1", "qa19"}));
   EXPECT_NE(config_yaml(small()).find("  task: qa1\n"), std::string::npos);
-  EXPECT_NE(config_yaml(small({"data.task=[qa3, qa8]"})).find("  task: [qa3, qa8]\n"), std::string::npos);
+  EXPECT_NE(config_yaml(small({"data.task=[qa3, qa8]", kNoQuestions})).find("  task: [qa3, qa8]\n"), std::string::npos);
   EXPECT_EQ(parse_config(config_yaml(c), "again").data.task, c.data.task);
 
   expect_refused("data.task=[]", "data.task: is empty, expected qa1 to qa20");

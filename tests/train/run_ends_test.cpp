@@ -176,7 +176,7 @@ TEST_F(Run, SmokeTriesEveryStageAndLeavesNothing) {
 }
 
 TEST_F(Run, SeedsMakeARunEach) {
-  const ProgramResult result = run_program(train("--seeds 1,2 --max-steps 3"));
+  const ProgramResult result = run_program(train("--max-steps 3 --seeds 1,2 train.keep_checkpoints=4"));
   ASSERT_EQ(result.code, 0) << result.err;
   const auto weights = [&](int seed, int step) {
     return read_file(cat(run_, "/seed-", seed, "/checkpoints/step_0000000", step, "/weights.safetensors"));
