@@ -35,8 +35,8 @@ void check_logits(const Model& model, const Tensor& logits, int sample, std::int
   const Tensor row = logits.slice(sample, sample + 1);
   if (all_finite(cpu ? row : row.to_cpu(model.stream()))) return;
   throw NotFinite(
-      cat("generate: the model's logits are not finite (", name_of(model.dtype()),
-          "): its weights are damaged or too large for this dtype, or a training that diverged has written them"));
+      cat("the model's logits are not finite (", name_of(model.dtype()),
+          "): weights are damaged or too large for this dtype, or a training that diverged has written them"));
 }
 
 }  // namespace

@@ -186,7 +186,7 @@ def add_training_readers(b):
           allowed=free["allowed"])
     for file, words in [("given.yaml", "yaml"), ("data.json", "json"), ("starts.jsonl", "lines")]:
         b.add(f"resume {file}", resume, files, f"run/{file}", "text", 16, names=[file, "config.yaml"],
-              allowed=(*free["allowed"], r"run/data\.json", r"run/events\..*"), may_pass=("missing",))
+              allowed=(*free["allowed"], r"run/(data\.json|given\.yaml|events\..*)"), may_pass=("missing",))
         text = (b.subjects[-1].folder / "run" / file).read_text()
         values = m.yaml_values(text, b.rng(file), b.count(24)) if words == "yaml" else m.json_values(
             text.split("\n")[0] if words == "lines" else text, b.rng(file), b.count(24))
@@ -208,6 +208,8 @@ def add_evaluation_readers(b):
     evaluate = ["eval", "model", "--max-new-tokens", "2", "--output", "results", "--plot", "out/earlier.svg"]
     left = {"allowed": ("results",)}
     b.add("eval set.json", [*evaluate, "--set", "qa1_300.json"], model, "qa1_300.json", "json", 24, **left)
+    b.add("eval model.safetensors", [*evaluate, "--set", "qa1_300.json"], model, "model/model.safetensors",
+          "safetensors", 16, **left)
     b.add("eval set.h5", [*evaluate, "--set", "qa1_300.h5"], model, "qa1_300.h5", "hdf5", 50, **left)
     b.add("eval prompts.yaml", [*evaluate, "--set", "qa1_300.json", "--prompts", "prompts.yaml"], model,
           "prompts.yaml", "yaml", 30, **left)

@@ -17,6 +17,7 @@
 #include "train/config.h"
 #include "train/curriculum.h"
 #include "train/evaluate.h"
+#include "train/generate.h"
 #include "train/metrics.h"
 #include "train/models/end_tokens.h"
 #include "train/models/model_io.h"
@@ -371,7 +372,12 @@ class Evaluation {
 void run(const Options& o, const ModelLocation& location, Settings settings) {
   const Stream stream(device_for(o.device, dtype_from_name(o.dtype)));
   Evaluation evaluation(o, std::move(settings), location, stream);
-  const int signal = evaluation.run();
+  int signal = 0;
+  try {
+    signal = evaluation.run();
+  } catch (const NotFinite& error) {
+    throw Error(cat(location.weights, ": ", error.what()));
+  }
   if (!evaluation.rows().empty()) std::printf("%s", eval_table(evaluation.rows()).c_str());
   if (signal != 0) throw ExitWith{128 + signal};
 }

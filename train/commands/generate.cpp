@@ -363,8 +363,8 @@ void add_generate(CLI::App& app) {
     try {
       run(*o);
     } catch (const NotFinite& error) {
-      if (o->load_state.empty()) throw;
-      throw Error(cat("behind the text of ", o->load_state, ", ", error.what()));  // or what it holds is too large
+      // What a state holds may be finite, and too large.
+      throw Error(cat(o->load_state.empty() ? find_model(o->model).weights : o->load_state, ": ", error.what()));
     }
   });
 }
