@@ -43,8 +43,12 @@ Tokenizer load_tokenizer(const Config& config) {
                                          "; expected config.json, model.safetensors and tokenizer.json in it: "
                                          "'model.from=DIR data.tokenizer=DIR' names yours"));
   }
-  return config.data.is_retrieval() ? retrieval_tokenizer(config.data.retrieval)
-                                    : Tokenizer::load(config.data.tokenizer);
+  if (config.data.is_retrieval()) return retrieval_tokenizer(config.data.retrieval);
+  if (!fs::exists(config.data.tokenizer)) {
+    config.places.fail("data.tokenizer", cat("is '", config.data.tokenizer, "', and there is no such file or folder; ",
+                                             "expected a tokenizer.json, or a folder with one"));
+  }
+  return Tokenizer::load(config.data.tokenizer);
 }
 
 ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include "core/memory.h"
+#include "data/babi/stories.h"
 #include "train/costs.h"
 #include "train/freeze.h"
 #include "train/models/model_io.h"
@@ -42,6 +43,20 @@ void check_memory(const Config& config, const ModelConfig& model, std::int64_t p
   }
 }
 
+namespace {
+
+// Training reads these; an evaluation only those of the test split.
+void check_stories(const Config& config) {
+  if (config.data.is_retrieval() || config.data.babi == "simulate") return;
+  try {
+    for (const std::string& task : config.data.tasks()) find_babi_file(config.data.babi, task, "train");
+  } catch (const Error& error) {
+    config.places.fail("data.babi", error.what());
+  }
+}
+
+}  // namespace
+
 RunSetup set_up_run(Config& config, const std::optional<Tokenizer>& kept) {
   if (config.train.stages.empty()) config.places.fail("train.stages", "is empty, expected at least one stage");
   RunSetup setup{kept ? *kept : load_tokenizer(config), nullptr, nullptr};
@@ -56,6 +71,7 @@ RunSetup set_up_run(Config& config, const std::optional<Tokenizer>& kept) {
   const ModelConfig model = resolve_model(config, setup.tokenizer);
   fit_schedule(config, model);
   check_data_files(config);
+  check_stories(config);
   if (!config.model_from.empty()) check_weights(model, find_model(config.model_from), true);
   // Before anything large is made; how much of the model trains is known only once it is there.
   const std::int64_t parameters = count_parameters(model);

@@ -88,6 +88,19 @@ TEST_F(Configs, FilesThatAreNotThereAreSaidWithWhatToGive) {
   }
 }
 
+TEST_F(Configs, DataThatDoNotFitAreSaidAtTheirKeys) {
+  const std::string tiny = kSource + "/configs/babilong_qa1_tiny.yaml";
+  const auto says = [&](const std::string& overrides) { return dry_run(tiny, "data.books=books " + overrides).err; };
+  EXPECT_NE(says("data.tokenizer=none").find("data.tokenizer: is 'none', and there is no such file or folder"),
+            std::string::npos);
+  const std::string tokenizer = cat("data.tokenizer=", kSource, "/data/tokenizer ");
+  EXPECT_NE(says(tokenizer + "data.babi=books").find("data.babi: books: no file qa1_*_train.txt for task qa1"),
+            std::string::npos);
+  EXPECT_NE(
+      says(tokenizer + "data.task=qa2").find("ask_everyone: is true, but such questions have known answers in qa1"),
+      std::string::npos);
+}
+
 // Tokenizers of other kinds, and folders of text as a user has them.
 TEST_F(Configs, TheTinyOneTakesAnyTokenizerAndFoldersOfText) {
   const std::string tiny = kSource + "/configs/babilong_qa1_tiny.yaml";
