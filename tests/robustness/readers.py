@@ -170,10 +170,11 @@ def add_training_readers(b):
         b.add(f"resume {file}", resume, files, f"run/{CHECKPOINT}/{file}", "signed", 12, allowed=(r"run/\.lock",))
     b.add("resume manifest.json", resume, files, f"run/{CHECKPOINT}/manifest.json", "json", 16, names=[CHECKPOINT],
           allowed=(r"run/\.lock",))
-    # Damage that the checksum does not show.
+    # Damage that the checksum does not show. A count of steps may be more than the configuration has.
     kinds = {"weights.safetensors": "safetensors", "optimizer.safetensors": "safetensors", "state.json": "json"}
     for file, kind in kinds.items():
         b.add(f"resume signed {file}", resume, files, f"run/{CHECKPOINT}/{file}", kind, 30, allowed=(r"run/\.lock",),
+              names=[file, "config.yaml"] if file == "state.json" else None,
               prepare=lambda folder, file=file: samples.sign_checkpoint(folder / "run" / CHECKPOINT, file))
         b.subjects[-1].damages = [d for d in b.subjects[-1].damages if d.data != m.ENORMOUS]
     # Both are made again where they are missing; the mark of the best is set anew in any case.
