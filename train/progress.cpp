@@ -63,7 +63,7 @@ constexpr int kPlainWidth = 100;
 
 }  // namespace
 
-Progress::Progress(std::FILE* out, std::string title, std::int64_t total, bool stays)
+Progress::Progress(std::FILE* out, const std::string& title, std::int64_t total, bool stays)
     : out_(out),
       title_(printable_line(title)),
       total_(total),

@@ -13,7 +13,7 @@ namespace wt {
 class Progress {
  public:
   // `stays`: the last bar is left standing; else its line is empty again, for another bar's.
-  Progress(std::FILE* out, std::string title, std::int64_t total, bool stays = true);
+  Progress(std::FILE* out, const std::string& title, std::int64_t total, bool stays = true);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;

@@ -303,8 +303,6 @@ void show(const std::string& path, bool each) {
   if (!fs::exists(path)) throw UsageError(cat("cannot open ", path, ": No such file or directory"));
   if (fs::is_directory(path)) {
     show_folder(path, each);
-  } else if (ending == ".safetensors") {
-    show_safetensors(path, each);
   } else if (ending == ".yaml" || ending == ".yml") {
     fmt::print("{}: a configuration\n", path);
     show_config(load_config(path));
@@ -314,8 +312,8 @@ void show(const std::string& path, bool each) {
     show_json(path);
   } else if (ending == ".txt") {
     show_stories(path);
-  } else if (begins_as_safetensors(path)) {
-    show_safetensors(path, each);  // a state file may have any name
+  } else if (ending == ".safetensors" || begins_as_safetensors(path)) {  // a state file may have any name
+    show_safetensors(path, each);
   } else {
     throw UsageError(
         cat(path, ": expected .safetensors, .yaml, .json, .h5, bAbI's .txt, a state file, or a run or model folder"));
