@@ -60,9 +60,9 @@ void Evaluator::write(const std::string& text) {
   out_ += text;
 }
 
-Value Evaluator::new_namespace(Variables variables) {
+Value Evaluator::new_namespace(const Variables& variables) {
   work_.spend(16);
-  auto made = std::make_shared<Namespace>(std::move(variables));
+  auto made = std::make_shared<Namespace>(variables);
   namespaces_.push_back(made);
   return Value(std::shared_ptr<Object>(std::move(made)));
 }

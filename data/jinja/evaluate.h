@@ -39,7 +39,7 @@ class Evaluator {
   // A macro's body with its parameters as variables.
   std::string run_macro(const Macro& macro, const std::shared_ptr<Scope>& around, Arguments& arguments);
   // Namespaces and scopes may hold themselves: they are emptied at the end.
-  Value new_namespace(Variables variables);
+  Value new_namespace(const Variables& variables);
 
  private:
   enum class Flow : std::uint8_t { kOn, kBreak, kContinue };
