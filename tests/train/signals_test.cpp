@@ -11,6 +11,12 @@
 namespace wt {
 namespace {
 
+// Who starts the tests in the background may have these ignored, which stays so (below).
+[[maybe_unused]] const bool kAreDefault = [] {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_DFL);
+  return true;
+}();
+
 TEST(StopSignals, TheFirstIsARequest) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     const StopSignals signals;
