@@ -1,5 +1,5 @@
 // fmt, compiled once: Debian has it as a shared library and as headers only, and a program that runs anywhere can use
-// neither cheaply. These are the templates that fmt's headers declare and leave to its library (fmt 9 to 11).
+// neither cheaply. These are the templates that fmt's headers declare and leave to its library (fmt 9 and 10).
 #include <fmt/format-inl.h>
 
 FMT_BEGIN_NAMESPACE
@@ -12,6 +12,9 @@ template FMT_API auto locale_ref::get<std::locale>() const -> std::locale;
 template FMT_API auto thousands_sep_impl(locale_ref) -> thousands_sep_result<char>;
 template FMT_API auto decimal_point_impl(locale_ref) -> char;
 template FMT_API void buffer<char>::append(const char*, const char*);
+#if FMT_VERSION >= 100000
+template FMT_API void vformat_to(buffer<char>&, string_view, vformat_args<>::type, locale_ref);
+#endif
 
 }  // namespace detail
 FMT_END_NAMESPACE
