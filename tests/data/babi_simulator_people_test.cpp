@@ -1,6 +1,8 @@
 // qa6 ... qa14: people who walk about and carry things.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/data/babi_figures.h"
 
 namespace wt {

@@ -1,6 +1,8 @@
 // qa15 ... qa20: deduction, induction, positions, sizes, paths and motives.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/data/babi_figures.h"
 
 namespace wt {

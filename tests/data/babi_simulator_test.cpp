@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "data/babi/lexicon.h"
 #include "data/babi/simulator.h"
 #include "tests/data/babi_reader.h"

@@ -2,6 +2,7 @@
 // check that what a story says is consistent and that the answer follows from it.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <map>

@@ -1,5 +1,6 @@
 #include "data/babilong.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <numeric>

@@ -2,6 +2,7 @@
 
 #include <hdf5/serial/hdf5.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <thread>

@@ -1,5 +1,6 @@
 // An operation of one's own on the tape: y = c · tanh(x / c), which keeps values within ±c. Its backward,
 // dx = dy · (1 - (y / c)²), is compared with central differences.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <vector>

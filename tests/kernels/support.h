@@ -1,6 +1,7 @@
 // Inputs and comparisons of the kernel tests.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>

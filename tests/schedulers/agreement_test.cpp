@@ -2,6 +2,8 @@
 // gives what keeping gives to the bit.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/schedulers/support.h"
 #include "tests/support/gradcheck.h"
 #include "tests/support/tolerances.h"

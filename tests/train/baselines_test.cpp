@@ -1,6 +1,8 @@
 // RMT, a window and associative retrieval as configurations: what is read, refused, written back, drawn and generated.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/support/expect_error.h"
 #include "train/curriculum.h"
 #include "train/evaluate.h"

@@ -1,5 +1,6 @@
 // wavetape eval: generated answers, counted by task and length.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
