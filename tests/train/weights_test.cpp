@@ -195,7 +195,8 @@ TEST(Weights, LogitsThatAreNotFiniteAreAnError) {
     const ProgramResult generated =
         run_program("generate " + (folder / "model") + " --input-ids 1,2,3 --max-new-tokens 4" + how);
     EXPECT_EQ(generated.code, 1);
-    EXPECT_NE(generated.err.find("model.safetensors: the model's logits are not finite (f32)"), std::string::npos) << generated.err;
+    EXPECT_NE(generated.err.find("model.safetensors: the model's logits are not finite (f32)"), std::string::npos)
+        << generated.err;
   }
 }
 
