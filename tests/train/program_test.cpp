@@ -70,7 +70,8 @@ TEST(Program, HelpComesWithEveryCommand) {
     EXPECT_TRUE(contains(result.out.substr(example), " wavetape " + command)) << result.out;
     EXPECT_EQ(result.err, "");
   }
-  EXPECT_TRUE(contains(run_program("data babi --help").out, "=1000")) << "defaults are shown";
+  const std::string babi = run_program("data babi --help").out;  // CLI11 2.1 and 2.4 write a default so:
+  EXPECT_TRUE(contains(babi, "=1000") || contains(babi, "[1000]")) << "defaults are shown";
 }
 
 TEST(Program, WithoutArgumentsItShowsHelpAndFails) {
@@ -88,7 +89,7 @@ TEST(Program, WrongRequestsEndWithTwo) {
   expect_failure("data babi --output x --stories 0", 2, "--stories");
   expect_failure("data babi --output x --stories ten", 2, "ten");
   for (const char* command : {"data babi --output x --seed", "eval x --seed", "train c.yaml --seeds"}) {
-    expect_failure(cat(command, " -1"), 2, "Value -1 not in range 0 to ");
+    expect_failure(cat(command, " -1"), 2, "Value -1 not in range ");
   }
   expect_failure("bench decode --new-tokens -1", 2, "--new-tokens: Value -1 not in range");
   for (const char* command : {"generate", "eval", "bench prefill"}) {
