@@ -13,23 +13,15 @@ namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-bool says_which_run(const std::string& key) {
-  return key == "run.dir" || key.rfind("seed.", 0) == 0;
+bool is_seed(const std::string& key) {
+  return key.rfind("seed.", 0) == 0;
 }
 
-// All that must be the same within a group, as one text; nothing where the configuration could not be read.
-std::string recipe(const RunRecord& run) {
+// The run's seeds, or all else that must be the same within a group, as one text.
+std::string settings(const RunRecord& run, bool seeds) {
   std::string out;
   for (const auto& [key, value] : run.config) {
-    if (!says_which_run(key)) out += key + '\0' + value + '\0';
-  }
-  return out;
-}
-
-std::string seeds(const RunRecord& run) {
-  std::string out;
-  for (const auto& [key, value] : run.config) {
-    if (key.rfind("seed.", 0) == 0) out += key + '\0' + value + '\0';
+    if (key != "run.dir" && is_seed(key) == seeds) out += key + '\0' + value + '\0';
   }
   return out;
 }
@@ -73,9 +65,9 @@ std::vector<RunGroup> group_by_seed(const std::vector<RunRecord>& runs) {
   std::vector<RunGroup> groups;
   for (std::size_t r = 0; r < runs.size(); ++r) {
     const auto fits = [&](const RunGroup& group) {
-      return !runs[r].config.empty() && recipe(runs[r]) == recipe(runs[group.runs.front()]) &&
+      return !runs[r].config.empty() && settings(runs[r], false) == settings(runs[group.runs.front()], false) &&
              std::all_of(group.runs.begin(), group.runs.end(),
-                         [&](std::size_t other) { return seeds(runs[r]) != seeds(runs[other]); });
+                         [&](std::size_t other) { return settings(runs[r], true) != settings(runs[other], true); });
     };
     const auto found = std::find_if(groups.begin(), groups.end(), fits);
     if (found == groups.end()) {
