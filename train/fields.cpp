@@ -4,8 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 #include <sstream>
+#include <utility>
 
 #include "core/error.h"
 #include "core/text.h"
@@ -13,32 +13,40 @@
 namespace wt {
 namespace {
 
-std::string number(double value) {
-  const bool whole = value == std::floor(value) && std::abs(value) < 1e15;
-  return whole ? std::to_string(static_cast<std::int64_t>(value)) : cat(value);
-}
-
 // Collects the names of a group's keys and looks at nothing else.
 class KeyCollector : public Fields {
  public:
-  std::vector<std::string> keys;
+  std::vector<std::string> keys, retired_keys;
 
-  void integer(const char* key, std::int64_t&, Range, const char*, Presence) override { keys.emplace_back(key); }
-  void real(const char* key, double&, Range, const char*, Presence) override { keys.emplace_back(key); }
-  void boolean(const char* key, bool&, const char*) override { keys.emplace_back(key); }
-  void text(const char* key, std::string&, const char*, Presence) override { keys.emplace_back(key); }
-  void texts(const char* key, std::vector<std::string>&, const char*) override { keys.emplace_back(key); }
-  void integers(const char* key, std::vector<std::int64_t>&, Range, const char*) override { keys.emplace_back(key); }
-  void weights(const char* key, std::vector<WeightedName>&, const char*) override { keys.emplace_back(key); }
-  void group(const char* key, const char*, const Describe&) override { keys.emplace_back(key); }
-  void optional_group(const char* key, bool&, const char*, const Describe&) override { keys.emplace_back(key); }
+  bool has(const std::string& key) const {
+    return std::find(keys.begin(), keys.end(), key) != keys.end() ||
+           std::find(retired_keys.begin(), retired_keys.end(), key) != retired_keys.end();
+  }
+
+  void integer(const char* key, std::int64_t&, Range, const char*, Presence) override { add(key); }
+  void real(const char* key, double&, Range, const char*, Presence) override { add(key); }
+  void boolean(const char* key, bool&, const char*) override { add(key); }
+  void text(const char* key, std::string&, const char*, Presence) override { add(key); }
+  void texts(const char* key, std::vector<std::string>&, const char*) override { add(key); }
+  void integers(const char* key, std::vector<std::int64_t>&, Range, const char*) override { add(key); }
+  void weights(const char* key, std::vector<WeightedName>&, const char*) override { add(key); }
+  void group(const char* key, const char*, const Describe&) override { add(key); }
+  void optional_group(const char* key, bool&, const char*, const Describe&) override { add(key); }
   void excluded(const Describe& describe, const char*) override { describe(*this); }
+  void retired(const Describe& describe) override {
+    const bool before = std::exchange(retired_, true);
+    describe(*this);
+    retired_ = before;
+  }
 
  protected:
-  void choice_text(const char* key, std::string&, const std::vector<std::string>&, const char*) override {
-    keys.emplace_back(key);
-  }
-  void group_list(const char* key, const char*, const GroupList&) override { keys.emplace_back(key); }
+  void choice_text(const char* key, std::string&, const std::vector<std::string>&, const char*) override { add(key); }
+  void group_list(const char* key, const char*, const GroupList&) override { add(key); }
+
+ private:
+  void add(const char* key) { (retired_ ? retired_keys : keys).emplace_back(key); }
+
+  bool retired_ = false;
 };
 
 // Whether text is wanted as an override has it typed: not where quotes are around all of it, nor a null's word.
@@ -135,7 +143,9 @@ class Reader : public Fields {
     }
   }
   void group(const char* key, const char*, const Describe& describe) override {
-    Reader(find(key, Presence::kOptional), path_of(key), places_, everywhere_, describe);
+    const YamlNode* node = find(key, Presence::kOptional);
+    if (node == nullptr && retired_) return;
+    Reader(node, path_of(key), places_, everywhere_, describe);
   }
   void optional_group(const char* key, bool& present, const char*, const Describe& describe) override {
     const YamlNode* node = find(key, Presence::kOptional);
@@ -146,9 +156,16 @@ class Reader : public Fields {
   void excluded(const Describe& describe, const char* reason) override {
     KeyCollector refused;
     describe(refused);
-    for (const std::string& key : refused.keys) {
-      if (find(key.c_str(), Presence::kOptional) != nullptr) places_.fail(path_of(key), reason);
+    for (const auto* keys : {&refused.keys, &refused.retired_keys}) {
+      for (const std::string& key : *keys) {
+        if (find(key.c_str(), Presence::kOptional) != nullptr) places_.fail(path_of(key), reason);
+      }
     }
+  }
+  void retired(const Describe& describe) override {
+    const bool before = std::exchange(retired_, true);
+    describe(*this);
+    retired_ = before;
   }
 
  protected:
@@ -178,7 +195,7 @@ class Reader : public Fields {
     KeyCollector known;
     describe(known);
     for (const auto& [key, value] : node_->fields) {
-      if (std::find(known.keys.begin(), known.keys.end(), key) != known.keys.end()) continue;
+      if (known.has(key)) continue;
       const std::string hint = key_hint(key, known.keys, everywhere_);
       throw UsageError(cat(value.where, ": ", path_of(key), ": unknown key",
                            hint.empty() ? fmt::format("; known here: {}", fmt::join(known.keys, ", ")) : hint));
@@ -187,7 +204,9 @@ class Reader : public Fields {
   const YamlNode* find(const char* key, Presence presence) {
     const YamlNode* node = node_ == nullptr ? nullptr : node_->find(key);
     if (node != nullptr) places_.set(path_of(key), node->where);
-    if (node == nullptr && presence == Presence::kRequired) places_.fail(path_of(key), "missing, must be given");
+    if (node == nullptr && presence == Presence::kRequired && !retired_) {
+      places_.fail(path_of(key), "missing, must be given");
+    }
     return node;
   }
   [[noreturn]] static void wrong(const YamlNode& node, const std::string& path, const std::string& expected) {
@@ -245,28 +264,10 @@ class Reader : public Fields {
   std::string path_;
   Places& places_;
   const std::vector<std::string>& everywhere_;
+  bool retired_ = false;  // the keys that are being described are: none has to be there
 };
 
 }  // namespace
-
-bool Range::contains(double value) const {
-  return (min_open ? value > min : value >= min) && (max_open ? value < max : value <= max);
-}
-
-std::string Range::str() const {
-  const double infinity = std::numeric_limits<double>::infinity();
-  const bool has_min = min != -infinity, has_max = max != infinity;
-  if (has_min && has_max && !min_open) return cat("from ", number(min), max_open ? " to below " : " to ", number(max));
-  std::string out;
-  if (has_min) out = cat(min_open ? "above " : "at least ", number(min));
-  if (has_max) out += cat(out.empty() ? "" : " and ", max_open ? "below " : "at most ", number(max));
-  return out;
-}
-
-std::string Range::str(const char* kind) const {
-  const std::string range = str();
-  return range.empty() ? kind : cat(kind, " ", range);
-}
 
 std::string Places::of(std::string path) const {
   while (true) {

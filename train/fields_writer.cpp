@@ -54,6 +54,7 @@ class Formatter : public Fields {
                               : cat("[", list, "]"),
          doc, "text, a list of texts, or a map of text to a weight above 0", Presence::kOptional);
   }
+  void retired(const Describe&) override {}
 
  protected:
   void choice_text(const char* key, std::string& value, const std::vector<std::string>& options,
