@@ -1,140 +1,20 @@
 #include "train/models/model_config_json.h"
 
-#include <algorithm>
-#include <cmath>
 #include <filesystem>
-#include <limits>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
-#include "core/text.h"
+#include "core/json_object.h"
 #include "train/config.h"
 #include "train/models/memory_config.h"
 
 namespace wt {
 namespace {
 
-using Json = nlohmann::json;
-
-// One JSON object with its place in the file, for messages. A null counts as absent.
-class Object {
- public:
-  Object(const Json& json, std::string file, std::string prefix = "")
-      : json_(json), file_(std::move(file)), prefix_(std::move(prefix)) {
-    if (!json_.is_object()) {
-      throw Error(cat(file_, ": ", prefix_.empty() ? "" : prefix_ + ": ", "is ", shown(json_), ", expected an object"));
-    }
-  }
-
-  bool has(const std::string& key) const { return json_.contains(key) && !json_[key].is_null(); }
-  Object object(const std::string& key) const { return Object(json_[key], file_, path_of(key)); }
-
-  // A key without a fallback must be there.
-  std::int64_t integer(const std::string& key, std::int64_t min, std::optional<std::int64_t> fallback = {}) const {
-    if (!present(key, fallback.has_value())) return *fallback;
-    const Json& value = json_[key];
-    const bool fits = value.is_number_integer() && (!value.is_number_unsigned() || value <= INT64_MAX);
-    if (!fits || value.get<std::int64_t>() < min) wrong(key, cat("a whole number, at least ", min));
-    return value.get<std::int64_t>();
-  }
-  double real(const std::string& key, std::optional<double> fallback = {}) const {
-    if (!present(key, fallback.has_value())) return *fallback;
-    if (!json_[key].is_number() || !std::isfinite(json_[key].get<double>())) wrong(key, "a number");
-    return json_[key].get<double>();
-  }
-  double positive(const std::string& key, std::optional<double> fallback = {}) const {
-    const double value = real(key, fallback);
-    if (value <= 0) wrong(key, "a number above 0");
-    return value;
-  }
-  bool boolean(const std::string& key, std::optional<bool> fallback = {}) const {
-    if (!present(key, fallback.has_value())) return *fallback;
-    if (!json_[key].is_boolean()) wrong(key, "true or false");
-    return json_[key].get<bool>();
-  }
-  std::string text(const std::string& key, std::optional<std::string> fallback = {}) const {
-    if (!present(key, fallback.has_value())) return *fallback;
-    if (!json_[key].is_string()) wrong(key, "text");
-    return json_[key].get<std::string>();
-  }
-  // A list of at least one.
-  std::vector<std::string> texts(const std::string& key) const {
-    if (!has(key) || !json_[key].is_array() || json_[key].empty()) wrong(key, "a list of texts");
-    std::vector<std::string> all;
-    for (const Json& value : json_[key]) {
-      if (!value.is_string()) wrong(key, "a list of texts");
-      all.push_back(value.get<std::string>());
-    }
-    return all;
-  }
-  // A token id or a list of them; empty where there is none.
-  std::vector<std::int64_t> tokens(const std::string& key) const {
-    if (!has(key)) return {};
-    const Json& value = json_[key];
-    std::vector<std::int64_t> ids;
-    for (const Json& id : value) {  // a number is a list of one
-      if (!id.is_number_integer() || id < 0 || id > std::numeric_limits<std::int32_t>::max()) wrong(key, "a token id");
-      ids.push_back(id.get<std::int64_t>());
-    }
-    if (ids.empty()) wrong(key, "a token id");
-    return ids;
-  }
-
-  // What would change the numbers and is not supported.
-  void must_be(const std::string& key, bool expected) const {
-    if (boolean(key, expected) != expected) {
-      wrong(key, cat(expected ? "true" : "false", " (anything else is not supported)"));
-    }
-  }
-  void must_be_absent(const std::string& key) const {
-    if (has(key)) wrong(key, "nothing there: it is not supported");
-  }
-  void must_be_one_of(const std::string& key, const std::vector<std::string>& options, const char* fallback) const {
-    const std::string value = text(key, fallback);
-    std::string list;
-    for (const std::string& option : options) {
-      if (option == value) return;
-      list += (list.empty() ? "" : " or ") + option;
-    }
-    wrong(key, list);
-  }
-  void refuse_other_keys(const std::vector<std::string>& known) const {
-    for (const auto& [key, value] : json_.items()) {
-      if (std::find(known.begin(), known.end(), key) == known.end()) {
-        throw Error(cat(file_, ": ", path_of(key), ": unknown key", did_you_mean(key, known)));
-      }
-    }
-  }
-  [[noreturn]] void fail(const std::string& key, const std::string& what) const {
-    throw Error(cat(file_, ": ", path_of(key), ": ", what));
-  }
-  [[noreturn]] void wrong(const std::string& key, const std::string& expected) const {
-    fail(key, cat("is ", json_.contains(key) ? shown(json_[key]) : "missing", ", expected ", expected));
-  }
-
- private:
-  bool present(const std::string& key, bool optional) const {
-    if (has(key)) return true;
-    if (!optional) wrong(key, "a value");
-    return false;
-  }
-  std::string path_of(const std::string& key) const { return prefix_.empty() ? key : prefix_ + "." + key; }
-  static std::string shown(const Json& value) {
-    if (value.is_object()) return "an object";
-    if (value.is_array()) return "a list";
-    const std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-    return text.size() > 60 ? text.substr(0, 57) + "..." : text;
-  }
-
-  const Json& json_;
-  std::string file_, prefix_;
-};
-
 // `where` is rope_scaling or rope_parameters. Older files write type for rope_type.
-RopeScaling read_rope_scaling(const Object& where, std::int64_t max_positions) {
+RopeScaling read_rope_scaling(const JsonObject& where, std::int64_t max_positions) {
   RopeScaling scaling;
   const std::string key = where.has("rope_type") ? "rope_type" : "type";
   where.must_be_one_of(key, {"default", "linear", "dynamic", "llama3"}, "default");
@@ -154,12 +34,12 @@ RopeScaling read_rope_scaling(const Object& where, std::int64_t max_positions) {
   return scaling;
 }
 
-void read_rope(const Object& top, ModelConfig& config) {
+void read_rope(const JsonObject& top, ModelConfig& config) {
   config.rope_theta = top.positive("rope_theta", 10000.0);
   if (top.has("rope_scaling"))
     config.rope_scaling = read_rope_scaling(top.object("rope_scaling"), config.max_positions);
   if (!top.has("rope_parameters")) return;
-  const Object inside = top.object("rope_parameters");
+  const JsonObject inside = top.object("rope_parameters");
   const double theta = inside.positive("rope_theta", config.rope_theta);
   if (top.has("rope_theta") && theta != config.rope_theta) {
     inside.fail("rope_theta", cat("is ", theta, ", but rope_theta at top level is ", config.rope_theta));
@@ -172,7 +52,7 @@ void read_rope(const Object& top, ModelConfig& config) {
   config.rope_scaling = scaling;
 }
 
-void read_llama(const Object& top, ModelConfig& config) {
+void read_llama(const JsonObject& top, ModelConfig& config) {
   config.hidden_size = top.integer("hidden_size", 1);
   config.intermediate_size = top.integer("intermediate_size", 1);
   config.num_layers = top.integer("num_hidden_layers", 1);
@@ -194,7 +74,7 @@ void read_llama(const Object& top, ModelConfig& config) {
   read_rope(top, config);
 }
 
-void read_gpt2(const Object& top, ModelConfig& config) {
+void read_gpt2(const JsonObject& top, ModelConfig& config) {
   config.hidden_size = top.integer("n_embd", 1);
   config.intermediate_size = top.integer("n_inner", 1, 0);
   config.num_layers = top.integer("n_layer", 1);
@@ -216,7 +96,7 @@ void read_gpt2(const Object& top, ModelConfig& config) {
   top.must_be("add_cross_attention", false);
 }
 
-SegmentAlignment read_alignment(const Object& object) {
+SegmentAlignment read_alignment(const JsonObject& object) {
   object.must_be_one_of("segment_alignment", {"left", "right", "center"}, "left");
   const std::string alignment = object.text("segment_alignment", "left");
   for (const auto value : {SegmentAlignment::kRight, SegmentAlignment::kCenter}) {
@@ -225,7 +105,7 @@ SegmentAlignment read_alignment(const Object& object) {
   return SegmentAlignment::kLeft;
 }
 
-void read_armt(const Object& object, ArmtConfig& armt) {
+void read_armt(const JsonObject& object, ArmtConfig& armt) {
   object.refuse_other_keys({"segment_size", "num_mem_tokens", "d_mem", "nu", "correction", "segment_alignment"});
   armt.segment_size = object.integer("segment_size", 1);
   armt.num_mem_tokens = object.integer("num_mem_tokens", 1);
@@ -235,14 +115,14 @@ void read_armt(const Object& object, ArmtConfig& armt) {
   armt.segment_alignment = read_alignment(object);
 }
 
-void read_rmt(const Object& object, RmtConfig& rmt) {
+void read_rmt(const JsonObject& object, RmtConfig& rmt) {
   object.refuse_other_keys({"segment_size", "num_mem_tokens", "segment_alignment"});
   rmt.segment_size = object.integer("segment_size", 1);
   rmt.num_mem_tokens = object.integer("num_mem_tokens", 1);
   rmt.segment_alignment = read_alignment(object);
 }
 
-void read_lora(const Object& object, LoraConfig& lora) {
+void read_lora(const JsonObject& object, LoraConfig& lora) {
   object.refuse_other_keys({"rank", "alpha", "dropout", "targets"});
   lora.rank = object.integer("rank", 1);
   lora.alpha = object.positive("alpha");
@@ -252,9 +132,9 @@ void read_lora(const Object& object, LoraConfig& lora) {
 }
 
 // A model that brings code of its own is not one of ours, except where the code is.
-void check_code(const Object& top, bool has_code) {
+void check_code(const JsonObject& top, bool has_code) {
   if (!has_code || !top.has("auto_map")) return top.must_be_absent("auto_map");
-  const Object map = top.object("auto_map");
+  const JsonObject map = top.object("auto_map");
   for (const char* key : {"AutoConfig", "AutoModelForCausalLM"}) {
     if (!map.text(key, "").starts_with(cat(kModelingModule, "."))) map.wrong(key, cat("a class of ", kModelingModule));
   }
@@ -283,7 +163,7 @@ std::string_view torch_name(DType dtype) {
 
 ModelConfig parse_model_config(const std::string& text, const std::string& name) {
   const nlohmann::json json = parse_json(text, name);
-  const Object top(json, name);
+  const JsonObject top(json, name);
   ModelConfig config;
   const std::string own = top.text("model_type");
   top.must_be_one_of("model_type", {"llama", "gpt2", "armt", "rmt"}, "");
@@ -331,7 +211,7 @@ ModelConfig read_model_config(const std::string& path) {
 
 std::vector<std::int64_t> read_token_ids(const std::string& path, const std::string& key) {
   const nlohmann::json json = parse_json(read_file(path), path);
-  return Object(json, path).tokens(key);
+  return JsonObject(json, path).tokens(key);
 }
 
 std::string format_model_config(const ModelConfig& c, DType dtype) {
