@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <thread>
 
 #include "core/error.h"
 #include "core/text.h"
@@ -42,6 +43,16 @@ std::optional<std::int64_t> stack_bytes(std::string_view text) {
   return value;
 }
 
+// Whether a number of threads in OMP_NUM_THREADS' form (of nested regions too, with commas) begins with too large a
+// one.
+bool too_many(std::string_view text) {
+  text = trimmed(text.substr(0, text.find(',')));
+  int value = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (end != text.data() + text.size()) return false;
+  return problem == std::errc::result_out_of_range || (problem == std::errc() && value > kMostThreads);
+}
+
 }  // namespace
 
 void open_standard_streams() {
@@ -58,7 +69,8 @@ void open_standard_streams() {
 // and at 8 to 11 with this (29 alone, with both). Sleeping at once costs a third of that.
 void limit_spinning(char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
-  if (::setenv("GOMP_SPINCOUNT", "20000", 0) != 0) return;
+  // The first is GCC's library's; LLVM's counts milliseconds (200 by default), and sleeps at once for none.
+  if (::setenv("GOMP_SPINCOUNT", "20000", 0) != 0 || ::setenv("KMP_BLOCKTIME", "1", 0) != 0) return;
   constexpr const char* kSelf = "/proc/self/exe";
   std::error_code problem;
   const std::filesystem::path program = std::filesystem::read_symlink(kSelf, problem);
@@ -68,17 +80,18 @@ void limit_spinning(char** argv) {
 }
 
 void check_openmp() {
-  const int threads = std::min(omp_get_max_threads(), omp_get_thread_limit());
-  if (threads > kMostThreads) {
-    const char* text = std::getenv("OMP_NUM_THREADS");
+  const char* text = std::getenv("OMP_NUM_THREADS");
+  // Before OpenMP is asked: LLVM's library dies of a number that no int holds.
+  const bool asked = text != nullptr && std::getenv("OMP_THREAD_LIMIT") == nullptr && too_many(text);
+  if (asked || std::min(omp_get_max_threads(), omp_get_thread_limit()) > kMostThreads) {
     throw UsageError(cat("OMP_NUM_THREADS is ", text == nullptr ? "not set" : text, ", expected at most ", kMostThreads,
-                         " threads (", omp_get_num_procs(), " run at once here)"));
+                         " threads (", std::thread::hardware_concurrency(), " run at once here)"));
   }
   for (const char* name : {"OMP_STACKSIZE", "GOMP_STACKSIZE"}) {
-    const char* text = std::getenv(name);
-    if (text == nullptr) continue;
-    if (const auto bytes = stack_bytes(text); bytes && *bytes < kLeastStack) {
-      throw UsageError(cat(name, " is ", text, ", expected at least ", kLeastStack / 1024, "k: the stack of a thread"));
+    const char* size = std::getenv(name);
+    if (size == nullptr) continue;
+    if (const auto bytes = stack_bytes(size); bytes && *bytes < kLeastStack) {
+      throw UsageError(cat(name, " is ", size, ", expected at least ", kLeastStack / 1024, "k: the stack of a thread"));
     }
   }
 }

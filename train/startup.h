@@ -8,7 +8,8 @@ namespace wt {
 void open_standard_streams();
 
 // Waiting threads spin for some tens of microseconds, then sleep, unless the user says how (GOMP_SPINCOUNT,
-// OMP_WAIT_POLICY). OpenMP reads its settings before main(), so this starts the program once more, under its own name.
+// OMP_WAIT_POLICY); with LLVM's OpenMP a millisecond. OpenMP reads its settings before main(), so this starts the
+// program once more, under its own name.
 void limit_spinning(char** argv);
 
 // Throws UsageError where OpenMP's variables ask for more threads than the program takes (kMostThreads), or for so

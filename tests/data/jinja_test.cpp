@@ -82,13 +82,12 @@ TEST(Jinja, TemplatesThatWouldNotEndAreStopped) {
       "{% set n = namespace(x=[1]) %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
       "{% set n = namespace(x=[1]) %}{% for i in range(90) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}",
       "{% set n = namespace(x=[]) %}{% for i in range(90) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}",
-      "{% set n = namespace(x=[1], y=[1]) %}{% for i in range(90) %}{% set n.x = [n.x, n.x] %}{% set n.y = [n.y, n.y] "
-      "%}"
-      "{% endfor %}{{ n.x == n.y }}",
+      ("{% set n = namespace(x=[1], y=[1]) %}"
+       "{% for i in range(90) %}{% set n.x = [n.x, n.x] %}{% set n.y = [n.y, n.y] %}{% endfor %}{{ n.x == n.y }}"),
       "{% set n = namespace(x=[1]) %}{% for i in range(90) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x | tojson }}",
       "{% set n = namespace(x=1) %}{% for i in range(9999) %}{% set n.x = [n.x] %}{% endfor %}",
-      "{% set n = namespace(x=1) %}{% for i in range(9999) %}{% for j in [n.x] %}{% set n.x = loop %}{% endfor %}{% "
-      "endfor %}",
+      ("{% set n = namespace(x=1) %}"
+       "{% for i in range(9999) %}{% for j in [n.x] %}{% set n.x = loop %}{% endfor %}{% endfor %}"),
       "{% macro f() %}{% macro g() %}{% endmacro %}{% set n.f = f %}{% endmacro %}{{ 'x' * 999999999999 }}",
       "{{ ('a' * 999999).replace('', 'b' * 999999) }}",
       "{{ ('a,' * 999999).split(',') | join('b' * 999999) }}",

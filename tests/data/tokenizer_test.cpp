@@ -265,7 +265,7 @@ TEST(Tokenizer, IdsWithoutTokenAreEmptyText) {
   EXPECT_ERROR(gpt2().decode(Ids{-1}), Error, "id -1");
   EXPECT_ERROR(gpt2().require_id("nosuchtoken"), Error, "\"nosuchtoken\"");
   EXPECT_FALSE(gpt2().id_of("nosuchtoken").has_value());
-  const Tokenizer hole = small([](Json& root) { root["added_tokens"] = {added(300, "<x>", true)}; });
+  const Tokenizer hole = small([](Json& root) { root["added_tokens"] = Json::array({added(300, "<x>", true)}); });
   EXPECT_EQ(hole.vocab_size(), 301);
   EXPECT_EQ(hole.decode(Ids{299, 300}), "<x>");
 }
@@ -298,8 +298,11 @@ TEST(Tokenizer, UnsupportedFeaturesAreNamed) {
   expect([](Json& r) { r["pre_tokenizer"] = nullptr; }, "decoder \"ByteLevel\" is not supported");
   expect([](Json& r) { r["decoder"] = {{"type", "Metaspace"}}; }, "decoder \"Metaspace\"");
   expect([](Json& r) { r["post_processor"] = {{"type", "BertProcessing"}}; }, "post_processor \"BertProcessing\"");
-  expect([](Json& r) { r["added_tokens"] = {added(262, "<x>", true)}, r["added_tokens"][0]["lstrip"] = true; },
-         "lstrip of added token \"<x>\"");
+  expect(
+      [](Json& r) {
+        r["added_tokens"] = Json::array({added(262, "<x>", true)}), r["added_tokens"][0]["lstrip"] = true;
+      },
+      "lstrip of added token \"<x>\"");
   expect(
       [](Json& r) {
         r["pre_tokenizer"] = {{"type", "Sequence"},
@@ -332,9 +335,9 @@ TEST(Tokenizer, DamagedFilesAreOneLineErrors) {
   expect([](Json& r) { r["model"]["vocab"]["new"] = 2000000000; }, "highest id 2000000000");
   expect([](Json& r) { r["model"]["vocab"]["new"] = "x"; }, "\"new\" is \"x\"");
   expect([](Json& r) { r["model"]["vocab"] = Json::object(); }, "vocabulary is empty");
-  expect([](Json& r) { r["added_tokens"] = {added(7, "<x>", true)}; }, "id 7 is");
-  expect([](Json& r) { r["added_tokens"] = {added(7, "ab", true)}; }, "in the vocabulary 256");
-  expect([](Json& r) { r["added_tokens"] = {added(262, "", true)}; }, "without content");
+  expect([](Json& r) { r["added_tokens"] = Json::array({added(7, "<x>", true)}); }, "id 7 is");
+  expect([](Json& r) { r["added_tokens"] = Json::array({added(7, "ab", true)}); }, "in the vocabulary 256");
+  expect([](Json& r) { r["added_tokens"] = Json::array({added(262, "", true)}); }, "without content");
 
   EXPECT_ERROR(Tokenizer::from_json(R"({"model": {"vocab": {"a": 0, "b": 1, "a": 2}, "merges": []},
       "pre_tokenizer": {"type": "ByteLevel"}, "decoder": {"type": "ByteLevel"}})",
