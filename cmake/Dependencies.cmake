@@ -46,7 +46,8 @@ target_compile_definitions(wavetape_pcre2 INTERFACE PCRE2_CODE_UNIT_WIDTH=8)
 find_path(WAVETAPE_HDF5_INCLUDE NAMES hdf5.h PATH_SUFFIXES hdf5/serial)
 wavetape_archive_dependency(wavetape_hdf5 zlib.h "libhdf5-dev zlib1g-dev libaec-dev" hdf5_serial sz aec z)
 target_include_directories(wavetape_hdf5 SYSTEM INTERFACE $<BUILD_INTERFACE:${WAVETAPE_HDF5_INCLUDE}>)
-# From HDF5 1.14 on (Debian 13) the archive can read from the web, and needs what that takes.
+# Debian's archive can read from the web. Up to HDF5 1.10 (Debian 12) nothing that we link does, from 1.14 on (Debian 13)
+# the program needs what that takes.
 file(STRINGS ${wavetape_hdf5_hdf5_serial} WAVETAPE_HDF5_CURL REGEX "curl_global_init" LIMIT_COUNT 1)
 if(WAVETAPE_HDF5_CURL)
   foreach(name curl crypto)
