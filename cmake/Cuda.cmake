@@ -22,8 +22,11 @@ if(WAVETAPE_WERROR)
   list(APPEND wavetape_cuda_options -Werror=all-warnings)
 endif()
 add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:${wavetape_cuda_options}>")
-# Only this file knows which backends there are: the rest compiles the same with and without CUDA.
-set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/dispatch.cpp PROPERTIES COMPILE_DEFINITIONS WAVETAPE_CUDA)
+# Only the kernels' dispatch (kernels/dispatch.h) knows which backends there are: the rest compiles the same with and
+# without CUDA.
+file(GLOB wavetape_dispatching CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cpp)
+list(FILTER wavetape_dispatching EXCLUDE REGEX "_(cpu|cuda)[.]cpp$")
+set_source_files_properties(${wavetape_dispatching} PROPERTIES COMPILE_DEFINITIONS WAVETAPE_CUDA)
 
 # cudnn-frontend is headers only and comes as a wheel from PyPI: `./dev build cuda` unpacks it here.
 find_path(WAVETAPE_CUDNN_FRONTEND NAMES cudnn_frontend.h

@@ -140,8 +140,6 @@ __global__ void __launch_bounds__(kLoneThreads)
 
 void swiglu_forward(const Stream& stream, const Tensor& gate_up, const Tensor& out) {
   const std::int64_t f = out.shape()[-1];
-  WT_CHECK(gate_up.shape()[-1] == 2 * f && gate_up.numel() == 2 * out.numel(), "swiglu: gate_up is ", gate_up,
-           ", out is ", out);
   if (out.numel() == 0) return;
   dispatch_float("swiglu", out.dtype(), [&]<class T>() {
     const T* const in = data<T>(gate_up);
@@ -156,8 +154,6 @@ void swiglu_forward(const Stream& stream, const Tensor& gate_up, const Tensor& o
 
 void swiglu_backward(const Stream& stream, const Tensor& dout, const Tensor& gate_up, const Tensor& dgate_up) {
   const std::int64_t f = dout.shape()[-1];
-  WT_CHECK(gate_up.numel() == 2 * dout.numel() && dgate_up.shape() == gate_up.shape(), "swiglu backward: dout is ",
-           dout, ", gate_up ", gate_up, ", dgate_up ", dgate_up);
   if (dout.numel() == 0) return;
   dispatch_float("swiglu backward", dout.dtype(), [&]<class T>() {
     const T* const grad = data<T>(dout);
@@ -172,7 +168,6 @@ void swiglu_backward(const Stream& stream, const Tensor& dout, const Tensor& gat
 }
 
 void gelu_forward(const Stream& stream, const Tensor& x, const Tensor& out) {
-  WT_CHECK(x.shape() == out.shape(), "gelu: x is ", x, ", out is ", out);
   if (x.numel() == 0) return;
   dispatch_float("gelu", x.dtype(), [&]<class T>() {
     const T* const in = data<T>(x);
@@ -186,8 +181,6 @@ void gelu_forward(const Stream& stream, const Tensor& x, const Tensor& out) {
 }
 
 void gelu_backward(const Stream& stream, const Tensor& dout, const Tensor& x, const Tensor& dx) {
-  WT_CHECK(x.shape() == dout.shape() && x.shape() == dx.shape(), "gelu backward: dout is ", dout, ", x ", x, ", dx ",
-           dx);
   if (x.numel() == 0) return;
   dispatch_float("gelu backward", x.dtype(), [&]<class T>() {
     const T* const grad = data<T>(dout);

@@ -22,15 +22,4 @@ struct AdamWStep {
 void adamw(const Stream& stream, const AdamWStep& options, const Tensor& dw, const Tensor& m, const Tensor& v,
            const Tensor& w, const Tensor& low);
 
-// What both implementations demand.
-inline void check_adamw(const Tensor& dw, const Tensor& m, const Tensor& v, const Tensor& w, const Tensor& low) {
-  WT_CHECK(dw.shape() == w.shape() && m.shape() == w.shape() && v.shape() == w.shape(), "adamw: w is ", w, ", dw ", dw,
-           ", m ", m, ", v ", v);
-  const DType dtype = low.defined() ? DType::kF32 : w.dtype();
-  WT_CHECK(dw.dtype() == dtype && m.dtype() == dtype && v.dtype() == dtype, "adamw: w is ", w, ", dw ", dw, ", m ", m,
-           ", v ", v, ", expected ", name_of(dtype));
-  WT_CHECK(!low.defined() || (low.shape() == w.shape() && low.dtype() == DType::kI16 && w.dtype() == DType::kBF16),
-           "adamw: w is ", w, ", its low half ", low);
-}
-
 }  // namespace wt::kernels

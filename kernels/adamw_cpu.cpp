@@ -28,7 +28,6 @@ double squares(const T* v, std::int64_t count) {
 }  // namespace
 
 void sum_of_squares(const Stream&, const Tensor& g, const Tensor& out) {
-  WT_CHECK(out.numel() == 1, "sum_of_squares: out is ", out, ", expected one element");
   out.data<double>()[0] = dispatch_real(g.dtype(), [&]<class T>() {
     const std::int64_t pieces = (g.numel() + kElementwiseGrain - 1) / kElementwiseGrain;
     std::vector<double> partial(static_cast<std::size_t>(pieces));
@@ -43,7 +42,6 @@ void sum_of_squares(const Stream&, const Tensor& g, const Tensor& out) {
 
 void adamw(const Stream&, const AdamWStep& o, const Tensor& dw, const Tensor& m, const Tensor& v, const Tensor& w,
            const Tensor& low) {
-  check_adamw(dw, m, v, w, low);
   const double correct1 = 1.0 - std::pow(o.beta1, static_cast<double>(o.step));
   const double correct2 = 1.0 - std::pow(o.beta2, static_cast<double>(o.step));
   dispatch_real(dw.dtype(), [&]<class T>() {

@@ -81,9 +81,7 @@ __global__ void __launch_bounds__(kThreads) combine_kernel(const Best* stretches
 
 void argmax_rows(const Stream& stream, const Tensor& x, const Tensor& index) {
   const std::int64_t r = x.dim(0), v = x.dim(1);
-  WT_CHECK_SHAPE("argmax", x, r, v);
-  WT_CHECK_SHAPE("argmax", index, r);
-  WT_CHECK(v > 0 && v < INT_MAX, "argmax: x is ", x, ", its rows are empty or too long");
+  WT_CHECK(v < INT_MAX, "argmax: x is ", x, ", its rows are too long");
   if (r == 0) return;
   const std::int64_t wanted = std::max<std::int64_t>(1, std::min(ceil_div(kBlocks, r), v / kStretch));
   // A multiple of any vector, so that a stretch starts where its row's alignment says.

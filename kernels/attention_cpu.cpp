@@ -13,12 +13,6 @@ namespace {
 // Query rows handled at once: a block needs only the keys up to its last row, which saves nearly half of the square.
 constexpr std::int64_t kBlock = 64;
 
-void check(const char* op, const Tensor& qkv, const AttentionHeads& heads) {
-  WT_CHECK(heads.query > 0 && heads.key_value > 0 && heads.width > 0 && heads.query % heads.key_value == 0, op, ": ",
-           heads.query, " query heads do not divide into ", heads.key_value, " key/value heads");
-  WT_CHECK(qkv.shape()[-1] == heads.row_width(), op, ": qkv is ", qkv, ", expected rows of ", heads.row_width());
-}
-
 // Turns the scores of rows [first, first + rows) into probabilities, in place; the log-denominators go to `lse`.
 template <class T>
 void causal_softmax(RowMajor<T>& scores, std::int64_t first, std::int64_t rows, T* lse) {
@@ -37,11 +31,8 @@ void causal_softmax(RowMajor<T>& scores, std::int64_t first, std::int64_t rows, 
 
 void attention_forward(const Stream&, const Tensor& qkv, const AttentionHeads& heads, const Tensor& out,
                        const Tensor& lse) {
-  check("attention", qkv, heads);
   const std::int64_t g = qkv.dim(0), b = qkv.dim(1), t = qkv.dim(2), w = qkv.dim(3);
   const std::int64_t h = heads.query, j = heads.key_value, k = heads.width;
-  WT_CHECK_SHAPE("attention", out, g, b, t, h * k);
-  WT_CHECK_SHAPE("attention", lse, g, b, h, t);
   dispatch_real(qkv.dtype(), [&]<class T>() {
     const T scale = T(1) / std::sqrt(T(k));
     parallel_for(g * b * h, [&](std::int64_t task) {
@@ -65,13 +56,8 @@ void attention_forward(const Stream&, const Tensor& qkv, const AttentionHeads& h
 
 void attention_backward(const Stream&, const Tensor& dout, const Tensor& qkv, const Tensor& out, const Tensor& lse,
                         const AttentionHeads& heads, const Tensor& dqkv) {
-  check("attention backward", qkv, heads);
   const std::int64_t g = qkv.dim(0), b = qkv.dim(1), t = qkv.dim(2), w = qkv.dim(3);
   const std::int64_t h = heads.query, j = heads.key_value, k = heads.width, group = h / j;
-  WT_CHECK_SHAPE("attention backward", dout, g, b, t, h * k);
-  WT_CHECK_SHAPE("attention backward", out, g, b, t, h * k);
-  WT_CHECK_SHAPE("attention backward", lse, g, b, h, t);
-  WT_CHECK_SHAPE("attention backward", dqkv, g, b, t, w);
   dispatch_real(qkv.dtype(), [&]<class T>() {
     const T scale = T(1) / std::sqrt(T(k));
     parallel_for(g * b * j, [&](std::int64_t task) {
@@ -117,14 +103,9 @@ void attention_backward(const Stream&, const Tensor& dout, const Tensor& qkv, co
 
 void attention_cached(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& length,
                       const Tensor& keys, const Tensor& values, const Tensor& out, const Tensor& cos_sin) {
-  check("cached attention", qkv, heads);
   const std::int64_t b = qkv.dim(0), t = qkv.dim(1), w = qkv.dim(2);
   const std::int64_t h = heads.query, j = heads.key_value, k = heads.width, group = h / j;
   const std::int64_t capacity = keys.dim(1);
-  WT_CHECK_SHAPE("cached attention", length, b);
-  WT_CHECK_SHAPE("cached attention", keys, b, capacity, j, k);
-  WT_CHECK_SHAPE("cached attention", values, b, capacity, j, k);
-  WT_CHECK_SHAPE("cached attention", out, b, t, h * k);
   for (std::int64_t i = 0; i < b; ++i) {
     const std::int64_t end = length.data<std::int32_t>()[i] + t;
     WT_CHECK(end <= capacity, "cached attention: ", end, " rows in a key/value cache of ", capacity);

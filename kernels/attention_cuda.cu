@@ -401,12 +401,6 @@ __global__ void append_kernel(Rows<const T> k, Rows<const T> v, T* keys, T* valu
   values[(sample * p.capacity + to) * width + col] = v.at(sample, row, 0, 0)[col];
 }
 
-void check(const char* op, const Tensor& qkv, const AttentionHeads& heads) {
-  WT_CHECK(heads.query > 0 && heads.key_value > 0 && heads.width > 0 && heads.query % heads.key_value == 0, op, ": ",
-           heads.query, " query heads do not divide into ", heads.key_value, " key/value heads");
-  WT_CHECK(qkv.shape()[-1] == heads.row_width(), op, ": qkv is ", qkv, ", expected rows of ", heads.row_width());
-}
-
 Problem problem_of(const AttentionHeads& heads, std::int64_t samples, std::int64_t rows) {
   Problem p;
   p.samples = samples;
@@ -467,11 +461,8 @@ void launch(const char* op, const Stream& stream, void (*kernel)(Parameters...),
 
 void attention_forward(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& out,
                        const Tensor& lse) {
-  check("attention", qkv, heads);
   const std::int64_t g = qkv.dim(0), b = qkv.dim(1), t = qkv.dim(2);
   const std::int64_t h = heads.query, j = heads.key_value;
-  WT_CHECK_SHAPE("attention", out, g, b, t, h * heads.width);
-  WT_CHECK_SHAPE("attention", lse, g, b, h, t);
   if (qkv.numel() == 0) return;
   if (cudnn_attends(qkv.dtype(), heads, t)) return cudnn_attention_forward(stream, qkv, heads, out, lse);
   Problem p = problem_of(heads, g * b, t);
@@ -487,13 +478,8 @@ void attention_forward(const Stream& stream, const Tensor& qkv, const AttentionH
 
 void attention_backward(const Stream& stream, const Tensor& dout, const Tensor& qkv, const Tensor& out,
                         const Tensor& lse, const AttentionHeads& heads, const Tensor& dqkv) {
-  check("attention backward", qkv, heads);
-  const std::int64_t g = qkv.dim(0), b = qkv.dim(1), t = qkv.dim(2), w = qkv.dim(3);
+  const std::int64_t g = qkv.dim(0), b = qkv.dim(1), t = qkv.dim(2);
   const std::int64_t h = heads.query, j = heads.key_value;
-  WT_CHECK_SHAPE("attention backward", dout, g, b, t, h * heads.width);
-  WT_CHECK_SHAPE("attention backward", out, g, b, t, h * heads.width);
-  WT_CHECK_SHAPE("attention backward", lse, g, b, h, t);
-  WT_CHECK_SHAPE("attention backward", dqkv, g, b, t, w);
   if (qkv.numel() == 0) return;
   if (cudnn_attends(qkv.dtype(), heads, t)) {
     return cudnn_attention_backward(stream, dout, qkv, out, lse, heads, dqkv);
@@ -519,15 +505,9 @@ void attention_backward(const Stream& stream, const Tensor& dout, const Tensor& 
 
 void attention_cached(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& length,
                       const Tensor& keys, const Tensor& values, const Tensor& out, const Tensor& cos_sin) {
-  check("cached attention", qkv, heads);
   const std::int64_t b = qkv.dim(0), t = qkv.dim(1), capacity = keys.dim(1);
   const std::int64_t h = heads.query, j = heads.key_value, k = heads.width;
-  WT_CHECK_SHAPE("cached attention", length, b);
-  WT_CHECK_SHAPE("cached attention", keys, b, capacity, j, k);
-  WT_CHECK_SHAPE("cached attention", values, b, capacity, j, k);
-  WT_CHECK_SHAPE("cached attention", out, b, t, h * k);
   if (qkv.numel() == 0) return;
-  WT_CHECK(t <= capacity, "cached attention: ", t, " rows in a key/value cache of ", capacity);
   if (decode_attends(heads, t)) return decode_attention(stream, qkv, heads, length, keys, values, out, cos_sin);
   if (cos_sin.defined()) rotary(stream, qkv.reshape({1, b, t, qkv.dim(2)}), h + j, cos_sin, length, false);
   Problem p = problem_of(heads, b, t);

@@ -315,11 +315,6 @@ void decode_attention(const Stream& stream, const Tensor& qkv, const AttentionHe
   const std::int64_t h = heads.query, j = heads.key_value, k = heads.width;
   WT_CHECK(k <= 256, "cached attention: heads are ", k, " wide, at most 256 on CUDA");
   WT_CHECK(capacity < std::int64_t{1} << 30, "cached attention: a key/value cache of ", capacity, " rows");
-  if (cos_sin.defined()) {
-    WT_CHECK(k % 2 == 0 && cos_sin.shape().rank() == 2 && cos_sin.dim(1) == k, "cached attention: a table of angles ",
-             cos_sin.shape(), " for heads of width ", k);
-  }
-  WT_CHECK(t <= capacity, "cached attention: ", t, " rows in a key/value cache of ", capacity);
   dispatch_float("cached attention", qkv.dtype(), [&]<class T>() {
     bool vectors = k % kVec<T> == 0;
     for (const Tensor* tensor : {&qkv, &keys, &values}) {

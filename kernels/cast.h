@@ -12,10 +12,4 @@ void cast(const Stream& stream, const Tensor& x, const Tensor& y);
 void split_float(const Stream& stream, const Tensor& x, const Tensor& high, const Tensor& low);
 void join_float(const Stream& stream, const Tensor& high, const Tensor& low, const Tensor& x);
 
-inline void check_halves(const Tensor& x, const Tensor& high, const Tensor& low) {
-  WT_CHECK(high.shape() == x.shape() && low.shape() == x.shape() && x.dtype() == DType::kF32 &&
-               high.dtype() == DType::kBF16 && low.dtype() == DType::kI16,
-           "halves of a float: x is ", x, ", high ", high, ", low ", low);
-}
-
 }  // namespace wt::kernels

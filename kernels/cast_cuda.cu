@@ -58,7 +58,6 @@ __global__ void __launch_bounds__(kLoneThreads)
 }  // namespace
 
 void split_float(const Stream& stream, const Tensor& x, const Tensor& high, const Tensor& low) {
-  check_halves(x, high, low);
   if (x.numel() == 0) return;
   split_kernel<<<lone_blocks(x.numel()), kLoneThreads, 0, native(stream)>>>(
       x.data<float>(), x.numel(), static_cast<std::uint16_t*>(high.raw()), low.data<std::int16_t>());
@@ -66,7 +65,6 @@ void split_float(const Stream& stream, const Tensor& x, const Tensor& high, cons
 }
 
 void join_float(const Stream& stream, const Tensor& high, const Tensor& low, const Tensor& x) {
-  check_halves(x, high, low);
   if (x.numel() == 0) return;
   join_kernel<<<lone_blocks(x.numel()), kLoneThreads, 0, native(stream)>>>(
       static_cast<const std::uint16_t*>(high.raw()), low.data<std::int16_t>(), x.numel(), x.data<float>());
@@ -74,7 +72,6 @@ void join_float(const Stream& stream, const Tensor& high, const Tensor& low, con
 }
 
 void cast(const Stream& stream, const Tensor& x, const Tensor& y) {
-  WT_CHECK(x.shape() == y.shape(), "cast: x is ", x, ", y is ", y);
   if (x.numel() == 0) return;
   if (x.dtype() == y.dtype()) {
     y.copy_from(stream, x);  // also keeps the payload of a NaN

@@ -10,6 +10,14 @@ namespace wt::kernels {
 // How a weight lies in memory: (O, I) as in Llama and torch.nn.Linear, or (I, O) as in GPT-2's Conv1D.
 enum class WeightLayout : std::uint8_t { kOutIn, kInOut };
 
+struct LinearExtents {
+  std::int64_t g, r, i, o;
+};
+// x and y stand for their gradients, too.
+inline LinearExtents linear_extents(const Tensor& x, const Tensor& y) {
+  return {x.dim(0), x.dim(1), x.dim(2), y.dim(2)};
+}
+
 // y_GRO = x_GRI · w_GOIᵀ [+ bias_GO] [+ residual_GRO]. Optional inputs may be undefined. y overlaps none of the inputs
 // but may be the residual itself. All of one dtype (f32 or f64). Throws Error on a shape or dtype that does not fit.
 // constant_weight: no kernel of the stream that may still run writes w, so that it can be fetched before those are

@@ -1,8 +1,6 @@
-#include <cstring>
-
-#include "kernels/checks.h"
 #include "kernels/eigen_cpu.h"
 #include "kernels/gemm_cpu.h"
+#include "kernels/linear.h"
 #include "kernels/parallel_cpu.h"
 
 namespace wt::kernels::cpu {

@@ -1,4 +1,3 @@
-#include "kernels/checks.h"
 #include "kernels/cuda_common.cuh"
 #include "kernels/gemm_cuda.h"
 #include "kernels/linear_fused.h"

@@ -167,12 +167,6 @@ bool linear_few_rows(const Stream& stream, const Tensor& x, const Tensor& w, con
       o > std::int64_t{1} << 30 || !starts) {
     return false;
   }
-  WT_CHECK_SHAPE("linear", w, g, o, i);
-  WT_CHECK_SHAPE("linear", y, g, r, parts.swiglu ? o / 2 : o);
-  if (parts.norm.defined()) WT_CHECK_SHAPE("linear", parts.norm, g, i);
-  if (parts.bias.defined()) WT_CHECK_SHAPE("linear", parts.bias, g, o);
-  if (parts.residual.defined()) WT_CHECK_SHAPE("linear", parts.residual, g, r, o);
-  WT_CHECK(y.dtype() == x.dtype() || (y.dtype() == DType::kF32 && !parts.swiglu), "linear: x is ", x, ", y ", y);
   dispatch_float("linear", x.dtype(), [&]<class T>() {
     dispatch_output<T>(y.dtype(), [&]<class Y>() {
       const auto optional = [](const Tensor& t) { return t.defined() ? t.data<float>() : nullptr; };
@@ -207,7 +201,6 @@ bool linear_few_rows(const Stream& stream, const Tensor& x, const Tensor& w, con
 
 void linear_fused(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const FusedLinear& parts,
                   const Tensor& y) {
-  WT_CHECK(!parts.swiglu || !parts.residual.defined(), "linear_fused: swiglu with a residual");
   if (layout == WeightLayout::kOutIn && linear_few_rows(stream, x, w, parts, y)) return;
   linear_in_parts(stream, x, w, layout, parts, y);
 }

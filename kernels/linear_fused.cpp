@@ -1,13 +1,33 @@
 #include "kernels/linear_fused.h"
 
 #include "kernels/activation.h"
+#include "kernels/dispatch.h"
 #include "kernels/rms_norm.h"
 
 namespace wt::kernels {
 
+WT_BACKENDS(linear_fused)
+
+void linear_fused(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const FusedLinear& parts,
+                  const Tensor& y) {
+  WT_CHECK(!parts.swiglu || !parts.residual.defined(), "linear_fused: swiglu with a residual");
+  const std::int64_t g = x.dim(0), r = x.dim(1), i = x.dim(2), width = y.shape()[-1],
+                     o = width * (parts.swiglu ? 2 : 1);
+  if (layout == WeightLayout::kOutIn) {
+    WT_CHECK_SHAPE("linear", w, g, o, i);
+  } else {
+    WT_CHECK_SHAPE("linear", w, g, i, o);
+  }
+  WT_CHECK_SHAPE("linear", y, g, r, width);
+  if (parts.norm.defined()) WT_CHECK_SHAPE("linear", parts.norm, g, i);
+  if (parts.bias.defined()) WT_CHECK_SHAPE("linear", parts.bias, g, o);
+  if (parts.residual.defined()) WT_CHECK_SHAPE("linear", parts.residual, g, r, o);
+  WT_CHECK(y.dtype() == x.dtype() || (y.dtype() == DType::kF32 && !parts.swiglu), "linear: x is ", x, ", y ", y);
+  WT_RUN(kGemm, linear_fused, stream, x, w, layout, parts, y);
+}
+
 void linear_in_parts(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout,
                      const FusedLinear& parts, const Tensor& y) {
-  WT_CHECK(!parts.swiglu || !parts.residual.defined(), "linear_fused: swiglu with a residual");
   Tensor input = x;
   if (parts.norm.defined()) {
     input = Tensor::empty(stream, x.shape(), x.dtype());

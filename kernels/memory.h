@@ -29,6 +29,15 @@ struct Cells {
   Tensor rows;
 };
 
+struct MemoryExtents {
+  std::int64_t g, b, t, d, p;
+  WT_HOST_DEVICE std::int64_t cells() const { return g * b; }
+  WT_HOST_DEVICE std::int64_t rows() const { return g * b * t; }
+};
+inline MemoryExtents memory_extents(const Tensor& features, const Tensor& a) {
+  return {features.dim(0), features.dim(1), features.dim(2), a.dim(3), features.dim(3)};
+}
+
 // y = x + (φ A) / c,   c = φ·z + 1e-5; y = x in first and inactive cells.
 // x_GBTD, phi_GBTP, a_GBPD, z_GBP -> y_GBTD, den_GBT (c). y does not overlap x. The smallest c of an active, not first
 // cell's rows is folded into min_den (one element, smaller_denominator() of it and what is there; may be undefined).

@@ -4,8 +4,8 @@
 #include <numeric>
 #include <vector>
 
-#include "kernels/checks.h"
 #include "kernels/eigen_cpu.h"
+#include "kernels/memory.h"
 #include "kernels/parallel_cpu.h"
 
 namespace wt::kernels::cpu {

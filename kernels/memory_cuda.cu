@@ -10,9 +10,9 @@
 #include <initializer_list>
 
 #include "kernels/cast.h"
-#include "kernels/checks.h"
 #include "kernels/cuda_common.cuh"
 #include "kernels/gemm_cuda.h"
+#include "kernels/memory.h"
 
 namespace wt::kernels::cuda {
 namespace {

@@ -10,6 +10,7 @@ namespace {
 
 struct Call {
   const char* name;
+  KernelClass kernel_class;
   bool inner;  // part of another kernel's time
   TimeStamp begin, end;
 };
@@ -27,6 +28,24 @@ Recorder& recorder() {
 }
 
 }  // namespace
+
+const char* name_of(KernelClass kernel_class) {
+  switch (kernel_class) {
+    case KernelClass::kGemm:
+      return "GEMM";
+    case KernelClass::kAttention:
+      return "attention";
+    case KernelClass::kMemory:
+      return "memory read/write";
+    case KernelClass::kHead:
+      return "head";
+    case KernelClass::kOptimizer:
+      return "optimizer";
+    case KernelClass::kElementwise:
+      break;
+  }
+  return "norm and elementwise";
+}
 
 Profile::Profile(const Stream& stream) {
   Recorder& r = recorder();
@@ -52,6 +71,7 @@ std::vector<KernelTime> Profile::times() {
     if (call.inner) continue;
     KernelTime& time = by_name[call.name];
     time.name = call.name;
+    time.kernel_class = call.kernel_class;
     ++time.calls;
     time.seconds += seconds_between(call.begin, call.end);
   }
@@ -63,11 +83,12 @@ std::vector<KernelTime> Profile::times() {
 
 namespace detail {
 
-ProfileScope::ProfileScope(const char* name, const Stream& stream) : open_(recorder().open), stream_(stream) {
+ProfileScope::ProfileScope(const char* name, KernelClass kernel_class, const Stream& stream)
+    : open_(recorder().open), stream_(stream) {
   if (!open_) return;
   Recorder& r = recorder();
   call_ = r.calls.size();
-  r.calls.push_back({name, r.depth++ > 0, time_stamp(stream_), {}});
+  r.calls.push_back({name, kernel_class, r.depth++ > 0, time_stamp(stream_), {}});
 }
 
 ProfileScope::~ProfileScope() {

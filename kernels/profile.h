@@ -11,8 +11,14 @@
 
 namespace wt::kernels {
 
+// What a kernel's time counts as in a summary; named where the kernel is dispatched.
+enum class KernelClass : std::uint8_t { kGemm, kAttention, kMemory, kHead, kOptimizer, kElementwise };
+// "GEMM", "attention", "memory read/write", "head", "optimizer", "norm and elementwise".
+const char* name_of(KernelClass kernel_class);
+
 struct KernelTime {
   std::string name;  // the public function: "linear_forward"
+  KernelClass kernel_class = KernelClass::kElementwise;
   std::int64_t calls = 0;
   double seconds = 0;
 };
@@ -33,7 +39,7 @@ namespace detail {
 // Around one call; does nothing while no Profile is open.
 class ProfileScope {
  public:
-  ProfileScope(const char* name, const Stream& stream);
+  ProfileScope(const char* name, KernelClass kernel_class, const Stream& stream);
   ~ProfileScope();
   ProfileScope(const ProfileScope&) = delete;
   ProfileScope& operator=(const ProfileScope&) = delete;

@@ -1,4 +1,3 @@
-#include "kernels/checks.h"
 #include "kernels/eigen_cpu.h"
 #include "kernels/parallel_cpu.h"
 #include "kernels/rotary.h"
@@ -9,7 +8,7 @@ void rotary(const Stream&, const Tensor& qkv, std::int64_t heads, const Tensor& 
             bool inverse) {
   const std::int64_t g = qkv.dim(0), b = qkv.dim(1), t = qkv.dim(2), w = qkv.dim(3);
   const std::int64_t k = cos_sin.dim(1);
-  const std::int64_t cells = rotary_cells(qkv, heads, cos_sin, first_entry);
+  const std::int64_t cells = first_entry.defined() ? first_entry.numel() : 0;  // that have an entry of their own
   const std::int32_t* first = first_entry.defined() ? first_entry.data<std::int32_t>() : nullptr;
   for (std::int64_t i = 0; first != nullptr && i < cells; ++i) {
     const std::int64_t last = first[i] + t;

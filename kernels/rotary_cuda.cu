@@ -1,4 +1,3 @@
-#include "kernels/checks.h"
 #include "kernels/packed_cuda.cuh"
 #include "kernels/rotary.h"
 
@@ -66,7 +65,7 @@ __global__ void __launch_bounds__(kLoneThreads)
 void rotary(const Stream& stream, const Tensor& qkv, std::int64_t heads, const Tensor& cos_sin,
             const Tensor& first_entry, bool inverse) {
   const std::int64_t g = qkv.dim(0), b = qkv.dim(1), t = qkv.dim(2), w = qkv.dim(3);
-  const std::int64_t k = cos_sin.dim(1), cells = rotary_cells(qkv, heads, cos_sin, first_entry);
+  const std::int64_t k = cos_sin.dim(1), cells = first_entry.defined() ? first_entry.numel() : 0;
   if (qkv.numel() == 0 || heads * k == 0) return;
   const Extents e{g * b * t, cells, t, w, heads, k / 2, cos_sin.dim(0)};
   dispatch_float("rotary", qkv.dtype(), [&]<class T>() {

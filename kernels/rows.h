@@ -7,6 +7,13 @@
 
 namespace wt::kernels {
 
+struct TakenExtents {
+  std::int64_t c, t, d, m;
+};
+inline TakenExtents taken_extents(const Tensor& x, const Tensor& first, const Tensor& out) {
+  return {first.numel(), x.shape()[-2], x.shape()[-1], out.shape()[-2]};
+}
+
 // out_CMD[c, i] = x_CTD[c, first_C[c] + i]: the memory rows of each cell's segment. first + M <= T.
 void take_rows_forward(const Stream& stream, const Tensor& x, const Tensor& first, const Tensor& out);
 // dx_CTD[c, first[c] + i] += dout[c, i]. With kOverwrite all other rows become zero.

@@ -8,14 +8,9 @@
 namespace wt::kernels::cpu {
 namespace {
 
-struct Extents {
-  std::int64_t c, t, d, m;
-};
-
-Extents check(const char* op, const Tensor& x, const Tensor& first, const Tensor& out) {
-  const Extents e{first.numel(), x.shape()[-2], x.shape()[-1], out.shape()[-2]};
-  WT_CHECK(x.numel() == e.c * e.t * e.d && out.numel() == e.c * e.m * e.d, op, ": x is ", x, ", out ", out, ", for ",
-           e.c, " cells");
+// The extents, once the rows are seen to be there.
+TakenExtents check_taken(const char* op, const Tensor& x, const Tensor& first, const Tensor& out) {
+  const TakenExtents e = taken_extents(x, first, out);
   for (std::int64_t i = 0; i < e.c; ++i) {
     const std::int32_t begin = first.data<std::int32_t>()[i];
     WT_CHECK(begin >= 0 && begin + e.m <= e.t, op, ": rows [", begin, ",", begin + e.m, ") of ", e.t);
@@ -23,10 +18,10 @@ Extents check(const char* op, const Tensor& x, const Tensor& first, const Tensor
   return e;
 }
 
-std::int64_t check_list(const char* op, const Tensor& x, const Tensor& index, const Tensor& list) {
-  const std::int64_t d = x.shape()[-1], r = index.numel(), rows = x.numel() / (d == 0 ? 1 : d);
-  WT_CHECK(list.numel() == r * d && list.shape()[-1] == d, op, ": ", r, " rows of ", x, " and ", list);
-  for (std::int64_t i = 0; i < r; ++i) {
+// The width of a row, once the rows are seen to be there.
+std::int64_t check_list(const char* op, const Tensor& x, const Tensor& index) {
+  const std::int64_t d = x.shape()[-1], rows = x.numel() / (d == 0 ? 1 : d);
+  for (std::int64_t i = 0; i < index.numel(); ++i) {
     const std::int32_t row = index.data<std::int32_t>()[i];
     WT_CHECK(row >= 0 && row < rows, op, ": row ", row, " of ", rows);
   }
@@ -43,7 +38,7 @@ void check_distinct(const char* op, const Tensor& index) {
 }  // namespace
 
 void take_rows_forward(const Stream&, const Tensor& x, const Tensor& first, const Tensor& out) {
-  const Extents e = check("take_rows", x, first, out);
+  const TakenExtents e = check_taken("take_rows", x, first, out);
   dispatch_real(x.dtype(), [&]<class T>() {
     for (std::int64_t c = 0; c < e.c; ++c) {
       array(out.data<T>() + c * e.m * e.d, e.m * e.d) =
@@ -54,8 +49,7 @@ void take_rows_forward(const Stream&, const Tensor& x, const Tensor& first, cons
 
 void take_rows_backward(const Stream& stream, const Tensor& dout, const Tensor& first, const Tensor& dx,
                         GradMode mode) {
-  if (mode == GradMode::kSkip) return;
-  const Extents e = check("take_rows backward", dx, first, dout);
+  const TakenExtents e = check_taken("take_rows backward", dx, first, dout);
   if (mode == GradMode::kOverwrite) dx.fill_zero(stream);
   dispatch_real(dx.dtype(), [&]<class T>() {
     for (std::int64_t c = 0; c < e.c; ++c) {
@@ -66,7 +60,7 @@ void take_rows_backward(const Stream& stream, const Tensor& dout, const Tensor& 
 }
 
 void gather_rows(const Stream&, const Tensor& x, const Tensor& index, const Tensor& out) {
-  const std::int64_t d = check_list("gather_rows", x, index, out);
+  const std::int64_t d = check_list("gather_rows", x, index);
   dispatch_real(x.dtype(), [&]<class T>() {
     for (std::int64_t i = 0; i < index.numel(); ++i) {
       array(out.data<T>() + i * d, d) = const_array(x.data<T>() + index.data<std::int32_t>()[i] * d, d);
@@ -75,7 +69,7 @@ void gather_rows(const Stream&, const Tensor& x, const Tensor& index, const Tens
 }
 
 void scatter_add_rows(const Stream&, const Tensor& values, const Tensor& index, const Tensor& x) {
-  const std::int64_t d = check_list("scatter_add_rows", x, index, values);
+  const std::int64_t d = check_list("scatter_add_rows", x, index);
   check_distinct("scatter_add_rows", index);
   dispatch_real(x.dtype(), [&]<class T>() {
     for (std::int64_t i = 0; i < index.numel(); ++i) {
@@ -85,7 +79,7 @@ void scatter_add_rows(const Stream&, const Tensor& values, const Tensor& index, 
 }
 
 void put_rows(const Stream&, const Tensor& values, const Tensor& index, const Tensor& x) {
-  const std::int64_t d = check_list("put_rows", x, index, values);
+  const std::int64_t d = check_list("put_rows", x, index);
   check_distinct("put_rows", index);
   dispatch_real(x.dtype(), [&]<class T>() {
     for (std::int64_t i = 0; i < index.numel(); ++i) {
@@ -95,7 +89,6 @@ void put_rows(const Stream&, const Tensor& values, const Tensor& index, const Te
 }
 
 void add(const Stream&, const Tensor& x, const Tensor& y) {
-  WT_CHECK(x.shape() == y.shape(), "add: x is ", x, ", y is ", y);
   dispatch_real(x.dtype(), [&]<class T>() {
     parallel_ranges(x.numel(), kElementwiseGrain, [&](std::int64_t begin, std::int64_t end) {
       array(y.data<T>() + begin, end - begin) += const_array(x.data<T>() + begin, end - begin);

@@ -177,34 +177,21 @@ void scatter(const char* op, const Stream& stream, const Tensor& values, const R
   check_launch(op);
 }
 
-struct Extents {
-  std::int64_t c, t, d, m;
-};
-
-Extents check(const char* op, const Tensor& x, const Tensor& first, const Tensor& out) {
-  const Extents e{first.numel(), x.shape()[-2], x.shape()[-1], out.shape()[-2]};
-  WT_CHECK(x.numel() == e.c * e.t * e.d && out.numel() == e.c * e.m * e.d, op, ": x is ", x, ", out ", out, ", for ",
-           e.c, " cells");
-  return e;
-}
-
-Listed check_list(const char* op, const Tensor& x, const Tensor& index, const Tensor& list) {
-  const std::int64_t d = x.shape()[-1], r = index.numel(), rows = x.numel() / (d == 0 ? 1 : d);
-  WT_CHECK(list.numel() == r * d && list.shape()[-1] == d, op, ": ", r, " rows of ", x, " and ", list);
-  return {data<std::int32_t>(index), rows};
+Listed listed(const Tensor& x, const Tensor& index) {
+  const std::int64_t d = x.shape()[-1];
+  return {data<std::int32_t>(index), x.numel() / (d == 0 ? 1 : d)};
 }
 
 }  // namespace
 
 void take_rows_forward(const Stream& stream, const Tensor& x, const Tensor& first, const Tensor& out) {
-  const Extents e = check("take_rows", x, first, out);
+  const TakenExtents e = taken_extents(x, first, out);
   gather("take_rows", stream, x, Taken{data<std::int32_t>(first), e.t, e.m}, e.d, out);
 }
 
 void take_rows_backward(const Stream& stream, const Tensor& dout, const Tensor& first, const Tensor& dx,
                         GradMode mode) {
-  if (mode == GradMode::kSkip) return;
-  const Extents e = check("take_rows backward", dx, first, dout);
+  const TakenExtents e = taken_extents(dx, first, dout);
   const std::int32_t* const begin = data<std::int32_t>(first);
   if (mode == GradMode::kOverwrite) {
     gather("take_rows backward", stream, dout, TakenFrom{begin, e.t, e.m}, e.d, dx);
@@ -214,22 +201,18 @@ void take_rows_backward(const Stream& stream, const Tensor& dout, const Tensor& 
 }
 
 void gather_rows(const Stream& stream, const Tensor& x, const Tensor& index, const Tensor& out) {
-  const Listed rows = check_list("gather_rows", x, index, out);
-  gather("gather_rows", stream, x, rows, x.shape()[-1], out);
+  gather("gather_rows", stream, x, listed(x, index), x.shape()[-1], out);
 }
 
 void scatter_add_rows(const Stream& stream, const Tensor& values, const Tensor& index, const Tensor& x) {
-  const Listed rows = check_list("scatter_add_rows", x, index, values);
-  scatter<true>("scatter_add_rows", stream, values, rows, x.shape()[-1], x);
+  scatter<true>("scatter_add_rows", stream, values, listed(x, index), x.shape()[-1], x);
 }
 
 void put_rows(const Stream& stream, const Tensor& values, const Tensor& index, const Tensor& x) {
-  const Listed rows = check_list("put_rows", x, index, values);
-  scatter<false>("put_rows", stream, values, rows, x.shape()[-1], x);
+  scatter<false>("put_rows", stream, values, listed(x, index), x.shape()[-1], x);
 }
 
 void add(const Stream& stream, const Tensor& x, const Tensor& y) {
-  WT_CHECK(x.shape() == y.shape(), "add: x is ", x, ", y is ", y);
   if (x.numel() == 0) return;
   dispatch_float("add", x.dtype(), [&]<class T>() {
     const T* const in = data<T>(x);

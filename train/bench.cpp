@@ -225,14 +225,4 @@ BenchRow bench_decode(const Model& model, std::int64_t prompt, std::int64_t new_
   return row;
 }
 
-std::string kernel_class(const std::string& kernel) {
-  const auto has = [&](const char* part) { return kernel.find(part) != std::string::npos; };
-  if (has("linear")) return "GEMM";
-  if (has("attention") || has("rotary")) return "attention";
-  if (has("memory") || has("dpfp")) return "memory read/write";
-  if (has("cross_entropy") || has("argmax")) return "head";
-  if (has("adamw") || has("squares")) return "optimizer";
-  return "norm and elementwise";
-}
-
 }  // namespace wt

@@ -62,7 +62,4 @@ struct KernelRow {
 std::vector<KernelRow> bench_kernels(const ModelConfig& config, int batch, const Stream& stream, DType dtype,
                                      const BenchOptions& options);
 
-// "GEMM", "attention", "memory read/write", "head", "optimizer", "norm and elementwise".
-std::string kernel_class(const std::string& kernel);
-
 }  // namespace wt

@@ -61,7 +61,7 @@ void print_row(const BenchRow& row) {
   std::map<std::string, double> classes;
   double busy = 0;
   for (const auto& time : row.kernels) {
-    classes[kernel_class(time.name)] += time.seconds;
+    classes[kernels::name_of(time.kernel_class)] += time.seconds;
     busy += time.seconds;
   }
   for (const auto& [name, seconds] : classes) {
