@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <numeric>
 #include <thread>
 
 #include "core/random.h"
@@ -17,9 +18,11 @@ std::uint64_t hash_name(std::string_view name) {
   return hash & ((std::uint64_t{1} << 56) - 1);
 }
 
-std::string with_layer(const std::string& pattern, std::int64_t layer) {
-  std::string name = pattern;
-  if (const auto at = name.find("{l}"); at != std::string::npos) name.replace(at, 3, std::to_string(layer));
+std::string published_name(const ParameterSpec& spec, const PublishedPart& part, std::int64_t place) {
+  std::string name = part.name;
+  if (const auto at = name.find("{l}"); at != std::string::npos) {
+    name.replace(at, 3, std::to_string(spec.layers[static_cast<std::size_t>(place)]));
+  }
   return name;
 }
 
@@ -68,9 +71,15 @@ std::vector<Piece> pieces_of(const std::vector<PublishedTensor>& tensors) {
 
 }  // namespace
 
+std::vector<int> all_layers(std::int64_t n) {
+  std::vector<int> layers(static_cast<std::size_t>(n));
+  std::iota(layers.begin(), layers.end(), 0);
+  return layers;
+}
+
 Parameter::Parameter(ParameterSpec spec, DType dtype, bool split, const Stream& stream)
     : spec_(std::move(spec)), stream_(stream) {
-  Shape shape{spec_.layers == 0 ? 1 : spec_.layers};
+  Shape shape{spec_.count()};
   for (const std::int64_t extent : spec_.shape) shape.append(extent);
   value_ = Tensor::zeros(stream, shape, dtype);
   if (split) low_ = Tensor::zeros(stream, shape, DType::kI16);
@@ -82,7 +91,7 @@ const Tensor& Parameter::grad() const {
 }
 
 Tensor Parameter::slice(const Tensor& tensor, int lo, int hi) const {
-  return spec_.layers == 0 ? tensor : tensor.slice(lo, hi);
+  return spec_.layers.empty() ? tensor : tensor.slice(lo, hi);
 }
 
 Tensor Parameter::as_rows(const Tensor& tensor) {
@@ -92,7 +101,7 @@ Tensor Parameter::as_rows(const Tensor& tensor) {
 }
 
 void Parameter::freeze(std::size_t published) {
-  const auto count = spec_.parts.size() * static_cast<std::size_t>(std::max<std::int64_t>(1, spec_.layers));
+  const auto count = spec_.parts.size() * static_cast<std::size_t>(spec_.count());
   WT_CHECK(published < count, "parameter ", spec_.key, " has ", count, " published tensors, none with number ",
            published);
   frozen_.resize(count, 0);
@@ -123,7 +132,7 @@ NamedTensors Parameter::published_views(const Tensor& tensor) const {
   NamedTensors views;
   for (std::int64_t layer = 0; layer < value_.dim(0); ++layer) {
     for (const PublishedPart& part : spec_.parts) {
-      views.emplace_back(with_layer(part.name, layer), tensor.select(layer).slice(part.begin, part.end));
+      views.emplace_back(published_name(spec_, part, layer), tensor.select(layer).slice(part.begin, part.end));
     }
   }
   return views;
@@ -195,11 +204,11 @@ std::vector<PublishedSpec> ParameterStore::published_specs() const {
   std::vector<PublishedSpec> all;
   for (const auto& parameter : parameters_) {
     const ParameterSpec& spec = parameter->spec();
-    for (std::int64_t layer = 0; layer < std::max<std::int64_t>(spec.layers, 1); ++layer) {
+    for (std::int64_t place = 0; place < spec.count(); ++place) {
       for (const PublishedPart& part : spec.parts) {
         Shape shape{part.end - part.begin};
         for (int i = 1; i < spec.shape.rank(); ++i) shape.append(spec.shape[i]);
-        all.push_back({with_layer(part.name, layer), shape, part.init});
+        all.push_back({published_name(spec, part, place), shape, part.init, &spec});
       }
     }
   }

@@ -9,6 +9,7 @@
 
 #include "core/safetensors.h"
 #include "core/tensor.h"
+#include "kernels/linear.h"
 
 namespace wt {
 
@@ -32,14 +33,27 @@ struct PublishedPart {
   Init init;
 };
 
-// Everything there is to say about a parameter is said once, here, by the layer that owns it.
+// Whose a parameter is: what is frozen, adapted, merged and imported goes by it.
+enum class Role : std::uint8_t { kBackbone, kMemory, kAdapter };
+
+// Everything there is to say about a parameter is said once, here, by the module that owns it.
 struct ParameterSpec {
   std::string key;          // "layers.self_attn.qkv": for messages and the optimizer
-  std::int64_t layers = 0;  // 0: the model has one of it, not one per layer
+  std::vector<int> layers;  // the layers it is stacked over, ascending; none: the model has one of it
   Shape shape;              // of one layer's tensor
   std::vector<PublishedPart> parts;
   bool decay = true;  // weight decay applies
+  Role role = Role::kBackbone;
+  kernels::WeightLayout layout = kernels::WeightLayout::kOutIn;  // of a matrix
+
+  // Tensors that lie in the stack.
+  std::int64_t count() const { return layers.empty() ? 1 : static_cast<std::int64_t>(layers.size()); }
+  // A matrix of one layer each: what adapters may stand beside.
+  bool is_layer_matrix() const { return !layers.empty() && shape.rank() == 2; }
 };
+
+// Layers 0 ... n - 1.
+std::vector<int> all_layers(std::int64_t n);
 
 // Which numbers a store of bf16 parameters keeps: f32 values that an optimizer updates, in two halves of which the
 // upper one computes (core/split_float.h), or that half alone. kNamesOnly keeps none: the
@@ -62,7 +76,8 @@ class Parameter {
   const Tensor& grad() const;
   bool has_grad() const { return grad_.defined(); }
   void drop_grad() { grad_ = {}; }
-  // Layers [lo, hi) as (G, …), to compute with; a parameter of the whole model as (1, …), whatever lo and hi.
+  // Places [lo, hi) of the stack as (G, …), to compute with; a parameter of the whole model as (1, …), whatever lo and
+  // hi.
   Tensor value_slice(int lo, int hi) const { return slice(value_, lo, hi); }
   Tensor grad_slice(int lo, int hi) const { return slice(grad(), lo, hi); }
 
@@ -116,6 +131,7 @@ struct PublishedSpec {
   std::string name;
   Shape shape;
   Init init;
+  const ParameterSpec* parameter = nullptr;  // of the store
 };
 
 // Fresh values in f32 from the random stream that the name has under this seed; the same that initialize() draws.

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +36,10 @@ inline Range above(double min) {
 }
 inline Range from_to(double min, double max) {
   return {.min = min, .max = max};
+}
+// Of widths and counts: small enough that products of two stay in 64 bits.
+inline Range count_from(double min) {
+  return {.min = min, .max = 1e9};
 }
 inline Range from_to_below(double min, double max) {
   return {.min = min, .max = max, .max_open = true};
@@ -72,6 +77,9 @@ class Fields {
   // or `armt=null`, means absent).
   virtual void group(const char* key, const char* doc, const Describe& describe) = 0;
   virtual void optional_group(const char* key, bool& present, const char* doc, const Describe& describe) = 0;
+  // The same of an optional struct that has a describe() of its own.
+  template <class T>
+  void optional_group(const char* key, std::optional<T>& value, const char* doc);
   // A list of groups. Every entry starts as a copy of `prototype`, so keys left out keep its values.
   template <class T>
   void groups(const char* key, std::vector<T>& entries, const T& prototype, const char* doc,
@@ -106,6 +114,14 @@ void Fields::choice(const char* key, E& value, const std::vector<std::pair<std::
   for (const auto& [option, meaning] : options) {
     if (option == name) value = meaning;
   }
+}
+
+template <class T>
+void Fields::optional_group(const char* key, std::optional<T>& value, const char* doc) {
+  bool present = value.has_value();
+  T inside = value.value_or(T{});
+  optional_group(key, present, doc, [&](Fields& fields) { describe(fields, inside); });
+  value = present ? std::optional<T>(std::move(inside)) : std::nullopt;
 }
 
 template <class T>

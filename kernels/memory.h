@@ -5,6 +5,7 @@
 
 #include "core/host_device.h"
 #include "core/tensor.h"
+#include "kernels/cells.h"
 #include "kernels/grad_mode.h"
 
 namespace wt::kernels {
@@ -16,18 +17,6 @@ template <class T>
 WT_HOST_DEVICE T smaller_denominator(T a, T b) {
   return b < a || b != b ? b : a;  // NOLINT(misc-redundant-expression): NaN alone differs from itself
 }
-
-// What the memory kernels know of each cell of a wave.
-enum CellFlag : std::uint8_t {
-  kCellActive = 1,  // there is a segment; without it the memory stays as it is
-  kCellFirst = 2,   // the first segment of its sequence: the memory is empty
-};
-
-// flags_GB (u8): CellFlag bits. rows_GB (i32): rows of the cell that hold tokens or memory tokens; the rest is padding.
-struct Cells {
-  Tensor flags;
-  Tensor rows;
-};
 
 struct MemoryExtents {
   std::int64_t g, b, t, d, p;

@@ -5,6 +5,7 @@
 
 #include "autograd/ops/activation.h"
 #include "autograd/ops/low_rank.h"
+#include "core/fields.h"
 #include "core/text.h"
 
 namespace wt {
@@ -21,8 +22,11 @@ bool is_target(const std::string& module, const std::string& target) {
 
 }  // namespace
 
-bool is_adapter_name(const std::string& published) {
-  return published.find(".lora_A.") != std::string::npos || published.find(".lora_B.") != std::string::npos;
+void describe(Fields& f, LoraConfig& c) {
+  f.integer("rank", c.rank, count_from(1), "Rows of A, columns of B");
+  f.real("alpha", c.alpha, above(0), "The adapters' product is scaled by alpha / rank");
+  f.real("dropout", c.dropout, from_to_below(0, 1), "Rate on the adapters' input");
+  f.texts("targets", c.targets, "Modules to adapt, [q_proj, v_proj] or, for gpt2, c_attn; must be given");
 }
 
 std::optional<std::pair<std::size_t, std::string>> find_unmatched_target(const LoraConfig& lora,
@@ -30,10 +34,9 @@ std::optional<std::pair<std::size_t, std::string>> find_unmatched_target(const L
   std::vector<std::string> modules, names;
   for (const auto& parameter : store.all()) {
     const ParameterSpec& spec = parameter->spec();
-    if (spec.layers == 0 || spec.shape.rank() != 2) continue;
+    // The memory's own matrices train whole.
+    if (!spec.is_layer_matrix() || spec.role != Role::kBackbone) continue;
     for (const PublishedPart& part : spec.parts) {
-      // The memory's own matrices train whole.
-      if (is_adapter_name(part.name) || part.name.find(".W_m") != std::string::npos) continue;
       modules.push_back(module_of(part.name));
       const std::string name = modules.back().substr(modules.back().rfind('.') + 1);
       if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
@@ -53,12 +56,10 @@ std::optional<std::pair<std::size_t, std::string>> find_unmatched_target(const L
   return std::nullopt;
 }
 
-std::unique_ptr<Adapter> Adapter::make(const ModelConfig& config, const Parameter& weight, kernels::WeightLayout layout,
-                                       int site, ParameterStore& store) {
-  if (!config.has_lora) return nullptr;
-  const LoraConfig& lora = config.lora;
+std::unique_ptr<Adapter> Adapter::make(const LoraConfig& lora, const Parameter& weight, int site,
+                                       ParameterStore& store) {
   const ParameterSpec& spec = weight.spec();
-  const bool out_in = layout == kernels::WeightLayout::kOutIn;
+  const bool out_in = spec.layout == kernels::WeightLayout::kOutIn;
   WT_CHECK(lora.rank > 0, "lora: rank is ", lora.rank, ", expected at least 1");
   WT_CHECK(out_in || spec.parts.size() == 1, "lora: ", spec.key, " is (in, out) and has ", spec.parts.size(),
            " parts, expected one");
@@ -85,15 +86,15 @@ std::unique_ptr<Adapter> Adapter::make(const ModelConfig& config, const Paramete
 
   std::unique_ptr<Adapter> adapter(new Adapter);
   const auto parts = static_cast<std::int64_t>(a.size());
-  adapter->a_ = &store.add({spec.key + ".lora_A", spec.layers, {parts * rank, in}, std::move(a), true});
-  adapter->b_ = &store.add({spec.key + ".lora_B", spec.layers, {height, rank}, std::move(b), true});
+  adapter->a_ = &store.add({spec.key + ".lora_A", spec.layers, {parts * rank, in}, std::move(a), true, Role::kAdapter});
+  adapter->b_ = &store.add({spec.key + ".lora_B", spec.layers, {height, rank}, std::move(b), true, Role::kAdapter});
   adapter->scale_ = lora.scale();
   adapter->dropout_ = lora.dropout;
   adapter->site_ = site;
   if (height < out || parts > 1) {
-    WT_CHECK(spec.layers * out * parts < INT32_MAX, "lora: ", spec.key, " has too many rows");
+    WT_CHECK(spec.count() * out * parts < INT32_MAX, "lora: ", spec.key, " has too many rows");
     std::vector<std::int32_t> blocks;
-    for (std::int64_t layer = 0; layer < spec.layers; ++layer) {
+    for (std::int64_t layer = 0; layer < spec.count(); ++layer) {
       for (std::int64_t p = 0; p < parts; ++p) {
         const auto& [begin, end] = outputs[static_cast<std::size_t>(p)];
         for (std::int64_t row = begin; row < end; ++row) {
@@ -101,7 +102,7 @@ std::unique_ptr<Adapter> Adapter::make(const ModelConfig& config, const Paramete
         }
       }
     }
-    adapter->blocks_ = Tensor::from<std::int32_t>(store.stream(), {spec.layers, height}, blocks);
+    adapter->blocks_ = Tensor::from<std::int32_t>(store.stream(), {spec.count(), height}, blocks);
   }
   return adapter;
 }

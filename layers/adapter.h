@@ -7,17 +7,27 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "autograd/parameter.h"
 #include "autograd/tape.h"
-#include "kernels/linear.h"
-#include "layers/config.h"
 #include "layers/wave_cells.h"
 
 namespace wt {
 
-// A published tensor that belongs to an adapter: "<module>.lora_A.weight" or "<module>.lora_B.weight".
-bool is_adapter_name(const std::string& published);
+class Fields;
+
+// Low-rank adapters on the blocks' matrices: W + alpha / rank · B A in place of W.
+struct LoraConfig {
+  std::int64_t rank = 8;
+  double alpha = 16;
+  double dropout = 0;                // rate on the adapters' input
+  std::vector<std::string> targets;  // modules: "q_proj", or with more of the path, "self_attn.q_proj"
+
+  double scale() const { return alpha / static_cast<double>(rank); }
+  bool operator==(const LoraConfig&) const = default;
+};
+void describe(Fields& fields, LoraConfig& config);
 
 // The first target that names no matrix of the blocks registered in the store: its number, and what to say of it.
 std::optional<std::pair<std::size_t, std::string>> find_unmatched_target(const LoraConfig& lora,
@@ -26,10 +36,10 @@ std::optional<std::pair<std::size_t, std::string>> find_unmatched_target(const L
 class Adapter {
  public:
   // Registers A and B for those published parts of the weight that are targets (a target is a module's name, or the end
-  // of it behind a dot). Null where none is, or where the model has no adapters. `site` tells its dropout from others
-  // of the block; the parts of one weight share their dropped input.
-  static std::unique_ptr<Adapter> make(const ModelConfig& config, const Parameter& weight, kernels::WeightLayout layout,
-                                       int site, ParameterStore& store);
+  // of it behind a dot). Null where none is. `site` tells its dropout from others of the block; the parts of one weight
+  // share their dropped input.
+  static std::unique_ptr<Adapter> make(const LoraConfig& lora, const Parameter& weight, int site,
+                                       ParameterStore& store);
 
   // y + the adapter's share of x, in y's memory.
   Var apply(Context& ctx, const WaveCells& cells, const Var& x, const Var& y) const;

@@ -4,22 +4,40 @@
 
 #include "autograd/ops/linear.h"
 #include "autograd/ops/rows.h"
+#include "core/fields.h"
+#include "layers/builder.h"
+#include "layers/model_config.h"
 
 namespace wt {
 
-AssociativeMemory::AssociativeMemory(const ModelConfig& config, const std::string& prefix, ParameterStore& store)
-    : config_(config.armt) {
-  const std::int64_t d = config.hidden_size;
+void describe(Fields& f, ArmtConfig& c) {
+  f.integer("segment_size", c.segment_size, count_from(1), "Tokens in a segment", Presence::kRequired);
+  f.integer("num_mem_tokens", c.num_mem_tokens, count_from(1), "Memory tokens appended to each segment",
+            Presence::kRequired);
+  f.integer("d_mem", c.d_mem, count_from(1), "Width of memory keys and queries", Presence::kRequired);
+  f.integer("nu", c.nu, from_to(1, 64), "Rotations of the DPFP feature map");
+  f.boolean("correction", c.correction, "Correct the denominator for keys written before (gamma)");
+  describe(f, c.segment_alignment);
+}
+
+AssociativeMemory::AssociativeMemory(const ArmtConfig& config, const Builder& builder) : config_(config) {
+  const std::int64_t d = builder.config().hidden_size;
   const Init init = Init::uniform(1.0 / std::sqrt(static_cast<double>(d)));
-  const auto add = [&](const std::string& name, Shape shape, const Init& fresh, bool decay) -> Parameter& {
-    return store.add({"layers." + name, config.num_layers, shape, {{prefix + name, 0, shape[0], fresh}}, decay});
+  const auto add = [&](const std::string& name, Shape shape, const Init& fresh, bool decay) {
+    return &builder.add(name, name, shape, fresh, decay);
   };
-  query_ = &add("W_mq.weight", {config_.d_mem, d}, init, true);
-  key_ = &add("W_mk.weight", {config_.d_mem, d}, init, true);
+  query_ = add("W_mq.weight", {config_.d_mem, d}, init, true);
+  key_ = add("W_mk.weight", {config_.d_mem, d}, init, true);
   // Zero values at the start: a fresh memory changes nothing in the backbone.
-  value_ = &add("W_mv.weight", {d, d}, Init::zeros(), true);
-  strength_ = &add("W_mb.weight", {1, d}, init, true);
-  strength_bias_ = &add("W_mb.bias", {1}, init, false);
+  value_ = add("W_mv.weight", {d, d}, Init::zeros(), true);
+  strength_ = add("W_mb.weight", {1, d}, init, true);
+  strength_bias_ = add("W_mb.bias", {1}, init, false);
+}
+
+std::vector<StateSpec> AssociativeMemory::state_specs(std::int64_t hidden_size, DType dtype) const {
+  const std::int64_t p = config_.num_features();
+  return {{.name = "W_mem.{l}", .shape = {p, hidden_size}, .dtype = dtype},
+          {.name = "z.{l}", .shape = {p}, .dtype = dtype}};
 }
 
 Var AssociativeMemory::read(Context& ctx, const WaveCells& cells, const Var& x, const ops::MemoryState& state) const {
@@ -37,6 +55,14 @@ ops::MemoryState AssociativeMemory::write(Context& ctx, const WaveCells& cells, 
   const Var logits = ops::linear(ctx, rows, *strength_, {.bias = strength_bias_});
   return ops::memory_write(ctx, keys, values, logits, state, cells.cells, config_.correction, a_out, z_out,
                            cells.min_den);
+}
+
+Cost AssociativeMemory::cost(std::int64_t d, std::int64_t rows) const {
+  const std::int64_t p = config_.num_features(), m = config_.num_mem_tokens, dm = config_.d_mem;
+  // Query, φ A and φ·z; key, value, strength, the two reads of the old value and the two sums of the write.
+  const double flops = 2 * static_cast<double>(rows * (d * dm + p * d + p)) +
+                       2 * static_cast<double>(m * (d * dm + d * d + d + 2 * p * d + 2 * p));
+  return {flops, rows * (d + dm + p + 1) + p * d + p + m * (2 * d + 2 * p + dm)};
 }
 
 }  // namespace wt

@@ -5,84 +5,90 @@
 #include "autograd/ops/activation.h"
 #include "autograd/ops/embedding.h"
 #include "autograd/ops/linear.h"
-#include "autograd/ops/norm.h"
-#include "autograd/ops/rows.h"
-#include "layers/adapter.h"
+#include "layers/builder.h"
+#include "layers/families/family.h"
 
 namespace wt {
 namespace {
 
-// RMT's rows: positions count all of them, and carried memory rows become zeros that the memory is added to.
-EmbeddingRows rmt_rows(const Model& model, const Tensor& rows, const Tensor& first, bool has_positions) {
-  const std::int64_t b = rows.dim(0), t = rows.dim(1), m = model.num_mem_tokens();
-  std::vector<std::int32_t> ids = rows.to_vector<std::int32_t>(), position(ids.size(), -1), from, to_read, to_write;
-  for (std::int64_t i = 0; i < b * t; ++i) {
-    std::int32_t& id = ids[static_cast<std::size_t>(i)];
-    if (id == kernels::kPaddingRow) continue;
-    position[static_cast<std::size_t>(i)] =
-        static_cast<std::int32_t>(i % t) + (first.defined() ? first.data<std::int32_t>()[i / t] : 0);
-    if (id > model.carried_row(0)) continue;
-    if (i % t < m) {
-      from.push_back(static_cast<std::int32_t>(i / t * m + i % t));
-      to_read.push_back(static_cast<std::int32_t>(i));
-    } else {
-      to_write.push_back(static_cast<std::int32_t>(i));
-    }
-    id = kernels::kPaddingRow;
+std::string kind_key(const ModelConfig& config, std::size_t kind) {
+  return config.kinds.size() == 1 ? "layers." : cat("layers.", config.kinds[kind].name, ".");
+}
+
+void check(const ModelConfig& c) {
+  WT_CHECK(c.vocab_size > 0 && c.hidden_size > 0 && c.num_layers > 0,
+           "model: vocab_size, hidden_size and num_layers must be at least 1");
+  WT_CHECK(!c.armt || !c.rmt, "a model has armt or rmt, not both");
+  if (c.armt) {
+    WT_CHECK(c.armt->segment_size > 0 && c.armt->num_mem_tokens > 0 && c.armt->d_mem > 0 && c.armt->nu > 0,
+             "armt: segment_size, num_mem_tokens, d_mem and nu must be at least 1");
   }
-  // An open segment has no rows to write.
-  WT_CHECK(to_write.empty() || to_write.size() == from.size(), "rmt: ", to_write.size(), " rows to write for ",
-           from.size(), " carried ones");
-  const auto list = [](const std::vector<std::int32_t>& values) {
-    return values.empty() ? Tensor{} : Tensor::from<std::int32_t>({static_cast<std::int64_t>(values.size())}, values);
-  };
-  return {Tensor::from<std::int32_t>({b, t}, ids),
-          has_positions ? Tensor::from<std::int32_t>({b, t}, position) : Tensor{}, list(from), list(to_read),
-          list(to_write)};
+  if (c.rmt) {
+    WT_CHECK(c.rmt->segment_size > 0 && c.rmt->num_mem_tokens > 0,
+             "rmt: segment_size and num_mem_tokens must be at least 1");
+  }
+  WT_CHECK(!c.lora || !c.lora->targets.empty(), "lora: no targets");
+  ModelConfig fixed = c;
+  family_of(c).fix(fixed);
+  WT_CHECK(fixed == c, "model: what the family ", c.family, " fixes is something else: begin with new_config(\"",
+           c.family, "\")");
+  check_model(c, [](const std::string& key, const std::string& what) { throw Error(cat("model: ", key, ": ", what)); });
 }
 
 }  // namespace
 
 Model::Model(const ModelConfig& config, DType dtype, const Stream& stream, WeightUse use)
-    : config_(config), stream_(stream), store_(dtype, stream, use) {
-  WT_CHECK(config.vocab_size > 0 && config.hidden_size > 0 && config.num_layers > 0 && config.num_heads > 0,
-           "model: vocab_size, hidden_size, num_layers and num_heads must be at least 1");
-  const bool gpt2 = config.type == BackboneType::kGPT2;
+    : config_(config),
+      stream_(stream),
+      store_(dtype, stream, use),
+      layout_(config.segment_layout()),
+      kinds_((check(config), config.kind_of_layer()), stream) {
   const std::int64_t v = config.vocab_size, d = config.hidden_size, m = config.num_mem_tokens();
-  const Init init = Init::normal(config.init_std);
+  const ModelNames& names = config.names;
   const Init embedding = Init::normal(config.fresh_embedding_std());
-  WT_CHECK(!(config.has_armt && config.has_rmt), "a model has armt or rmt, not both");
-  const std::string outer = config.has_memory() ? "memory_cell.model." : "";
-  const std::string base = outer + (gpt2 ? "transformer." : "model.");
-  const std::string layer = base + (gpt2 ? "h.{l}." : "layers.{l}.");
-  const auto add = [&](const std::string& key, const std::string& name, Shape shape, const Init& fresh,
-                       bool decay) -> Parameter* {
-    return &store_.add({key, 0, shape, {{name, 0, shape[0], fresh}}, decay});
-  };
-  if (config.has_armt) {
-    WT_CHECK(config.armt.segment_size > 0 && m > 0 && config.armt.d_mem > 0 && config.armt.nu > 0,
-             "armt: segment_size, num_mem_tokens, d_mem and nu must be at least 1");
+  const std::string outer = config.has_memory() ? "memory_cell.model." : "", base = outer + names.base;
+  const Builder whole(store_, config, {}, "", ""), of_memory(store_, config, {}, "", "", Role::kMemory);
+  const std::vector<int> all = all_layers(config.num_layers);
+
+  if (config.has_memory()) {
+    memory_tokens_ = &of_memory.add("memory", "memory_cell.memory", {m, d}, embedding, false);
   }
-  if (config.has_rmt) {
-    WT_CHECK(config.rmt.segment_size > 0 && m > 0, "rmt: segment_size and num_mem_tokens must be at least 1");
+  tokens_ = &whole.add("embed_tokens", base + names.tokens + ".weight", {v, d}, embedding, true);
+  if (layout_.positions > 0) {
+    positions_ = &whole.add("positions", base + names.positions + ".weight", {layout_.positions, d}, embedding, true);
   }
-  if (config.has_memory()) memory_tokens_ = add("memory", "memory_cell.memory", {m, d}, embedding, false);
-  tokens_ = add("embed_tokens", base + (gpt2 ? "wte.weight" : "embed_tokens.weight"), {v, d}, embedding, true);
-  if (gpt2) {
-    positions_ =
-        add("positions", base + "wpe.weight", {config.max_positions + (config.has_armt ? m : 0), d}, embedding, true);
+  const std::string layer = base + names.layer, block = layer + (config.armt ? "layer." : "");
+  if (config.armt) memory_.emplace(*config.armt, Builder(store_, config, all, "layers.", layer, Role::kMemory));
+  if (memory_) {
+    for (StateSpec& spec : memory_->state_specs(d, wide(dtype))) {
+      spec.layers = all;
+      specs_.push_back(std::move(spec));
+    }
   }
-  if (config.has_armt) memory_ = std::make_unique<AssociativeMemory>(config, layer, store_);
-  const std::string block = layer + (config.has_armt ? "layer." : "");
-  blocks_ = gpt2 ? make_gpt2_blocks(config, block, store_) : make_llama_blocks(config, block, store_);
-  if (config.has_lora) {
-    const auto unmatched = find_unmatched_target(config.lora, store_);
+  if (config.rmt) specs_.push_back(recurrent_rows_spec(*config.rmt, d, dtype));
+  const Builder builder(store_, config, all, "layers.", block);
+  norm1_.emplace(builder, "mixer_norm", names.mixer_norm);
+  for (std::size_t kind = 0; kind < config.kinds.size(); ++kind) {
+    const std::vector<int>& stack = kinds_.layers(static_cast<int>(kind));
+    const Builder of_kind(store_, config, stack, kind_key(config, kind), block);
+    mixers_.push_back(
+        std::visit([&](const auto& mixer) { return make_mixer(mixer, of_kind); }, config.kinds[kind].mixer));
+    specs_of_kind_.push_back(specs_.size());
+    for (StateSpec spec : mixers_.back()->state_specs()) {
+      spec.layers = stack;
+      specs_.push_back(std::move(spec));
+    }
+  }
+  norm2_.emplace(builder, "feed_forward_norm", names.feed_forward_norm);
+  feed_forward_.emplace(builder, config.feed_forward);
+  norm_.emplace(Builder(store_, config, {}, "", base), "norm", names.norm);
+  if (!config.tie_word_embeddings) {
+    head_ = &whole.add("lm_head", outer + names.head + ".weight", {v, d}, Init::normal(config.init_std), true);
+  }
+  if (config.lora) {
+    const auto unmatched = find_unmatched_target(*config.lora, store_);
     WT_CHECK(!unmatched, "lora: target ", unmatched->second);
-    WT_CHECK(!config.lora.targets.empty(), "lora: no targets");
   }
-  norm_ = add("norm", base + (gpt2 ? "ln_f.weight" : "norm.weight"), {d}, Init::ones(), false);
-  if (gpt2) norm_bias_ = add("norm.bias", base + "ln_f.bias", {d}, Init::zeros(), false);
-  if (!config.tie_word_embeddings) head_ = add("lm_head", outer + "lm_head.weight", {v, d}, init, true);
 }
 
 std::int64_t Model::segment_size(std::int64_t sequence_length) const {
@@ -90,70 +96,24 @@ std::int64_t Model::segment_size(std::int64_t sequence_length) const {
 }
 
 std::int64_t Model::max_segment_tokens() const {
-  const std::int64_t rows = blocks_->max_rows();
   // GPT-2's table has room for tokens alone; RMT, as published, shares it between tokens and memory.
-  const std::int64_t tokens = rows > 0 && carries_rows() ? rows - memory_rows() : rows;
+  const std::int64_t tokens =
+      layout_.positions == 0 ? 0 : config_.max_positions - (layout_.carries ? layout_.memory_rows() : 0);
   if (config_.window == 0 || recurrent()) return tokens;
   return tokens > 0 ? std::min(tokens, config_.window) : config_.window;
 }
 
-std::vector<StateSpec> Model::state_specs() const {
-  if (memory_ == nullptr) return {};
-  const std::int64_t p = config_.armt.num_features();
-  return {{"W_mem.{l}", {p, config_.hidden_size}}, {"z.{l}", {p}}};
-}
-
-State Model::new_state(std::int64_t batch) const {
-  if (carries_rows()) {
-    return {Tensor::zeros(stream_, {1, batch, num_mem_tokens(), config_.hidden_size}, dtype())};
+std::optional<std::size_t> Model::own_state() const {
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    if (specs_[i].layers.empty()) return i;
   }
-  State state;
-  for (const StateSpec& spec : state_specs()) {
-    Shape shape{config_.num_layers, batch};
-    for (const std::int64_t extent : spec.shape) shape.append(extent);
-    state.push_back(Tensor::zeros(stream_, shape, wide(dtype())));
-  }
-  return state;
+  return std::nullopt;
 }
 
-EmbeddingRows EmbeddingRows::to(const Stream& stream) const {
-  EmbeddingRows out = *this;
-  if (rows.defined()) out.rows = rows.to(stream);
-  if (position.defined()) out.position = position.to(stream);
-  for (Tensor* list : {&out.carried_from, &out.carried_to_read, &out.carried_to_write}) {
-    if (list->defined()) *list = list->to(stream);
-  }
-  return out;
-}
-
-void EmbeddingRows::copy_from(const Stream& stream, const EmbeddingRows& source) const {
-  if (rows.defined()) rows.copy_from(stream, source.rows);
-  if (position.defined()) position.copy_from(stream, source.position);
-  if (!carried_from.defined()) return;
-  carried_from.copy_from(stream, source.carried_from);
-  carried_to_read.copy_from(stream, source.carried_to_read);
-  carried_to_write.copy_from(stream, source.carried_to_write);
-}
-
-std::int32_t Model::carried_row(std::int32_t j) const {
-  return kernels::memory_row(static_cast<std::int32_t>(num_mem_tokens()) + j);
-}
-
-EmbeddingRows Model::embedding_rows(const Tensor& rows, const Tensor& first) const {
-  if (carries_rows()) return rmt_rows(*this, rows, first, positions_ != nullptr);
-  if (positions_ == nullptr) return {rows, {}, {}, {}, {}};
-  const std::int64_t b = rows.dim(0), t = rows.dim(1), m = num_mem_tokens();
-  const std::int64_t table = positions_->value().dim(1);
-  std::vector<std::int32_t> at(static_cast<std::size_t>(b * t), -1);
-  const std::int32_t* ids = rows.data<std::int32_t>();
-  for (std::int64_t i = 0; i < b * t; ++i) {
-    std::int32_t& place = at[static_cast<std::size_t>(i)];
-    if (ids[i] >= 0) {
-      place = static_cast<std::int32_t>(i % t) + (first.defined() ? first.data<std::int32_t>()[i / t] : 0);
-    }
-    if (ids[i] < kernels::kPaddingRow) place = static_cast<std::int32_t>(table - m - 2 - ids[i]);
-  }
-  return {rows, Tensor::from<std::int32_t>({b, t}, at), {}, {}, {}};
+std::shared_ptr<const std::vector<Tensor>> Model::constants(std::int64_t rows, bool open) const {
+  auto all = std::make_shared<std::vector<Tensor>>();
+  for (const auto& mixer : mixers_) all->push_back(mixer->constants(rows, open));
+  return all;
 }
 
 Var Model::embed(Context& ctx, const WaveCells& cells, const EmbeddingRows& rows, const Tensor& out,
@@ -161,62 +121,92 @@ Var Model::embed(Context& ctx, const WaveCells& cells, const EmbeddingRows& rows
   const bool drop = config_.dropout > 0 && ctx.training;
   const Tensor target = drop ? Tensor::empty(ctx.stream, out.shape(), out.dtype()) : out;
   Var x = ops::embedding(ctx, {tokens_, memory_tokens_, positions_}, rows.rows, rows.position, target);
-  if (rows.carried_from.defined()) {
-    x = ops::add_rows(ctx, x, carried, rows.carried_from, rows.carried_to_read);
-    if (rows.carried_to_write.defined()) {
-      x = ops::add_rows(ctx, x, carried, rows.carried_from, rows.carried_to_write);
-    }
-  }
+  if (rows.carried_from.defined()) x = put_recurrent_rows(ctx, rows, x, carried);
   if (!drop) return x;
   const Var dropped = ops::dropout(ctx, x, cells.number, config_.dropout, cells.dropout);
   out.copy_from(ctx.stream, dropped.value);
   return {out, dropped.id};
 }
 
-Model::WaveOutput Model::forward(Context& ctx, const WaveCells& cells, const Var& x, const std::vector<Var>& state,
-                                 const State& state_out, const Tensor& out) const {
-  if (memory_ == nullptr) return {blocks_->forward(ctx, cells, x, out), {}};
-  const ops::MemoryState memory{state[0], state[1]};
-  const Var y = blocks_->forward(ctx, cells, memory_->read(ctx, cells, x, memory), out);
-  const ops::MemoryState next = memory_->write(ctx, cells, y, memory, state_out[0], state_out[1]);
-  return {y, {next.a, next.z}};
-}
-
-Tensor Model::forward_cached(Context& ctx, const WaveCells& cells, const Tensor& x, const std::vector<Var>& state,
-                             const KeyValueCache& cache) const {
-  const Tensor read = memory_ != nullptr ? memory_->read(ctx, cells, x, {state[0], state[1]}).value : x;
-  return blocks_->forward_cached(ctx, read, cache);
-}
-
-Tensor Model::close_cached(Context& ctx, const WaveCells& cells, const Tensor& x, const std::vector<Var>& state,
-                           const KeyValueCache& cache) const {
-  WT_CHECK(recurrent(), "a model without memory has no segment to close");
-  const Tensor y = forward_cached(ctx, cells, x, state, cache);
-  if (memory_ != nullptr) memory_->write(ctx, cells, y, {state[0], state[1]}, state[0].value, state[1].value);
-  return y;
-}
-
-KeyValueCache Model::new_cache(std::int64_t batch, std::int64_t rows) const {
-  const Shape shape{config_.num_layers, batch, rows, config_.kv_heads(), config_.head_width()};
-  return {Tensor::zeros(stream_, shape, dtype()), Tensor::zeros(stream_, shape, dtype()),
-          Tensor::zeros(stream_, {batch}, DType::kI32)};
-}
-
-Var Model::final_norm(Context& ctx, const Var& rows) const {
-  return norm_bias_ != nullptr ? ops::layer_norm(ctx, rows, *norm_, *norm_bias_, config_.layer_norm_eps)
-                               : ops::rms_norm(ctx, rows, *norm_, config_.rms_norm_eps);
-}
-
 Var Model::carry(Context& ctx, const WaveCells& cells, const Var& y) const {
-  return final_norm(ctx, ops::take_rows(ctx, y, cells.memory_first, num_mem_tokens()));
+  return take_recurrent_rows(ctx, cells, *norm_, y, config_.num_mem_tokens());
+}
+
+Model::WaveOutput Model::forward(Context& ctx, const WaveCells& cells, const Var& x, const std::vector<Var>& state,
+                                 const std::vector<Tensor>& state_out, const Tensor& out) const {
+  WaveOutput output{{}, state};
+  const Var read = memory_ ? memory_->read(ctx, cells, x, {state[0], state[1]}) : x;
+  const Mixed mixed = mix(ctx, cells, read, state, state_out, output.state);
+  output.y = (*feed_forward_)(ctx, cells, mixed.normed, mixed.h, out);
+  if (memory_ && cells.write) {
+    const ops::MemoryState next =
+        memory_->write(ctx, cells, output.y, {state[0], state[1]}, state_out[0], state_out[1]);
+    output.state[0] = next.a;
+    output.state[1] = next.z;
+  }
+  return output;
+}
+
+// x + mix(norm1(x)), and its norm. Where all layers of the wave are of one kind the residual rides on the mixer's last
+// product; else the mixers write their shares side by side, in the order of kinds, and one more pass adds them up.
+Model::Mixed Model::mix(Context& ctx, const WaveCells& cells, const Var& x, const std::vector<Var>& state,
+                        const std::vector<Tensor>& state_out, std::vector<Var>& next) const {
+  const std::vector<LayerGroup>& groups = kinds_.groups(ctx.lo, ctx.hi);
+  if (groups.size() == 1) {
+    const bool later = !ctx.recording() && norm1_->fuses();  // by the products that follow
+    const Normed normed = later ? Normed(x, *norm1_, ctx) : Normed((*norm1_)(ctx, x));
+    const Var h = mix_group(ctx, cells, groups.front(), normed, &x, state, state_out, {}, next);
+    return {h, later ? Normed(h, *norm2_, ctx) : Normed((*norm2_)(ctx, h))};
+  }
+  throw Error("layers of several kinds");
+}
+
+Var Model::mix_group(Context& ctx, const WaveCells& cells, const LayerGroup& group, const Normed& x,
+                     const Var* residual, const std::vector<Var>& state, const std::vector<Tensor>& state_out,
+                     const Tensor& out, std::vector<Var>& next) const {
+  const auto kind = static_cast<std::size_t>(group.kind);
+  const std::size_t begin = specs_of_kind_[kind];
+  const std::size_t end = begin + mixers_[kind]->state_specs().size();
+  const auto part = [&](const auto& list) {
+    return std::vector(list.begin() + static_cast<std::ptrdiff_t>(begin),
+                       list.begin() + static_cast<std::ptrdiff_t>(end));
+  };
+  Context inner = ctx;
+  inner.lo = group.lo;
+  inner.hi = group.hi;
+  WaveCells own;
+  const bool shared = kinds_.count() == 1;
+  if (!shared) {
+    own = (cells.by_kind ? *cells.by_kind : cells).slice(group.at, group.at + group.size());
+    own.kind = group.kind;
+  }
+  const Mixer::Output output =
+      mixers_[kind]->forward(inner, shared ? cells : own, x, residual, part(state), part(state_out), out);
+  std::copy(output.state.begin(), output.state.end(), next.begin() + static_cast<std::ptrdiff_t>(begin));
+  return output.y;
 }
 
 Var Model::head(Context& ctx, const Var& hidden) const {
   const std::int64_t r = hidden.value.dim(0);
   const Var rows(hidden.value.reshape({1, r, config_.hidden_size}), hidden.id);
-  const Var normed = final_norm(ctx, rows);
+  const Var normed = (*norm_)(ctx, rows);
   const Var logits = ops::linear(ctx, normed, head_ != nullptr ? *head_ : *tokens_, {.wide_output = true});
   return {logits.value.reshape({r, config_.vocab_size}), logits.id};
+}
+
+Cost Model::cost(int layer, std::int64_t rows, std::int64_t past) const {
+  const std::int64_t d = config_.hidden_size;
+  Cost cost{0, rows * (2 * d + 2)};  // input and middle, and the norms' two factors
+  const int kind = kinds_.groups(layer, layer + 1).front().kind;
+  cost += mixers_[static_cast<std::size_t>(kind)]->cost(rows, past);
+  cost += feed_forward_->cost(rows);
+  if (memory_) cost += memory_->cost(d, rows);
+  return cost;
+}
+
+double Model::head_flops(std::int64_t rows) const {
+  return 2.0 * static_cast<double>(config_.hidden_size) * static_cast<double>(config_.vocab_size) *
+         static_cast<double>(rows);
 }
 
 }  // namespace wt

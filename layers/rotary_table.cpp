@@ -6,6 +6,8 @@
 #include <numbers>
 #include <utility>
 
+#include "layers/model_config.h"
+
 namespace wt {
 namespace {
 
@@ -51,13 +53,17 @@ std::vector<double> rotary_frequencies(double theta, std::int64_t width, const R
   return frequencies;
 }
 
-RotaryTables::RotaryTables(const ModelConfig& config)
-    : config_(config), by_rows_(config.rope_scaling.type == "dynamic" && !config.has_memory()) {
-  static_cast<void>(frequencies(config.segment_rows()));  // complains of bad settings now
+RotaryTables::RotaryTables(const AttentionConfig& config, const ModelConfig& model)
+    : theta_(config.rope_theta),
+      scaling_(config.rope_scaling),
+      width_(config.head_width(model.hidden_size)),
+      segment_rows_(model.segment_rows()),
+      by_rows_(config.rope_scaling.type == "dynamic" && !model.has_memory()) {
+  if (config.rotary) static_cast<void>(frequencies(segment_rows_));  // complains of bad settings now
 }
 
 std::vector<double> RotaryTables::frequencies(std::int64_t rows) const {
-  return rotary_frequencies(config_.rope_theta, config_.head_width(), config_.rope_scaling, rows);
+  return rotary_frequencies(theta_, width_, scaling_, rows);
 }
 
 RotaryAngles RotaryTables::of_segments(const Stream& stream, const Shape& cells,
@@ -77,14 +83,11 @@ RotaryAngles RotaryTables::stacked(const Stream& stream, const Shape& cells, std
   const auto n = static_cast<std::size_t>(cells.numel());
   WT_CHECK(before.size() == n && after.size() == n, "rotary tables: rows of ", before.size(), " and ", after.size(),
            " cells, expected ", n);
-  const std::lock_guard lock(mutex_);
   if (last_.before == before && last_.after == after && last_.t == t) return last_.angles;
   std::map<std::int64_t, std::int64_t> place;  // rows -> where its table begins
-  const auto rows_of = [&](std::size_t i) {
-    return std::max<std::int64_t>(after[i], config_.rope_scaling.original_max_positions);
-  };
+  const auto rows_of = [&](std::size_t i) { return std::max<std::int64_t>(after[i], scaling_.original_max_positions); };
   for (std::size_t i = 0; i < n; ++i) place[rows_of(i)] = 0;
-  const std::int64_t positions = t + *std::max_element(before.begin(), before.end()), k = config_.head_width();
+  const std::int64_t positions = t + *std::max_element(before.begin(), before.end()), k = width_;
   const std::int64_t entries = static_cast<std::int64_t>(place.size()) * positions;
   WT_CHECK(entries < INT32_MAX, "rotary tables: ", place.size(), " tables of ", positions, " positions");
   const Tensor all = Tensor::empty(Stream{}, {entries, k}, DType::kF64);
@@ -103,17 +106,13 @@ RotaryAngles RotaryTables::stacked(const Stream& stream, const Shape& cells, std
 }
 
 Tensor RotaryTables::of_single_rows(const Stream& stream, std::int64_t rows, DType dtype) const {
-  const std::lock_guard lock(mutex_);
   if (table_.defined() && table_.dim(0) >= rows) return table_;
-  if (table_.defined()) {
-    rows = std::max(rows, 2 * table_.dim(0));
-    outgrown_.push_back(table_);
-  }
-  if (!by_rows_) return table_ = rotary_table(stream, frequencies(config_.segment_rows()), rows, dtype);
+  if (table_.defined()) rows = std::max(rows, 2 * table_.dim(0));
+  if (!by_rows_) return table_ = rotary_table(stream, frequencies(segment_rows_), rows, dtype);
   // The row at position p is the last of p + 1.
   std::vector<double> values;
   for (std::int64_t p = 0; p < rows; ++p) append_angles(frequencies(p + 1), p, values);
-  return table_ = Tensor::from<double>({rows, config_.head_width()}, values).to(stream, dtype);
+  return table_ = Tensor::from<double>({rows, width_}, values).to(stream, dtype);
 }
 
 Tensor rotary_table(const Stream& stream, const std::vector<double>& frequencies, std::int64_t positions, DType dtype) {

@@ -1,11 +1,10 @@
 // Cosines and sines of rotary positions.
 #pragma once
 
-#include <mutex>
 #include <vector>
 
 #include "core/tensor.h"
-#include "layers/config.h"
+#include "layers/mixers/attention.h"
 
 namespace wt {
 
@@ -20,7 +19,9 @@ struct RotaryAngles {
   Tensor cos_sin, first;
 };
 
-// The tables of a stack of blocks, made as they are wanted.
+struct ModelConfig;
+
+// The tables of one kind of attention, made as they are wanted and kept for the next time: one thread at a time.
 //
 // Dynamic scaling without a memory goes by the rows that a sequence has when it is read, in one call or a row at a
 // time, as Hugging Face's library has it for a sequence alone; neither what stands beside it in a batch nor how far it
@@ -28,7 +29,7 @@ struct RotaryAngles {
 // full segment.
 class RotaryTables {
  public:
-  explicit RotaryTables(const ModelConfig& config);
+  RotaryTables(const AttentionConfig& config, const ModelConfig& model);
 
   // For cells (G, B) of t rows from their first position on; lengths: rows that each has in use.
   RotaryAngles of_segments(const Stream& stream, const Shape& cells, const std::vector<std::int32_t>& lengths,
@@ -38,8 +39,8 @@ class RotaryTables {
                                const std::vector<std::int32_t>& after, std::int64_t t, DType dtype) const;
   // Whether several further rows at once need other angles than the same ones in single calls.
   bool by_rows() const { return by_rows_; }
-  // For one further row of each sample: entry p is for a row at position p. It holds `rows` entries or more, and
-  // stays as it is for whoever has it, a recorded step for one.
+  // For one further row of each sample: entry p is for a row at position p. It holds `rows` entries or more; later
+  // calls may make another, and leave it as it is for whoever has it.
   Tensor of_single_rows(const Stream& stream, std::int64_t rows, DType dtype) const;
 
  private:
@@ -52,11 +53,12 @@ class RotaryTables {
   RotaryAngles stacked(const Stream& stream, const Shape& cells, std::vector<std::int32_t> before,
                        std::vector<std::int32_t> after, std::int64_t t, DType dtype) const;
 
-  ModelConfig config_;
+  double theta_;
+  RopeScaling scaling_;
+  std::int64_t width_;         // K
+  std::int64_t segment_rows_;  // of a model with memory, else 0
   bool by_rows_;
-  mutable std::mutex mutex_;
   mutable Tensor table_;  // of of_single_rows()
-  mutable std::vector<Tensor> outgrown_;
   mutable Stacked last_;
 };
 

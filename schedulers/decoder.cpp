@@ -1,32 +1,41 @@
 #include "schedulers/decoder.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/embedding.h"
 #include "kernels/profile.h"
+#include "schedulers/wave_inputs.h"
 
 namespace wt {
 
 Decoder::Decoder(const Model& model, State state, const std::vector<bool>& has_memory, std::int64_t capacity)
     : model_(model),
-      state_(std::move(state)),
-      first_(model.first_token_row()),
+      closed_(std::move(state)),
+      before_(model.layout().before),
+      capacity_(capacity + before_),
       records_(model.stream().device().is_cuda()) {
+  const Stream& stream = model.stream();
   const auto b = static_cast<std::int64_t>(has_memory.size());
+  open_ = closed_.opened(capacity_);
   for (const bool reads : has_memory) {
     flags_.push_back(static_cast<std::uint8_t>(kernels::kCellActive | (reads ? 0 : kernels::kCellFirst)));
     cells_.any_read = cells_.any_read || reads;
   }
-  cells_.cells.flags = Tensor::from<std::uint8_t>(model.stream(), {1, b}, flags_);
-  cache_ = model.new_cache(b, capacity + first_);
-  inputs_ = Tensor::zeros(model.stream(), {4, b}, DType::kI32);
-  cache_.length = inputs_.select(0);
-  cells_.cells.rows = inputs_.slice(1, 2);
+  inputs_ = Tensor::zeros(stream, {4, b}, DType::kI32);
+  cells_.cells = {Tensor::from<std::uint8_t>(stream, {1, b}, flags_), inputs_.slice(1, 2), inputs_.slice(0, 1)};
+  cells_.write = false;
+  cells_.constants = model.constants(capacity_, true);
   single_rows_.rows = inputs_.select(2).reshape({b, 1});
-  if (model.has_position_table()) single_rows_.position = inputs_.select(3).reshape({b, 1});
+  if (model.layout().positions > 0) single_rows_.position = inputs_.select(3).reshape({b, 1});
   lengths_.assign(has_memory.size(), 0);
-  hidden_ = Tensor::zeros(model.stream(), {b, model.config().hidden_size}, model.dtype());
+  hidden_ = Tensor::zeros(stream, {b, model.config().hidden_size}, model.dtype());
   begin_segments(std::vector<bool>(has_memory.size(), true));
+}
+
+// Whether the rows before and after a sample's tokens come from its last segment.
+bool Decoder::carried(std::size_t sample) const {
+  return model_.one_after_another() && (flags_[sample] & kernels::kCellFirst) == 0;
 }
 
 Tensor Decoder::append(const std::vector<std::vector<std::int32_t>>& tokens) {
@@ -36,8 +45,7 @@ Tensor Decoder::append(const std::vector<std::vector<std::int32_t>>& tokens) {
   for (const auto& ids : tokens) longest = std::max(longest, ids.size());
   if (longest == 0) return hidden_;
   const auto t = static_cast<std::int64_t>(longest);
-  std::vector<std::int32_t> rows(static_cast<std::size_t>(b * t), kernels::kPaddingRow);
-  std::vector<std::int32_t> counts;
+  std::vector<SampleRows> samples(tokens.size());
   for (int i = 0; i < b; ++i) {
     const auto& ids = tokens[static_cast<std::size_t>(i)];
     // Padding rows of shorter samples take room too, until the next call overwrites them.
@@ -46,36 +54,14 @@ Tensor Decoder::append(const std::vector<std::vector<std::int32_t>>& tokens) {
     const std::int64_t end = length(i) + static_cast<std::int64_t>(ids.size()), limit = model_.max_segment_tokens();
     WT_CHECK(limit == 0 || end <= limit, "decoder: the segment of sample ", i, " would have ", end,
              " rows, the model's position table ", limit);
-    for (const std::int32_t id : ids) {
-      WT_CHECK(id >= 0 && id < model_.config().vocab_size, "embedding: token id ", id, " is not in the vocabulary of ",
-               model_.config().vocab_size);
-    }
-    std::copy(ids.begin(), ids.end(), rows.begin() + i * t);
-    counts.push_back(static_cast<std::int32_t>(ids.size()));
+    check_tokens(model_, ids);
+    samples[static_cast<std::size_t>(i)].tokens = ids;
   }
-  const EmbeddingRows input =
-      model_.embedding_rows(Tensor::from<std::int32_t>({b, t}, rows), Tensor::from<std::int32_t>({b}, lengths_));
-  std::vector<std::int32_t> upload = lengths_;
-  upload.insert(upload.end(), counts.begin(), counts.end());
-  Tensor out;
-  if (t == 1) {
-    upload.insert(upload.end(), rows.begin(), rows.end());
-    const std::vector<std::int32_t> position =
-        input.position.defined() ? input.position.to_vector<std::int32_t>() : std::vector<std::int32_t>(rows.size());
-    upload.insert(upload.end(), position.begin(), position.end());
-    inputs_.copy_from(model_.stream(), Tensor::from<std::int32_t>({4, b}, upload));
-    out = run_single();
-  } else {
-    inputs_.slice(0, 2).copy_from(model_.stream(), Tensor::from<std::int32_t>({2, b}, upload));
-    cache_.before = cache_.after = lengths_;
-    for (std::size_t at = 0; at < counts.size(); ++at) cache_.after[at] += counts[at];
-    out = run_layers(input.to(model_.stream()), cells_, Pass::kRead);
-  }
+  const Tensor out = run_rows(samples, t, cells_);
   for (std::int64_t i = 0; i < b; ++i) {
-    const std::int32_t count = counts[static_cast<std::size_t>(i)];
+    const auto count = static_cast<std::int64_t>(tokens[static_cast<std::size_t>(i)].size());
     const Tensor last = count > 0 ? out.select(i).select(count - 1) : Tensor{};
     if (count > 0 && !last.overlaps(hidden_)) hidden_.select(i).copy_from(model_.stream(), last);
-    lengths_[static_cast<std::size_t>(i)] += count;
   }
   return hidden_;
 }
@@ -90,51 +76,42 @@ void Decoder::clear(const std::vector<bool>& samples) {
 }
 
 void Decoder::close(const std::vector<bool>& samples) {
-  const std::int64_t b = hidden_.dim(0), m = model_.num_mem_tokens();
+  const std::int64_t b = hidden_.dim(0), m = model_.layout().after;
   WT_CHECK(static_cast<std::int64_t>(samples.size()) == b, "decoder: ", samples.size(),
            " samples to close or leave open, expected ", b);
   WT_CHECK(model_.recurrent(), "decoder: a model without memory has no segment to close");
-  std::vector<std::int32_t> rows(static_cast<std::size_t>(b * m), kernels::kPaddingRow);
-  std::vector<std::int32_t> counts(samples.size(), 0);
+  std::vector<SampleRows> rows(samples.size());
   std::vector<std::uint8_t> flags(samples.size(), 0);  // not active: these memories stay as they are
-  bool any = false;
   for (int i = 0; i < b; ++i) {
     const auto at = static_cast<std::size_t>(i);
     WT_CHECK(length(i) + m <= capacity(), "decoder: the segment of sample ", i, " would have ", length(i) + m,
              " rows with its memory, its capacity is ", capacity());
     if (!samples[at]) continue;
     WT_CHECK(length(i) > 0, "decoder: the segment of sample ", i, " to be closed is empty");
-    const bool carried = model_.carries_rows() && (flags_[at] & kernels::kCellFirst) == 0;
-    for (std::int32_t j = 0; j < m; ++j) {
-      rows[at * static_cast<std::size_t>(m) + static_cast<std::size_t>(j)] =
-          carried ? model_.carried_row(j) : kernels::memory_row(j);
-    }
-    counts[at] = static_cast<std::int32_t>(m);
+    rows[at].after = true;
+    rows[at].carried = carried(at);
     flags[at] = flags_[at];
-    any = true;
   }
-  if (!any) return;
+  if (std::find(samples.begin(), samples.end(), true) == samples.end()) return;
   const Stream& stream = model_.stream();
-  const Tensor length = Tensor::from<std::int32_t>({b}, lengths_);
-  cache_.length.copy_from(stream, length);
-  WaveCells ending;
-  ending.cells = {Tensor::from<std::uint8_t>(stream, {1, b}, flags),
-                  Tensor::from<std::int32_t>(stream, {1, b}, counts)};
+  WaveCells ending = cells_;
+  ending.cells.flags = Tensor::from<std::uint8_t>(stream, {1, b}, flags);
   ending.memory_first = Tensor::zeros(stream, {1, b}, DType::kI32);
-  ending.any_read = cells_.any_read;
-  const EmbeddingRows input = model_.embedding_rows(Tensor::from<std::int32_t>({b, m}, rows), length);
-  const Tensor out = run_layers(input.to(stream), ending, Pass::kClose);
-  if (model_.carries_rows()) {
+  ending.write = true;
+  const Tensor out = run_rows(rows, m, ending);
+  if (const auto own = model_.own_state()) {
     Context ctx{stream, nullptr, false, 0, 1};
-    const Tensor memory = model_.carry(ctx, ending, out.reshape({1, b, m, model_.config().hidden_size})).value;
+    const Tensor next = model_.carry(ctx, ending, out.reshape({1, b, m, model_.config().hidden_size})).value;
     for (std::int64_t i = 0; i < b; ++i) {
       if (!samples[static_cast<std::size_t>(i)]) continue;
-      state_[0].select(0).select(i).copy_from(stream, memory.select(0).select(i));
+      open_[*own].select(0).select(i).copy_from(stream, next.select(0).select(i));
     }
   }
 
-  for (std::size_t at = 0; at < samples.size(); ++at) {
+  for (int i = 0; i < b; ++i) {
+    const auto at = static_cast<std::size_t>(i);
     if (!samples[at]) continue;
+    closed_.copy_sample(i, open_, i);
     lengths_[at] = 0;
     flags_[at] = kernels::kCellActive;
   }
@@ -149,43 +126,60 @@ void Decoder::close(const std::vector<bool>& samples) {
   begin_segments(samples);
 }
 
-// RMT: the rows before the tokens of these samples' empty segments, carried from the closed ones, or learned where
-// there is none. Other models have no such rows.
+// RMT: the rows before the tokens of these samples' empty segments. Other models have none.
 void Decoder::begin_segments(const std::vector<bool>& samples) {
-  if (first_ == 0) return;
-  const std::int64_t b = hidden_.dim(0);
-  std::vector<std::int32_t> rows, upload = lengths_;
+  if (before_ == 0) return;
+  std::vector<SampleRows> rows(samples.size());
   for (std::size_t at = 0; at < samples.size(); ++at) {
-    const bool carried = (flags_[at] & kernels::kCellFirst) == 0;
-    for (std::int32_t j = 0; j < first_; ++j) {
-      rows.push_back(!samples[at] ? kernels::kPaddingRow : carried ? model_.carried_row(j) : kernels::memory_row(j));
-    }
-    upload.push_back(samples[at] ? static_cast<std::int32_t>(first_) : 0);
+    rows[at].before = samples[at];
+    rows[at].carried = samples[at] && carried(at);
   }
-  const Stream& stream = model_.stream();
-  inputs_.slice(0, 2).copy_from(stream, Tensor::from<std::int32_t>({2, b}, upload));
-  const EmbeddingRows input =
-      model_.embedding_rows(Tensor::from<std::int32_t>({b, first_}, rows), Tensor::from<std::int32_t>({b}, lengths_));
-  run_layers(input.to(stream), cells_, Pass::kRead);
+  run_rows(rows, before_, cells_);
+}
+
+// The next rows of each sample, T at most -> the last layer's output, (B, T, D).
+Tensor Decoder::run_rows(const std::vector<SampleRows>& samples, std::int64_t t, WaveCells& cells) {
+  const auto b = static_cast<std::int64_t>(samples.size());
+  std::vector<SampleRows> placed = samples;
+  std::vector<std::int32_t> counts, upload = lengths_;
   for (std::size_t at = 0; at < samples.size(); ++at) {
-    if (samples[at]) lengths_[at] = static_cast<std::int32_t>(first_);
+    const SampleRows& of = samples[at];
+    placed[at].position = lengths_[at];
+    counts.push_back(static_cast<std::int32_t>((of.before ? model_.layout().before : 0) +
+                                               static_cast<std::int64_t>(of.tokens.size()) +
+                                               (of.after ? model_.layout().after : 0)));
   }
+  const EmbeddingRows input = model_.layout().embedding_rows(placed, t);
+  upload.insert(upload.end(), counts.begin(), counts.end());
+  cells.before = lengths_;
+  cells.lengths = counts;
+  for (std::size_t at = 0; at < counts.size(); ++at) lengths_[at] += counts[at];
+  if (t > 1 || cells.write || input.carried_from.defined()) {
+    inputs_.slice(0, 2).copy_from(model_.stream(), Tensor::from<std::int32_t>({2, b}, upload));
+    return run_layers(input.to(model_.stream()), cells);
+  }
+  const std::vector<std::int32_t> ids = input.rows.to_vector<std::int32_t>();
+  upload.insert(upload.end(), ids.begin(), ids.end());
+  const std::vector<std::int32_t> position =
+      input.position.defined() ? input.position.to_vector<std::int32_t>() : std::vector<std::int32_t>(ids.size());
+  upload.insert(upload.end(), position.begin(), position.end());
+  inputs_.copy_from(model_.stream(), Tensor::from<std::int32_t>({4, b}, upload));
+  return run_single();
 }
 
 // All layers over these rows (on the device) -> (B, T, D).
-Tensor Decoder::run_layers(const EmbeddingRows& rows, const WaveCells& cells, Pass pass) {
+Tensor Decoder::run_layers(const EmbeddingRows& rows, const WaveCells& cells) {
   const Stream& stream = model_.stream();
   const Shape shape{1, rows.rows.dim(0), rows.rows.dim(1), model_.config().hidden_size};
   Context ctx{stream, nullptr, false, 0, 1};
   Tensor x = Tensor::empty(stream, shape, model_.dtype());
-  model_.embed(ctx, cells, rows, x.select(0), model_.carries_rows() ? Var(state_[0]) : Var());
+  const auto own = model_.own_state();
+  model_.embed(ctx, cells, rows, x.select(0), own ? Var(open_[*own]) : Var());
   for (int layer = 0; layer < model_.num_layers(); ++layer) {
     ctx.lo = layer;
     ctx.hi = layer + 1;
-    std::vector<Var> state;
-    for (const Tensor& tensor : model_.layer_state(state_)) state.emplace_back(tensor.slice(layer, layer + 1));
-    x = pass == Pass::kRead ? model_.forward_cached(ctx, cells, x, state, cache_)
-                            : model_.close_cached(ctx, cells, x, state, cache_);
+    const std::vector<Tensor> state = open_.slice(layer, layer + 1);
+    x = model_.forward(ctx, cells, x, {state.begin(), state.end()}, state, {}).y.value;
   }
   return x.select(0);
 }
@@ -199,13 +193,12 @@ Tensor Decoder::run_single() {
     const Shape shape{hidden_.dim(0), 1, hidden_.dim(1)};
     // A single sample's step always has a token: its output is `hidden_` at once.
     single_out_ = hidden_.dim(0) == 1 ? hidden_.reshape(shape) : Tensor::empty(stream, shape, model_.dtype());
-    single_ =
-        Graph::record(stream, [&] { single_out_.copy_from(stream, run_layers(single_rows_, cells_, Pass::kRead)); });
+    single_ = Graph::record(stream, [&] { single_out_.copy_from(stream, run_layers(single_rows_, cells_)); });
     records_ = single_.recorded();
   }
   if (!records || !single_.recorded()) {
     single_ran_ = true;
-    return run_layers(single_rows_, cells_, Pass::kRead);
+    return run_layers(single_rows_, cells_);
   }
   single_.launch(stream);
   return single_out_;

@@ -1,6 +1,6 @@
-// Reads the last, open segment of each sample and what is generated after it through a key/value cache: without memory
-// rows and without a write as in the published wrapper's generation, until close() ends a segment.
-// Legend: B samples, M memory rows, D width.
+// Reads the last, open segment of each sample and what is generated after it, row by row: without memory rows and
+// without a write as in the published wrapper's generation, until close() ends a segment. Legend: B samples, M memory
+// rows, D width.
 #pragma once
 
 #include <vector>
@@ -12,9 +12,9 @@ namespace wt {
 
 class Decoder {
  public:
-  // `state`: the memory after all closed segments, (L, B, …), zero where there was none; nothing but close() changes
-  // it, in place. `has_memory[b]`: sample b had at least one closed segment. `capacity`: rows the open segment may grow
-  // to, memory rows included where close() is to be called.
+  // `state`: that after all closed segments, zero where there was none; nothing but close() changes it, in place.
+  // `has_memory[b]`: sample b had at least one closed segment. `capacity`: rows the open segment may grow to, memory
+  // rows included where close() is to be called.
   Decoder(const Model& model, State state, const std::vector<bool>& has_memory, std::int64_t capacity);
 
   Decoder(const Decoder&) = delete;
@@ -33,26 +33,26 @@ class Decoder {
   void clear(const std::vector<bool>& samples);
 
   // Tokens so far, and at most. (RMT's memory rows before them are not counted.)
-  std::int64_t length(int sample) const { return lengths_[static_cast<std::size_t>(sample)] - first_; }
-  std::int64_t capacity() const { return cache_.keys.dim(2) - first_; }
+  std::int64_t length(int sample) const { return lengths_[static_cast<std::size_t>(sample)] - before_; }
+  std::int64_t capacity() const { return capacity_ - before_; }
 
  private:
-  enum class Pass : std::uint8_t { kRead, kClose };
-  void begin_segments(const std::vector<bool>& samples);
-  Tensor run_layers(const EmbeddingRows& rows, const WaveCells& cells, Pass pass);
+  Tensor run_rows(const std::vector<SampleRows>& samples, std::int64_t t, WaveCells& cells);
+  Tensor run_layers(const EmbeddingRows& rows, const WaveCells& cells);
   Tensor run_single();
+  void begin_segments(const std::vector<bool>& samples);
+  bool carried(std::size_t sample) const;
 
   const Model& model_;
-  State state_;
+  State closed_, open_;              // after the closed segments; and after the rows of the open ones
+  std::int64_t before_, capacity_;   // memory rows before the tokens; rows, with these
   std::vector<std::uint8_t> flags_;  // kernels::CellFlag bits by sample
   WaveCells cells_;
-  KeyValueCache cache_;
-  std::int64_t first_;                 // row of the first token
   std::vector<std::int32_t> lengths_;  // rows of each sample's segment so far
   Tensor hidden_;
 
-  // A step of one row for each sample reads these i32 (4, B), one upload: rows so far (cache_.length), rows of the step
-  // (cells_.cells.rows), and single_rows_: token id, position.
+  // A step of one row for each sample reads these i32 (4, B), one upload: rows so far (cells_.cells.open), rows of the
+  // step (cells_.cells.rows), and single_rows_: token id, position.
   Tensor inputs_;
   EmbeddingRows single_rows_;
   Tensor single_out_;        // what the recorded step writes

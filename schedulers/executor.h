@@ -1,5 +1,5 @@
 // Runs a plan: waves forward, and the same waves in reverse for the gradient. Holds what flows between waves (hidden
-// states, recurrent state, their gradients) and the tape; knows nothing of what a layer does.
+// states, recurrent state, their gradients) and the tape; knows nothing of what a layer or an end of the stack does.
 //
 // With gradients every wave keeps its record (Activations::kKeep), or its input and state only, to be run again in
 // backward (kRecompute). Without, the plan is the Reader's (schedulers/reader.h).
@@ -8,12 +8,13 @@
 
 #include <functional>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "layers/model.h"
+#include "schedulers/ends.h"
 #include "schedulers/plan.h"
 #include "schedulers/segments.h"
-#include "schedulers/wave_inputs.h"
 
 namespace wt {
 
@@ -55,20 +56,16 @@ class Executor {
   struct Step {
     Wave wave;
     WaveCells cells;
-    Tensor x;              // (G, B, T, D)
-    State state;           // (G, B, …) before the wave
-    WaveRecord embedding;  // of slot 0, where the wave starts there
-    Var embedded;
-    bool kept = false;  // its record is whole; else the wave is run again
+    Tensor x;                   // (G, B, T, D)
+    std::vector<Tensor> state;  // before the wave, as State::fork() gives it
+    EndRecord source, sink;     // where the wave is at an end of the stack
+    bool kept = false;          // its record is whole; else the wave is run again
     WaveRecord record;
     Var input, output;
     std::vector<Var> state_in, state_out;
-    Var carry_in, carry_out;     // RMT: the memory rows, into the embedding and out of the last layer
-    Tensor chosen;               // (r) i32: rows of the top layer's (B·T) rows that were chosen
-    std::int64_t chosen_at = 0;  // where their gradients lie in dhidden, as listed in order_
   };
 
-  void run_blocks(Step& step, const State& state_out, const Tensor& out, bool recorded);
+  void run_layers(Step& step, const std::vector<Tensor>& state_out, const Tensor& out, bool recorded);
   void backward_wave(Step& step, const Tensor& dy);
   bool keeps(const Plan& plan, std::size_t w) const;
 
@@ -76,10 +73,10 @@ class Executor {
   ExecutorOptions options_;
   SegmentGrid grid_;
   std::int64_t rows_ = 0;  // T
+  std::optional<TokenSource> source_;
+  std::optional<RowSink> sink_;
   std::vector<Step> tape_;
-  std::vector<std::int32_t> order_;  // chosen rows in the order the waves deliver them -> index in `places`
-  State dstate_;
-  Tensor dcarry_;  // of the memory rows between two segments (RMT), undefined where nothing wants them
+  State state_, dstate_;
   Tensor min_den_;
   std::uint64_t capacity_ = 0;        // of the device, for Activations::kAuto
   std::uint64_t bytes_per_cell_ = 0;  // most that a cell of a kept wave has held so far

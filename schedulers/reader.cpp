@@ -1,9 +1,9 @@
 #include "schedulers/reader.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/profile.h"
-#include "kernels/rows.h"
 
 namespace wt {
 namespace {
@@ -51,95 +51,81 @@ std::vector<Repeat> find_repeats(const Plan& plan, const SegmentGrid& grid, cons
   return repeats;
 }
 
-Reader::Reader(const Model& model, const TokenSequences& sequences, const SegmentGrid& grid, const Plan& plan,
-               const std::vector<Chosen>& chosen, State& state, const Tensor& hidden, const Tensor& min_den,
-               const std::vector<StatePlace>& kept)
+Reader::Reader(const Model& model, const SegmentGrid& grid, const Plan& plan, Source& source, Sink& sink,
+               const std::vector<Chosen>& chosen, const State& state, const Tensor& min_den,
+               std::shared_ptr<const std::vector<Tensor>> constants, const std::vector<StatePlace>& kept)
     : model_(model),
-      sequences_(sequences),
       grid_(grid),
       plan_(plan),
+      source_(source),
+      sink_(sink),
       chosen_(chosen),
       state_(state),
-      hidden_(hidden),
       min_den_(min_den),
-      kept_(kept),
-      rows_(grid.longest() + model.memory_rows()) {
-  const Shape shape{plan.layers + 1, grid.batch, rows_, model.config().hidden_size};
+      constants_(std::move(constants)),
+      kept_(kept) {
+  const Shape shape{plan.layers + 1, grid.batch, model.layout().rows(grid.longest()), model.config().hidden_size};
   for (Tensor& slots : slots_) slots = Tensor::empty(model.stream(), shape, model.dtype());
 }
 
 const WaveCells& Reader::cells_of(const Wave& wave) {
   CellTable table = make_cell_table(model_, grid_, wave);
-  if (!cells_.cells.flags.defined() || !table.same_work(table_)) {
-    cells_ = upload_cells(table, model_.stream(), grid_.batch, false);
+  // Layers count too: the order of kinds depends on them.
+  if (wave.lo != lo_ || wave.hi != hi_ || !table.same_work(table_)) {
+    cells_ = upload_cells(model_, table, wave, grid_.batch, false);
     cells_.min_den = min_den_;
+    cells_.constants = constants_;
     table_ = std::move(table);
+    lo_ = wave.lo;
+    hi_ = wave.hi;
   }
   return cells_;
 }
 
-EmbeddingRows Reader::rows_of(const Wave& wave) const {
+EndRecord Reader::source_of(const Wave& wave, const WaveCells& cells) {
   if (wave.lo > 0) return {};
-  return model_.embedding_rows(input_rows(model_, grid_, wave.item_of(0), sequences_, rows_), {});
+  EndRecord record(cells, wave.lo, 0, false, false);
+  source_.prepare(record, wave.item_of(0));
+  return record;
 }
 
-void Reader::run_wave(std::size_t w, const WaveCells& cells, const EmbeddingRows& rows) {
+void Reader::run_wave(std::size_t w, const WaveCells& cells, EndRecord& source) {
   const Wave& wave = plan_.waves[w];
   const Tensor &in = slots_[w % 2], &out = slots_[(w + 1) % 2];
-  const Stream& stream = model_.stream();
-  if (wave.lo == 0) {
-    Context ctx{stream, nullptr, false, 0, 1};
-    model_.embed(ctx, cells, rows, in.select(0), model_.carries_rows() ? Var(state_[0]) : Var());
-  }
-  State slice;
-  for (const Tensor& tensor : model_.layer_state(state_)) slice.push_back(tensor.slice(wave.lo, wave.hi));
-  Context ctx{stream, nullptr, false, wave.lo, wave.hi};
-  model_.forward(ctx, cells, in.slice(wave.lo, wave.hi), {slice.begin(), slice.end()}, slice,
+  if (wave.lo == 0) source_.fill(source, in.slice(0, 1));
+  const std::vector<Tensor> state = state_.slice(wave.lo, wave.hi);
+  Context ctx{model_.stream(), nullptr, false, wave.lo, wave.hi};
+  model_.forward(ctx, cells, in.slice(wave.lo, wave.hi), {state.begin(), state.end()}, state,
                  out.slice(wave.lo + 1, wave.hi + 1));
-  if (model_.carries_rows() && wave.hi == plan_.layers) {
-    const Var memory = model_.carry(ctx, cells, out.slice(plan_.layers, plan_.layers + 1));
-    put_carried(model_, grid_, wave.item_of(plan_.layers - 1), memory.value, state_);
-  }
-}
-
-void Reader::deliver(std::size_t w) {
-  const Wave& wave = plan_.waves[w];
   if (wave.hi < plan_.layers) return;
-  const Chosen& rows = chosen_[static_cast<std::size_t>(wave.item_of(plan_.layers - 1))];
-  if (rows.row.empty()) return;
-  const Stream& stream = model_.stream();
-  const Tensor values =
-      Tensor::empty(stream, {static_cast<std::int64_t>(rows.row.size()), hidden_.dim(1)}, hidden_.dtype());
-  const Tensor top = slots_[(w + 1) % 2].slice(plan_.layers, plan_.layers + 1);
-  kernels::gather_rows(stream, top, index_tensor(stream, rows.row), values);
-  kernels::put_rows(stream, values, index_tensor(stream, rows.index), hidden_);
+  EndRecord sink(cells, wave.lo, plan_.layers - 1, false, false);
+  sink_.take(sink, wave.item_of(plan_.layers - 1), out.slice(plan_.layers, plan_.layers + 1));
 }
 
 // Copies the state of the sequences whose last segment this wave has read.
 void Reader::keep_ended(const Wave& wave) {
   if (kept_.empty()) return;
-  for (int layer = wave.lo; layer < wave.hi; ++layer) {
-    // RMT's state belongs to no layer; it is whole when the last one has run.
-    if (model_.carries_rows() && layer + 1 < plan_.layers) continue;
-    const int item = wave.item_of(layer), slot = model_.carries_rows() ? 0 : layer;
+  const auto keep = [&](int layer, int item) {
     for (int b = 0; b < grid_.batch; ++b) {
       const SegmentCell& cell = grid_.at(item, b);
       if (!cell.active()) continue;
       if (item + 1 < grid_.items() && grid_.at(item + 1, b).sequence == cell.sequence) continue;
       const StatePlace& to = kept_[static_cast<std::size_t>(cell.sequence)];
-      for (std::size_t i = 0; i < state_.size(); ++i) {
-        to.state[i].select(slot).select(to.sample).copy_from(model_.stream(), state_[i].select(slot).select(b));
-      }
+      to.state.copy(layer, to.sample, state_, b);
     }
-  }
+  };
+  for (int layer = wave.lo; layer < wave.hi; ++layer) keep(layer, wave.item_of(layer));
+  // What belongs to no layer is whole when the last one has run.
+  if (wave.hi == plan_.layers) keep(State::kOwn, wave.item_of(plan_.layers - 1));
 }
 
 void Reader::run_whole(std::size_t w) {
   const Wave& wave = plan_.waves[w];
   const WaveErrorContext error_context(w, wave);
-  zero_cells(grid_, wave, model_.layer_state(state_), 0, model_.stream());
-  run_wave(w, cells_of(wave), rows_of(wave).to(model_.stream()));
-  deliver(w);
+  zero_cells(grid_, wave, state_, 0);
+  const WaveCells& cells = cells_of(wave);
+  EndRecord source = source_of(wave, cells);
+  run_wave(w, cells, source);
   keep_ended(wave);
 }
 
@@ -151,13 +137,13 @@ std::size_t Reader::replay(const Repeat& repeat) {
   std::size_t w = repeat.begin;
   for (; w < repeat.begin + period; ++w) run_whole(w);
   std::vector<WaveCells> cells;
-  std::vector<EmbeddingRows> rows;
+  std::vector<EndRecord> sources;
   for (std::size_t i = 0; i < period; ++i) {
     cells.push_back(cells_of(plan_.waves[w + i]));
-    rows.push_back(rows_of(plan_.waves[w + i]).to(stream));
+    sources.push_back(source_of(plan_.waves[w + i], cells.back()));
   }
   const Graph graph = Graph::record(stream, [&] {
-    for (std::size_t i = 0; i < period; ++i) run_wave(w + i, cells[i], rows[i]);
+    for (std::size_t i = 0; i < period; ++i) run_wave(w + i, cells[i], sources[i]);
   });
   if (!graph.recorded()) {  // no memory for it
     for (; w < repeat.end; ++w) run_whole(w);
@@ -165,7 +151,10 @@ std::size_t Reader::replay(const Repeat& repeat) {
   }
   for (; w + period <= repeat.end; w += period) {
     const WaveErrorContext error_context(w, plan_.waves[w]);
-    for (std::size_t i = 0; i < period; ++i) rows[i].copy_from(stream, rows_of(plan_.waves[w + i]));
+    for (std::size_t i = 0; i < period; ++i) {
+      const Wave& wave = plan_.waves[w + i];
+      if (wave.lo == 0) source_.prepare(sources[i], wave.item_of(0));
+    }
     graph.launch(stream);
     // A sequence that ends inside the period is followed by a first segment or by none, which is not steady: nothing
     // here has touched its state since.

@@ -5,12 +5,13 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <vector>
 
 #include "core/graph.h"
 #include "layers/model.h"
+#include "schedulers/ends.h"
 #include "schedulers/plan.h"
-#include "schedulers/wave_inputs.h"
 
 namespace wt {
 
@@ -26,32 +27,34 @@ std::vector<Repeat> find_repeats(const Plan& plan, const SegmentGrid& grid, cons
 
 class Reader {
  public:
-  // `hidden` (R, D) receives the wanted rows, `min_den` (1) the smallest memory denominator. `state` is advanced; that
-  // of a sequence that ends is copied to its place in `kept` (ExecutorOptions::kept).
-  Reader(const Model& model, const TokenSequences& sequences, const SegmentGrid& grid, const Plan& plan,
-         const std::vector<Chosen>& chosen, State& state, const Tensor& hidden, const Tensor& min_den,
-         const std::vector<StatePlace>& kept);
+  // `chosen`: what the sink delivers. `state` is advanced; that of a sequence that ends is copied to its place in
+  // `kept` (ExecutorOptions::kept). `min_den` (1) receives the smallest memory denominator.
+  Reader(const Model& model, const SegmentGrid& grid, const Plan& plan, Source& source, Sink& sink,
+         const std::vector<Chosen>& chosen, const State& state, const Tensor& min_den,
+         std::shared_ptr<const std::vector<Tensor>> constants, const std::vector<StatePlace>& kept);
   void run();
 
  private:
   const WaveCells& cells_of(const Wave& wave);
-  EmbeddingRows rows_of(const Wave& wave) const;
-  void run_wave(std::size_t w, const WaveCells& cells, const EmbeddingRows& rows);
+  void run_wave(std::size_t w, const WaveCells& cells, EndRecord& source);
   void run_whole(std::size_t w);
-  void deliver(std::size_t w);
   void keep_ended(const Wave& wave);
   std::size_t replay(const Repeat& repeat);
+  // The record of a wave's source, with its input, where the wave starts at the lowest layer.
+  EndRecord source_of(const Wave& wave, const WaveCells& cells);
 
   const Model& model_;
-  const TokenSequences& sequences_;
   const SegmentGrid& grid_;
   const Plan& plan_;
+  Source& source_;
+  Sink& sink_;
   const std::vector<Chosen>& chosen_;
-  State& state_;
-  Tensor hidden_, min_den_;
+  State state_;
+  Tensor min_den_;
+  std::shared_ptr<const std::vector<Tensor>> constants_;
   const std::vector<StatePlace>& kept_;
-  std::int64_t rows_;
   std::array<Tensor, 2> slots_;  // (L + 1, B, T, D): slot l is the input of layer l
+  int lo_ = -1, hi_ = -1;        // the wave that cells_ is of
   CellTable table_;              // what cells_ was made from
   WaveCells cells_;
 };

@@ -44,13 +44,7 @@ Reading new_reading(const Model& model, int batch) {
 Reading repeated(const Model& model, const Reading& reading, int batch) {
   WT_CHECK(reading.batch() == 1, "reading: ", reading.batch(), " samples to repeat, expected one");
   Reading out = new_reading(model, batch);
-  for (std::size_t i = 0; i < out.memory.size(); ++i) {
-    for (std::int64_t layer = 0; layer < out.memory[i].dim(0); ++layer) {
-      for (int b = 0; b < batch; ++b) {
-        out.memory[i].select(layer).select(b).copy_from(model.stream(), reading.memory[i].select(layer).select(0));
-      }
-    }
-  }
+  for (int b = 0; b < batch; ++b) out.memory.copy_sample(b, reading.memory, 0);
   std::fill(out.open.begin(), out.open.end(), reading.open.front());
   std::fill(out.closed.begin(), out.closed.end(), reading.closed.front());
   return out;
@@ -117,7 +111,7 @@ std::vector<Reading> read_texts(const Model& model, TokenSequences texts, int la
     open = std::move(texts[q]);
     std::vector<std::int32_t> ids = take_closing(model, open);
     reading.closed[q % width] = static_cast<std::int64_t>(ids.size());
-    if (!ids.empty()) all.push_back({std::move(ids), {reading.memory, static_cast<std::int64_t>(q % width)}});
+    if (!ids.empty()) all.push_back({std::move(ids), {reading.memory, static_cast<int>(q % width)}});
   }
   if (all.empty()) return readings;
   // Rounds of texts about as long as each other: few lanes wait for a round's longest.

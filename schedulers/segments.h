@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "layers/config.h"
+#include "layers/segment_layout.h"
 
 namespace wt {
 

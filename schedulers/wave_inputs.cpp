@@ -1,8 +1,7 @@
 #include "schedulers/wave_inputs.h"
 
 #include <algorithm>
-
-#include "kernels/embedding.h"
+#include <memory>
 
 namespace wt {
 
@@ -61,15 +60,17 @@ CellTable make_cell_table(const Model& model, const SegmentGrid& grid, const Wav
       table.number[at] = (std::int64_t{wave.item_of(layer)} * model.num_layers() + layer) * b + sample;
       if (!cell.active()) continue;
       table.flags[at] = static_cast<std::uint8_t>(kernels::kCellActive | (cell.first() ? kernels::kCellFirst : 0));
-      table.first[at] = static_cast<std::int32_t>(model.first_token_row() + cell.length);
-      table.rows[at] = static_cast<std::int32_t>(cell.length + model.memory_rows());
+      table.first[at] = static_cast<std::int32_t>(model.layout().row_of(cell.length));
+      table.rows[at] = static_cast<std::int32_t>(model.layout().rows(cell.length));
       table.any_read = table.any_read || !cell.first();
     }
   }
   return table;
 }
 
-WaveCells upload_cells(const CellTable& table, const Stream& stream, std::int64_t batch, bool numbered) {
+namespace {
+
+WaveCells on_device(const CellTable& table, const Stream& stream, std::int64_t batch, bool numbered) {
   const Shape shape{static_cast<std::int64_t>(table.flags.size()) / batch, batch};
   WaveCells cells;
   cells.cells = {Tensor::from<std::uint8_t>(stream, shape, table.flags),
@@ -81,46 +82,51 @@ WaveCells upload_cells(const CellTable& table, const Stream& stream, std::int64_
   return cells;
 }
 
-Tensor input_rows(const Model& model, const SegmentGrid& grid, int item, const TokenSequences& sequences,
-                  std::int64_t rows) {
-  std::vector<std::int32_t> table(static_cast<std::size_t>(grid.batch * rows), kernels::kPaddingRow);
-  for (int b = 0; b < grid.batch; ++b) {
-    const SegmentCell& cell = grid.at(item, b);
-    if (!cell.active()) continue;
-    const auto& ids = sequences[static_cast<std::size_t>(cell.sequence)];
-    for (std::int64_t t = cell.begin; t < cell.begin + cell.length; ++t) {
-      const std::int32_t id = ids[static_cast<std::size_t>(t)];
-      WT_CHECK(id >= 0 && id < model.config().vocab_size, "embedding: token id ", id, " is not in the vocabulary of ",
-               model.config().vocab_size);
+// The table with its layers in these places.
+CellTable in_order(const CellTable& table, const std::vector<std::int32_t>& places, std::size_t batch) {
+  CellTable out = table;
+  const auto move = [&](const auto& from, auto& to) {
+    for (std::size_t g = 0; g < places.size(); ++g) {
+      const auto begin = from.begin() + static_cast<std::ptrdiff_t>(g * batch);
+      std::copy_n(begin, batch, to.begin() + places[g] * static_cast<std::ptrdiff_t>(batch));
     }
-    auto out = table.begin() + b * rows;
-    const auto append_memory = [&] {
-      const bool carried = model.carries_rows() && !cell.first();
-      for (std::int32_t j = 0; j < model.num_mem_tokens(); ++j) {
-        *out++ = carried ? model.carried_row(j) : kernels::memory_row(j);
-      }
-    };
-    if (model.carries_rows()) append_memory();
-    out = std::copy_n(ids.begin() + cell.begin, cell.length, out);
-    append_memory();
-  }
-  return Tensor::from<std::int32_t>({grid.batch, rows}, table);
+  };
+  move(table.flags, out.flags);
+  move(table.rows, out.rows);
+  move(table.first, out.first);
+  move(table.number, out.number);
+  return out;
 }
 
-void put_carried(const Model& model, const SegmentGrid& grid, int item, const Tensor& memory, const State& state) {
-  for (int b = 0; b < grid.batch; ++b) {
-    if (!grid.at(item, b).active()) continue;
-    state[0].select(0).select(b).copy_from(model.stream(), memory.select(0).select(b));
+}  // namespace
+
+WaveCells upload_cells(const Model& model, const CellTable& table, const Wave& wave, std::int64_t batch,
+                       bool numbered) {
+  WaveCells cells = on_device(table, model.stream(), batch, numbered);
+  const std::vector<std::int32_t>& places = model.kinds().places(wave.lo, wave.hi);
+  if (!places.empty()) {
+    const CellTable by_kind = in_order(table, places, static_cast<std::size_t>(batch));
+    cells.by_kind = std::make_shared<const WaveCells>(on_device(by_kind, model.stream(), batch, numbered));
   }
+  return cells;
 }
 
-void zero_cells(const SegmentGrid& grid, const Wave& wave, const State& tensors, int k2, const Stream& stream) {
+bool is_cut(const SegmentCell& cell, int k2) {
+  return cell.active() && (cell.first() || (k2 > 0 && cell.index % k2 == 0));
+}
+
+void zero_cells(const SegmentGrid& grid, const Wave& wave, const State& state, int k2) {
   for (int layer = wave.lo; layer < wave.hi; ++layer) {
     for (int b = 0; b < grid.batch; ++b) {
-      const SegmentCell& cell = grid.at(wave.item_of(layer), b);
-      if (!cell.active() || (!cell.first() && (k2 == 0 || cell.index % k2 != 0))) continue;
-      for (const Tensor& tensor : tensors) tensor.select(layer).select(b).fill_zero(stream);
+      if (is_cut(grid.at(wave.item_of(layer), b), k2)) state.zero(layer, b);
     }
+  }
+}
+
+void check_tokens(const Model& model, std::span<const std::int32_t> ids) {
+  for (const std::int32_t id : ids) {
+    WT_CHECK(id >= 0 && id < model.config().vocab_size, "embedding: token id ", id, " is not in the vocabulary of ",
+             model.config().vocab_size);
   }
 }
 

@@ -1,7 +1,8 @@
-// What a wave is given besides hidden states: which cells are at work, token rows, the places whose output is wanted.
-// Legend: L layers, G layers of a wave, B samples, T rows of a segment, M memory rows.
+// What a wave is given besides hidden states: which cells are at work, and the places whose output is wanted.
+// Legend: L layers, G layers of a wave, B samples, T rows of a segment.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,7 @@ struct TokenPlace {
 // Sample `sample` of a state.
 struct StatePlace {
   State state;
-  std::int64_t sample = 0;
+  int sample = 0;
 };
 
 using TokenSequences = std::vector<std::vector<std::int32_t>>;
@@ -59,20 +60,18 @@ struct CellTable {
   }
 };
 CellTable make_cell_table(const Model& model, const SegmentGrid& grid, const Wave& wave);
-// On the device. `numbered`: with the cells' numbers, which only dropout needs.
-WaveCells upload_cells(const CellTable& table, const Stream& stream, std::int64_t batch, bool numbered);
-
-// Token rows (B, T) of an item's segments, on the CPU: ids, memory rows, padding. Throws Error for an id that is not in
-// the vocabulary: a GPU does not check.
-Tensor input_rows(const Model& model, const SegmentGrid& grid, int item, const TokenSequences& sequences,
-                  std::int64_t rows);
-
-// RMT's state after an item: the active cells' rows of `memory`, the others as they were.
-void put_carried(const Model& model, const SegmentGrid& grid, int item, const Tensor& memory, const State& state);
+// On the device, in the order of layers and, for a wave of several kinds, of these. `numbered`: with the cells'
+// numbers, which only dropout needs.
+WaveCells upload_cells(const Model& model, const CellTable& table, const Wave& wave, std::int64_t batch, bool numbered);
 
 // Zeroes the state of the wave's cells that start a sequence; with k2 > 0 of all whose number is a multiple of k2 too
 // (the gradient that must not leave a cell backwards).
-void zero_cells(const SegmentGrid& grid, const Wave& wave, const State& tensors, int k2, const Stream& stream);
+void zero_cells(const SegmentGrid& grid, const Wave& wave, const State& state, int k2);
+// Whether zero_cells() takes this one.
+bool is_cut(const SegmentCell& cell, int k2);
+
+// Throws Error for an id that is not in the vocabulary: a GPU does not check.
+void check_tokens(const Model& model, std::span<const std::int32_t> ids);
 
 Tensor index_tensor(const Stream& stream, const std::vector<std::int32_t>& values);
 

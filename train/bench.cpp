@@ -94,13 +94,13 @@ ModelConfig preset_model(const std::string& name) {
     ModelConfig c;
     c.num_layers = p.layers;
     c.hidden_size = p.width;
-    c.intermediate_size = p.ffn;
-    c.num_heads = p.heads;
-    c.num_kv_heads = p.kv_heads;
-    c.head_dim = p.head_width;
+    c.feed_forward.intermediate_size = p.ffn;
+    c.attention().num_heads = p.heads;
+    c.attention().num_kv_heads = p.kv_heads;
+    c.attention().head_dim = p.head_width;
     c.vocab_size = p.vocab;
     c.tie_word_embeddings = p.tied;
-    c.rope_theta = 500000;
+    c.attention().rope_theta = 500000;
     return c;
   }
   std::string all;
@@ -182,7 +182,7 @@ BenchRow bench_train(Model& model, const TrainBench& settings, const BenchOption
                  settings.head ? " +head" : "", settings.optimizer ? " +optimizer" : "");
   row.tokens = settings.tokens * settings.batch;
   const double forward = settings.batch * sequence_flops(model, settings.tokens) +
-                         forward_flops(model.config(), 0, 0, settings.head ? batch.num_targets() : 0);
+                         model.head_flops(settings.head ? batch.num_targets() : 0);
   row.mfu = 3 * forward / row.seconds / options.peak_flops;
   return row;
 }
@@ -220,8 +220,7 @@ BenchRow bench_decode(const Model& model, std::int64_t prompt, std::int64_t new_
   row.name = "decode";
   row.tokens = new_tokens * batch;
   row.peak_bytes = memory_use(model.stream().device()).peak;
-  row.mfu = forward_flops(model.config(), 1, batch, batch) * static_cast<double>(new_tokens) / row.seconds /
-            options.peak_flops;
+  row.mfu = step_flops(model, batch) * static_cast<double>(new_tokens) / row.seconds / options.peak_flops;
   return row;
 }
 

@@ -25,7 +25,7 @@ struct BenchRow {
   std::int64_t tokens = 0;
   double seconds = 0;  // median of the repeats
   double fastest = 0, slowest = 0;
-  double mfu = 0;                // forward_flops (three times that with backward) / (seconds · peak)
+  double mfu = 0;                // train/costs.h (three times that with backward) / (seconds · peak)
   std::uint64_t peak_bytes = 0;  // of tensors: weights, state, activations
   double profiled_seconds = 0;   // of the run that the kernel times are from
   std::vector<kernels::KernelTime> kernels;

@@ -68,10 +68,12 @@ class Bench {
 std::vector<KernelRow> bench_kernels(const ModelConfig& c, int batch, const Stream& stream, DType dtype,
                                      const BenchOptions& options) {
   Bench bench(stream, dtype, options);
-  const std::int64_t g = c.num_layers, b = batch, m = c.armt.num_mem_tokens, t = c.armt.segment_size + m;
-  const std::int64_t d = c.hidden_size, f = c.mlp_width(), k = c.head_width(), r = b * t;
-  const kernels::AttentionHeads heads{c.num_heads, c.kv_heads(), k};
-  const std::int64_t w = heads.row_width(), q = heads.query * k, dm = c.armt.d_mem, p = c.armt.num_features();
+  const ArmtConfig armt =
+      c.armt.value_or(ArmtConfig{.segment_size = c.data_segment(), .num_mem_tokens = 1, .d_mem = 1});
+  const std::int64_t g = c.num_layers, b = batch, m = armt.num_mem_tokens, t = armt.segment_size + m;
+  const std::int64_t d = c.hidden_size, f = c.mlp_width(), k = c.attention().head_width(d), r = b * t;
+  const kernels::AttentionHeads heads = c.attention().heads(d);
+  const std::int64_t w = heads.row_width(), q = heads.query * k, dm = armt.d_mem, p = armt.num_features();
   const auto size = static_cast<double>(size_of(dtype));
   const auto count = [](std::int64_t a, std::int64_t n, std::int64_t e = 1) {
     return static_cast<double>(a) * static_cast<double>(n) * static_cast<double>(e);
@@ -108,7 +110,8 @@ std::vector<KernelRow> bench_kernels(const ModelConfig& c, int batch, const Stre
     bench.add("attention", bytes, flops, [&] { kernels::attention_forward(stream, qkv, heads, out, lse); });
     bench.add("attention backward", 2 * bytes, 2.5 * flops,
               [&] { kernels::attention_backward(stream, out, qkv, out, lse, heads, dqkv); });
-    const Tensor table = rotary_table(stream, rotary_frequencies(c.rope_theta, k, c.rope_scaling), t, wide(dtype));
+    const Tensor table = rotary_table(
+        stream, rotary_frequencies(c.attention().rope_theta, k, c.attention().rope_scaling), t, wide(dtype));
     bench.add("rotary", 2 * count(g, r, (heads.query + heads.key_value) * k) * size, 0,
               [&] { kernels::rotary(stream, qkv, heads.query + heads.key_value, table, {}, false); });
   }
@@ -138,9 +141,9 @@ std::vector<KernelRow> bench_kernels(const ModelConfig& c, int batch, const Stre
         Tensor::from<std::int32_t>(stream, {g, b},
                                    std::vector<std::int32_t>(cells_count, static_cast<std::int32_t>(t)))};
     const double state = count(g * b, p, d);
-    bench.add("dpfp", count(g, r, dm + p) * size, 0, [&] { kernels::dpfp_forward(stream, u, c.armt.nu, phi); });
+    bench.add("dpfp", count(g, r, dm + p) * size, 0, [&] { kernels::dpfp_forward(stream, u, armt.nu, phi); });
     bench.add("dpfp backward", count(g, r, 2 * dm + p) * size, 0,
-              [&] { kernels::dpfp_backward(stream, dphi, u, c.armt.nu, du); });
+              [&] { kernels::dpfp_backward(stream, dphi, u, armt.nu, du); });
     bench.add("memory read", (2 * count(g, r, d) + count(g, r, p)) * size + 4 * state, 2 * count(g, r, p) * count(1, d),
               [&] { kernels::memory_read_forward(stream, x, phi, a, z, cells, y, den, {}); });
     bench.add("memory read backward", (2 * count(g, r, d) + 2 * count(g, r, p)) * size + 12 * state,

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <sstream>
 
 #include "core/error.h"
 #include "data/eval_set.h"
+#include "layers/families/family.h"
 
 namespace wt {
 namespace {
@@ -139,7 +141,16 @@ std::string config_yaml(const Config& config) {
 
 std::string config_reference() {
   Config defaults;
-  return field_reference([&](Fields& fields) { describe(fields, defaults); });
+  std::string text = field_reference([&](Fields& fields) { describe(fields, defaults); });
+  // The other families' keys as comments: the text is YAML, with every key once.
+  for (const Family& family : families()) {
+    if (family.name == defaults.model.family) continue;
+    ModelConfig model = new_config(family.name);
+    text += cat("\n# With model.type: ", family.name, ", in place of model.vocab_size to model.eos_id:\n");
+    std::istringstream lines(field_reference([&](Fields& fields) { family.describe(fields, model); }));
+    for (std::string line; std::getline(lines, line);) text += cat("#   ", line, "\n");
+  }
+  return text;
 }
 
 }  // namespace wt

@@ -9,7 +9,7 @@
 #include "autograd/tape.h"
 #include "core/dtype.h"
 #include "data/associative_retrieval.h"
-#include "layers/config.h"
+#include "layers/model_config.h"
 #include "schedulers/plan.h"
 #include "train/fields.h"
 
@@ -186,9 +186,5 @@ void check_data_files(const Config& config, bool babi = true, bool books = true)
 // RMT runs on the sequential schedule: sets it where the configuration says nothing, and throws UsageError, with the
 // key's place, where it says another.
 void fit_schedule(Config& config, const ModelConfig& model);
-
-// Sizes that do not fit together, checked wherever a ModelConfig comes from. Throws UsageError through `fail`, which is
-// given the key ("hidden_size") and what is wrong with it.
-void check_model(const ModelConfig& model, const std::function<void(const std::string&, const std::string&)>& fail);
 
 }  // namespace wt

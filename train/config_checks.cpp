@@ -74,7 +74,7 @@ void check_known_questions(const Places& places, const std::string& path, const 
 
 void check_config(const Config& c) {
   const Places& places = c.places;
-  if (c.model.has_lora && c.model.lora.targets.empty()) {
+  if (c.model.lora && c.model.lora->targets.empty()) {
     places.fail("model.lora.targets", "is missing or empty, expected modules, such as [q_proj, v_proj]");
   }
   if (c.model_from.empty()) {
@@ -96,7 +96,7 @@ void check_config(const Config& c) {
   }
   check_facts(places, "data", c.data);
 
-  if (c.model.has_armt && c.model.has_rmt) places.fail("model.rmt", "is there beside model.armt: choose one memory");
+  if (c.model.armt && c.model.rmt) places.fail("model.rmt", "is there beside model.armt: choose one memory");
   if (c.model.has_memory() && c.model.window > 0) {
     places.fail("model.window", "is for a plain backbone: a model with memory reads everything, by segments");
   }
@@ -168,79 +168,11 @@ void check_data_files(const Config& config, bool babi, bool books) {
 
 void fit_schedule(Config& config, const ModelConfig& model) {
   Schedule& schedule = config.train.wave_schedule;
-  if (!model.has_rmt || schedule == Schedule::kSequential) return;
+  if (!model.rmt || schedule == Schedule::kSequential) return;
   if (config.places.has("train.wave_schedule")) {
     config.places.fail("train.wave_schedule", why_sequential(name_of(schedule)));
   }
   schedule = Schedule::kSequential;
-}
-
-void check_model(const ModelConfig& m, const std::function<void(const std::string&, const std::string&)>& fail) {
-  if (m.hidden_size < 1) fail("hidden_size", "is missing");
-  if (m.num_layers < 1) fail("num_layers", "is missing");
-  if (m.num_heads < 1) fail("num_heads", "is missing");
-  // Beyond every model there is, and small enough that no product of them overflows.
-  const struct {
-    const char* key;
-    std::int64_t value, most;
-  } sizes[] = {{"hidden_size", m.hidden_size, 1 << 20},
-               {"intermediate_size", m.intermediate_size, 1 << 24},
-               {"num_layers", m.num_layers, 10'000},
-               {"num_heads", m.num_heads, 1 << 16},
-               {"num_kv_heads", m.num_kv_heads, 1 << 16},
-               {"head_dim", m.head_dim, 1 << 16},
-               {"vocab_size", m.vocab_size, 1 << 26},
-               {"max_positions", m.max_positions, std::int64_t{1} << 40},
-               {"window", m.window, std::int64_t{1} << 40},
-               {"armt.segment_size", m.has_armt ? m.armt.segment_size : 0, 1 << 26},
-               {"armt.num_mem_tokens", m.has_armt ? m.armt.num_mem_tokens : 0, 1 << 20},
-               {"armt.d_mem", m.has_armt ? m.armt.d_mem : 0, 1 << 16},
-               {"rmt.segment_size", m.has_rmt ? m.rmt.segment_size : 0, 1 << 26},
-               {"rmt.num_mem_tokens", m.has_rmt ? m.rmt.num_mem_tokens : 0, 1 << 20},
-               {"lora.rank", m.has_lora ? m.lora.rank : 0, 1 << 16}};
-  for (const auto& size : sizes) {
-    if (size.value > size.most) fail(size.key, cat("is ", size.value, ", expected at most ", size.most));
-  }
-  const bool llama = m.type == BackboneType::kLlama;
-  if ((m.head_dim == 0 || !llama) && m.hidden_size % m.num_heads != 0) {
-    fail("hidden_size", cat("is ", m.hidden_size, ", not a multiple of num_heads ", m.num_heads));
-  }
-  if (llama) {
-    if (m.num_heads % m.kv_heads() != 0) {
-      fail("num_kv_heads", cat("is ", m.kv_heads(), ", expected a divisor of num_heads ", m.num_heads));
-    }
-    if (m.head_width() % 2 != 0) {
-      fail("head_dim", cat("is ", m.head_width(), ", expected an even number: rotary positions turn pairs"));
-    }
-    if (m.rope_scaling.type == "llama3" && m.rope_scaling.low_freq_factor >= m.rope_scaling.high_freq_factor) {
-      fail("rope_scaling.low_freq_factor", cat("is ", m.rope_scaling.low_freq_factor,
-                                               ", expected below high_freq_factor ", m.rope_scaling.high_freq_factor));
-    }
-  } else {
-    if (m.num_kv_heads != 0 && m.num_kv_heads != m.num_heads) {
-      fail("num_kv_heads", cat("is ", m.num_kv_heads, ", but gpt2 has as many as num_heads ", m.num_heads));
-    }
-    if (m.head_dim != 0 && m.head_dim * m.num_heads != m.hidden_size) {
-      fail("head_dim", cat("is ", m.head_dim, ", but gpt2's is hidden_size / num_heads"));
-    }
-    if (m.rope_scaling.type != "default") fail("rope_scaling.type", "gpt2 has no rotary positions");
-    if (m.attention_bias) fail("attention_bias", "is for llama; gpt2 always has its biases");
-    if (m.mlp_bias) fail("mlp_bias", "is for llama; gpt2 always has its biases");
-    if (m.has_rmt && m.segment_rows() > m.max_positions) {
-      fail("rmt.segment_size", cat("is ", m.rmt.segment_size, ", with twice ", m.rmt.num_mem_tokens,
-                                   " memory tokens above gpt2's max_positions ", m.max_positions));
-    }
-    if (m.window > m.max_positions) {
-      fail("window", cat("is ", m.window, ", above gpt2's max_positions ", m.max_positions));
-    }
-    if (m.has_armt && m.armt.segment_size > m.max_positions) {
-      fail("armt.segment_size", cat("is ", m.armt.segment_size, ", above gpt2's max_positions ", m.max_positions));
-    }
-  }
-  if (m.has_armt && m.armt.nu >= 2 * m.armt.d_mem) {
-    fail("armt.nu", cat("is ", m.armt.nu, ", expected below 2 d_mem = ", 2 * m.armt.d_mem,
-                        ": further rotations repeat the first"));
-  }
 }
 
 }  // namespace wt

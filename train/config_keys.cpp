@@ -1,16 +1,15 @@
 // Every key of a configuration: where its value lives, what is allowed, what it means.
+#include "layers/families/family.h"
 #include "train/config.h"
 
 namespace wt {
 namespace {
 
-constexpr double kMaxExtent = 1e9;  // of widths and counts, so that products of two stay in 64 bits
-
 Range count() {
-  return from_to(0, kMaxExtent);
+  return count_from(0);
 }
 Range positive() {
-  return from_to(1, kMaxExtent);
+  return count_from(1);
 }
 Range share() {
   return from_to(0, 1);
@@ -31,72 +30,6 @@ void describe(Fields& f, RunSettings& c) {
   f.choice<DType>("dtype", c.dtype, {{"f32", DType::kF32}, {"f64", DType::kF64}, {"bf16", DType::kBF16}},
                   "Type of activations and GEMM inputs; master weights, gradients and memory stay f32 under bf16");
   f.integer("threads", c.threads, from_to(0, 4096), "CPU threads, 0 for one per core; results do not depend on it");
-}
-
-void describe(Fields& f, ArmtConfig& c) {
-  f.integer("segment_size", c.segment_size, positive(), "Tokens in a segment", Presence::kRequired);
-  f.integer("num_mem_tokens", c.num_mem_tokens, positive(), "Memory tokens appended to each segment",
-            Presence::kRequired);
-  f.integer("d_mem", c.d_mem, positive(), "Width of memory keys and queries", Presence::kRequired);
-  f.integer("nu", c.nu, from_to(1, 64), "Rotations of the DPFP feature map");
-  f.boolean("correction", c.correction, "Correct the denominator for keys written before (gamma)");
-  f.choice<SegmentAlignment>(
-      "segment_alignment", c.segment_alignment,
-      {{"left", SegmentAlignment::kLeft}, {"right", SegmentAlignment::kRight}, {"center", SegmentAlignment::kCenter}},
-      "Which segment is short: the last, the first, or all about equal");
-}
-
-void describe(Fields& f, RmtConfig& c) {
-  f.integer("segment_size", c.segment_size, positive(), "Tokens in a segment", Presence::kRequired);
-  f.integer("num_mem_tokens", c.num_mem_tokens, positive(), "Memory tokens before and again after them",
-            Presence::kRequired);
-  f.choice<SegmentAlignment>(
-      "segment_alignment", c.segment_alignment,
-      {{"left", SegmentAlignment::kLeft}, {"right", SegmentAlignment::kRight}, {"center", SegmentAlignment::kCenter}},
-      "Which segment is short: the last, the first, or all about equal");
-}
-
-void describe(Fields& f, LoraConfig& c) {
-  f.integer("rank", c.rank, positive(), "Rows of A, columns of B");
-  f.real("alpha", c.alpha, above(0), "The adapters' product is scaled by alpha / rank");
-  f.real("dropout", c.dropout, from_to_below(0, 1), "Rate on the adapters' input");
-  f.texts("targets", c.targets, "Modules to adapt, [q_proj, v_proj] or, for gpt2, c_attn; must be given");
-}
-
-void describe(Fields& f, RopeScaling& c) {
-  f.choice<std::string>("type", c.type,
-                        {{"default", "default"}, {"linear", "linear"}, {"dynamic", "dynamic"}, {"llama3", "llama3"}},
-                        "How rotary frequencies are stretched");
-  f.real("factor", c.factor, at_least(1), "How much longer contexts get");
-  f.real("low_freq_factor", c.low_freq_factor, above(0), "llama3: wavelengths above original / this are divided");
-  f.real("high_freq_factor", c.high_freq_factor, above(0), "llama3: wavelengths below original / this stay");
-  f.integer("original_max_positions", c.original_max_positions, positive(),
-            "llama3, dynamic: length of the first training");
-}
-
-void describe_architecture(Fields& f, ModelConfig& c) {
-  f.choice<BackboneType>("type", c.type, {{"llama", BackboneType::kLlama}, {"gpt2", BackboneType::kGPT2}}, "Backbone");
-  f.integer("vocab_size", c.vocab_size, count(), "Rows of the embedding table, 0 for the tokenizer's");
-  f.integer("hidden_size", c.hidden_size, positive(), "Width of the hidden state", Presence::kRequired);
-  f.integer("intermediate_size", c.intermediate_size, count(), "Width of the feed-forward layer, 0 for 4 hidden_size");
-  f.integer("num_layers", c.num_layers, from_to(1, 10000), "Blocks", Presence::kRequired);
-  f.integer("num_heads", c.num_heads, positive(), "Query heads", Presence::kRequired);
-  f.integer("num_kv_heads", c.num_kv_heads, count(), "llama: key and value heads, 0 for num_heads");
-  f.integer("head_dim", c.head_dim, count(), "llama: width of a head, 0 for hidden_size / num_heads");
-  f.real("rope_theta", c.rope_theta, above(0), "llama: base of the rotary frequencies");
-  f.group("rope_scaling", "llama: rotary frequencies for longer contexts",
-          [&](Fields& g) { describe(g, c.rope_scaling); });
-  f.real("rms_norm_eps", c.rms_norm_eps, above(0), "llama: added to the mean square");
-  f.real("layer_norm_eps", c.layer_norm_eps, above(0), "gpt2: added to the variance");
-  f.integer("max_positions", c.max_positions, positive(), "gpt2: rows of the position table; llama: only recorded");
-  f.boolean("tie_word_embeddings", c.tie_word_embeddings, "One matrix for embedding and head");
-  f.boolean("attention_bias", c.attention_bias, "llama: biases on query, key, value and output");
-  f.boolean("mlp_bias", c.mlp_bias, "llama: biases in the feed-forward layer");
-  f.real("init_std", c.init_std, above(0), "Deviation of fresh weights");
-  f.real("embedding_std", c.embedding_std, at_least(0),
-         "Deviation of fresh token and memory embeddings, 0 for init_std");
-  f.integer("bos_id", c.bos_id, at_least(-1), "Begin-of-text token, -1 for none");
-  f.integers("eos_id", c.eos_ids, at_least(-1), "End-of-text token, or a list of them; [] or -1 for the tokenizer's");
 }
 
 const char* const kNoStories = "is for bAbI's tasks: associative_retrieval has no stories, no books, its own tokenizer";
@@ -265,14 +198,11 @@ void describe(Fields& f, ModelConfig& c, std::string& from) {
     f.excluded([&](Fields& g) { describe_architecture(g, c); }, "comes from the model.from folder; leave it out here");
   }
   f.real("dropout", c.dropout, from_to_below(0, 1), "Rate for embeddings, attention and residuals");
-  f.optional_group("armt", c.has_armt, "Associative recurrent memory; without armt and rmt, a plain backbone",
-                   [&](Fields& g) { describe(g, c.armt); });
-  f.optional_group("rmt", c.has_rmt, "Recurrent memory: rows carried from segment to segment",
-                   [&](Fields& g) { describe(g, c.rmt); });
+  f.optional_group("armt", c.armt, "Associative recurrent memory; without armt and rmt, a plain backbone");
+  f.optional_group("rmt", c.rmt, "Recurrent memory: rows carried from segment to segment");
   f.integer("window", c.window, count(),
             "Plain backbone: of longer texts only the last so many tokens are read, 0: all");
-  f.optional_group("lora", c.has_lora, "Low-rank adapters; with them only they and the memory train",
-                   [&](Fields& g) { describe(g, c.lora); });
+  f.optional_group("lora", c.lora, "Low-rank adapters; with them only they and the memory train");
 }
 
 void describe(Fields& f, Config& c) {

@@ -8,31 +8,26 @@
 
 namespace wt {
 
-double forward_flops(const ModelConfig& c, std::int64_t segments, std::int64_t rows, std::int64_t head_rows) {
-  const auto d = static_cast<double>(c.hidden_size), f = static_cast<double>(c.mlp_width());
-  const auto q = static_cast<double>(c.num_heads * c.head_width()),
-             kv = static_cast<double>(c.kv_heads() * c.head_width());
-  const auto r = static_cast<double>(rows);
-  const bool gated = c.type == BackboneType::kLlama;
-  double weights = d * (q + 2 * kv) + q * d + (gated ? 3 : 2) * d * f;
-  double other = 2 * r * r * q;
-  if (c.has_armt) {
-    const auto p = static_cast<double>(c.armt.num_features()), m = static_cast<double>(c.armt.num_mem_tokens);
-    const auto dm = static_cast<double>(c.armt.d_mem);
-    other += 2 * r * (d * dm + p * d + p);                      // query, φ A, φ·z
-    other += 2 * m * (d * dm + d * d + d + 2 * p * d + 2 * p);  // key, value, strength, k A, k ⊗ e
-  }
-  const double cell = 2 * weights * r + other;
-  return cell * static_cast<double>(segments * c.num_layers) +
-         2 * d * static_cast<double>(c.vocab_size) * static_cast<double>(head_rows);
+namespace {
+
+Cost layers_cost(const Model& model, std::int64_t rows) {
+  Cost cost;
+  for (int layer = 0; layer < model.num_layers(); ++layer) cost += model.cost(layer, rows, 0);
+  return cost;
 }
+
+}  // namespace
 
 double sequence_flops(const Model& model, std::int64_t tokens) {
   double flops = 0;
   for (const Segment& segment : cut_segments(tokens, model.segment_size(tokens), model.config().segment_alignment())) {
-    flops += forward_flops(model.config(), 1, segment.length + model.memory_rows(), 0);
+    flops += layers_cost(model, model.layout().rows(segment.length)).flops;
   }
   return flops;
+}
+
+double step_flops(const Model& model, std::int64_t batch) {
+  return layers_cost(model, batch).flops + model.head_flops(batch);
 }
 
 double measure_gemm_rate(const Stream& stream, DType dtype) {
@@ -63,20 +58,16 @@ double measure_gemm_rate(const Stream& stream, DType dtype) {
 
 MemoryEstimate estimate_memory(const ModelConfig& c, std::int64_t parameters, std::int64_t batch, std::int64_t segments,
                                Activations activations, std::size_t element, std::int64_t trained) {
-  const std::int64_t d = c.hidden_size, f = c.mlp_width(), q = c.num_heads * c.head_width();
-  const std::int64_t kv = c.kv_heads() * c.head_width();
-  const std::int64_t m = c.has_armt ? c.armt.num_mem_tokens : 0, p = c.has_armt ? c.armt.num_features() : 0;
-  const std::int64_t rows = c.data_segment() + c.memory_rows();
-  // Elements that one cell's ops keep for backward: the block's input, normed input, qkv, attention output, middle,
-  // normed middle, feed-forward input and activation; the memory's query, features and the state before the wave.
-  const bool gated = c.type == BackboneType::kLlama;
-  std::int64_t per_row = 4 * d + (q + 2 * kv) + q + c.num_heads + (gated ? 3 : 2) * f + 2;
-  std::int64_t per_cell = 0;
-  if (c.has_armt) {
-    per_row += d + c.armt.d_mem + p + 1;
-    per_cell = p * d + p + m * (2 * d + 2 * p + c.armt.d_mem);
+  const Model model(c, DType::kF32, {}, WeightUse::kNamesOnly);
+  const std::int64_t rows = model.layout().rows(c.data_segment());
+  double state = 0;  // elements of all layers
+  for (const StateSpec& spec : model.state_specs()) {
+    if (spec.grows()) continue;
+    state +=
+        static_cast<double>(std::max<std::size_t>(1, spec.layers.size())) * static_cast<double>(spec.shape.numel());
   }
-  const std::int64_t kept = activations != Activations::kRecompute ? per_row * rows + per_cell : d * rows + p * d + p;
+  const auto whole_kept = static_cast<double>(layers_cost(model, rows).kept);
+  const double inputs = static_cast<double>(c.num_layers) * static_cast<double>(c.hidden_size * rows) + state;
   const auto size = static_cast<std::uint64_t>(element);
   // Weights, gradients, moments and the state are never narrower than f32 (core/split_float.h).
   const std::uint64_t whole = std::max<std::uint64_t>(size, 4);
@@ -88,13 +79,12 @@ MemoryEstimate estimate_memory(const ModelConfig& c, std::int64_t parameters, st
   MemoryEstimate estimate;
   estimate.weights = static_cast<std::uint64_t>(parameters) * whole;
   estimate.training = 3 * static_cast<std::uint64_t>(trained < 0 ? parameters : trained) * whole;
-  estimate.state = bytes(2 * layers * samples * static_cast<double>(p * d + p), whole);
-  double cells = layers * static_cast<double>(segments) * static_cast<double>(kept);
+  estimate.state = bytes(2 * samples * state, whole);
+  const bool recompute = activations == Activations::kRecompute;
+  double kept = static_cast<double>(segments) * (recompute ? inputs : whole_kept);
   // One wave is run again at a time.
-  if (activations == Activations::kRecompute) {
-    cells += static_cast<double>(std::min(c.num_layers, segments)) * static_cast<double>(per_row * rows + per_cell);
-  }
-  estimate.activations = bytes(cells * samples, size);
+  if (recompute) kept += static_cast<double>(std::min(c.num_layers, segments)) * whole_kept / layers;
+  estimate.activations = bytes(kept * samples, size);
   return estimate;
 }
 
@@ -102,7 +92,7 @@ std::int64_t count_parameters(const ModelConfig& config) {
   const Model names(config, DType::kF32, {}, WeightUse::kNamesOnly);
   std::int64_t count = 0;
   for (const auto& parameter : names.parameters().all()) {
-    count += std::max<std::int64_t>(1, parameter->spec().layers) * parameter->spec().shape.numel();
+    count += parameter->spec().count() * parameter->spec().shape.numel();
   }
   return count;
 }

@@ -9,15 +9,13 @@
 
 namespace wt {
 
-// Floating-point operations of a forward pass. Counted: matrix products (2 per weight and row), causal attention
-// (half of the square: 2·rows²·H·K per segment), memory read and write, the head on the rows that carry a loss. Not
-// counted: norms, activations, softmax. Forward and backward together are three times that; recomputation does not
-// count, as usual for MFU.
-double forward_flops(const ModelConfig& config, std::int64_t segments, std::int64_t rows_per_segment,
-                     std::int64_t head_rows);
-
-// The same for reading a sequence of `tokens` tokens, segment by segment, without the head.
+// Floating-point operations of reading a sequence of `tokens` tokens, segment by segment, without the head. Counted:
+// matrix products (2 per weight and row), causal attention (half of the square: 2·rows²·H·K per segment), memory read
+// and write: what the modules say (layers/mixer.h: Cost). Not counted: norms, activations, softmax. Forward and
+// backward together are three times that; recomputation does not count, as usual for MFU.
 double sequence_flops(const Model& model, std::int64_t tokens);
+// Of a decoding step of `batch` samples, with the head.
+double step_flops(const Model& model, std::int64_t batch);
 
 // GFLOP/s of this machine's matrix product, measured with the product's own kernel: on the CPU a 1024 cube with all
 // threads, on a GPU an 8192 cube.

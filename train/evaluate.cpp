@@ -19,8 +19,8 @@
 namespace wt {
 
 Schedule choose_eval_schedule(std::string_view name, const Model& model) {
-  const bool stream = name == "auto" && !model.carries_rows();
-  return stream ? Schedule::kStreaming : choose_schedule(name, model.carries_rows());
+  const bool stream = name == "auto" && !model.one_after_another();
+  return stream ? Schedule::kStreaming : choose_schedule(name, model.one_after_another());
 }
 
 std::string answer_text(const Tokenizer& tokenizer, const std::vector<std::int32_t>& ids, std::int32_t end_id) {
@@ -68,8 +68,7 @@ class Groups {
          const EvalOptions& options)
       : model_(model), count_(count), item_(item), batch_(options.batch_size) {
     if (options.schedule == Schedule::kDiagonal || !model.recurrent()) return;
-    std::uint64_t bytes = 0;  // of one sample's memory
-    for (const Tensor& tensor : model.new_state(1)) bytes += tensor.bytes();
+    const std::uint64_t bytes = model.new_state(1).bytes();
     const Device device = model.stream().device();
     const std::uint64_t room = std::max(kKeptBytes, device.is_cuda() ? memory_capacity(device) / 16 : 0);
     most_ = std::clamp(static_cast<std::int64_t>(room / std::max<std::uint64_t>(bytes, 1)), batch_, kRounds * batch_);

@@ -3,8 +3,6 @@
 #include <fnmatch.h>
 
 #include "core/text.h"
-#include "layers/adapter.h"
-#include "train/models/weight_map.h"
 
 namespace wt {
 
@@ -17,7 +15,7 @@ void freeze_parameters(Model& model, const std::vector<std::string>& patterns,
     for (std::size_t i = 0; i < views.size(); ++i) {
       const std::string& name = views[i].first;
       names.push_back(name);
-      bool frozen = model.config().has_lora && !is_adapter_name(name) && !is_memory_parameter(name);
+      bool frozen = model.config().lora && parameter->spec().role == Role::kBackbone;
       for (std::size_t p = 0; p < patterns.size(); ++p) {
         if (::fnmatch(patterns[p].c_str(), name.c_str(), 0) != 0) continue;
         matched[p] = frozen = true;

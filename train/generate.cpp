@@ -24,7 +24,7 @@ std::int64_t cache_rows(const Model& model, std::int64_t longest, const Generate
     throw Error(cat("generate: the last segment would grow to ", rows, " tokens, the model reads at most ", limit,
                     "; ask for fewer new tokens"));
   }
-  return closes ? size + model.num_mem_tokens() : rows;
+  return closes ? size + model.config().num_mem_tokens() : rows;
 }
 
 // Throws NotFinite where a sample's logits are not finite. On a GPU only a first element that was chosen is looked at:

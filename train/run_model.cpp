@@ -56,16 +56,13 @@ ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {
   if (!config.model_from.empty()) {
     model = config_of(find_model(config.model_from));
     model.dropout = config.model.dropout;
-    model.has_lora = config.model.has_lora;  // the folder's own adapters are merged as they are read
-    model.lora = config.model.lora;
+    model.lora = config.model.lora;  // the folder's own adapters are merged as they are read
     if (config.model.has_memory()) {
-      if ((model.has_armt && config.model.has_rmt) || (model.has_rmt && config.model.has_armt)) {
-        config.places.fail(model.has_armt ? "model.rmt" : "model.armt",
+      if ((model.armt && config.model.rmt) || (model.rmt && config.model.armt)) {
+        config.places.fail(model.armt ? "model.rmt" : "model.armt",
                            cat("the model of ", config.model_from, " has the other memory already"));
       }
-      model.has_armt = config.model.has_armt;
       model.armt = config.model.armt;
-      model.has_rmt = config.model.has_rmt;
       model.rmt = config.model.rmt;
       model.window = 0;
     }
@@ -83,11 +80,11 @@ ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {
                        cat("is ", model.vocab_size, ", the tokenizer has ids up to ", tokenizer.vocab_size() - 1));
   }
   model.eos_ids = resolve_end_tokens(config, tokenizer, model.vocab_size);
-  if (model.has_lora) {
+  if (model.lora) {
     ModelConfig backbone = model;
-    backbone.has_lora = false;
+    backbone.lora.reset();
     const Model names(backbone, DType::kF32, {}, WeightUse::kNamesOnly);
-    if (const auto unmatched = find_unmatched_target(model.lora, names.parameters())) {
+    if (const auto unmatched = find_unmatched_target(*model.lora, names.parameters())) {
       config.places.fail(cat("model.lora.targets.", unmatched->first), unmatched->second);
     }
   }

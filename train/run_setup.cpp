@@ -75,7 +75,7 @@ RunSetup set_up_run(Config& config, const std::optional<Tokenizer>& kept) {
   if (!config.model_from.empty()) check_weights(model, find_model(config.model_from), true);
   // Before anything large is made; how much of the model trains is known only once it is there.
   const std::int64_t parameters = count_parameters(model);
-  const bool all_train = !model.has_lora && config.train.freeze.empty();
+  const bool all_train = !model.lora && config.train.freeze.empty();
   check_memory(config, model, parameters, all_train ? parameters : 0, device);
   setup.model = std::make_unique<Model>(model, config.run.dtype, Stream(device));
   freeze_parameters(*setup.model, config.train.freeze, [&](std::size_t pattern, const std::string& what) {

@@ -15,7 +15,7 @@ namespace {
 
 // Of a forward pass over the rows there are: padding is no work asked for.
 double batch_flops(const Model& model, const TokenBatch& batch) {
-  double flops = forward_flops(model.config(), 0, 0, batch.num_targets());
+  double flops = model.head_flops(batch.num_targets());
   for (const auto& ids : batch.sequences) flops += sequence_flops(model, static_cast<std::int64_t>(ids.size()));
   return flops;
 }

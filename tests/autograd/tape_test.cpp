@@ -101,13 +101,13 @@ TEST(Parameters, SlicesOfLayersAndOfTheWholeModel) {
 }
 
 ParameterSpec spec(const std::string& key, std::vector<PublishedPart> parts, std::int64_t rows = 4) {
-  return {key, 2, {rows, 3}, std::move(parts)};
+  return {key, {0, 1}, {rows, 3}, std::move(parts)};
 }
 
 TEST(Parameters, PublishedViewsShareMemory) {
   ParameterStore store(DType::kF64);
   store.add(spec("qk", {{"l.{l}.q", 0, 1, Init::ones()}, {"l.{l}.k", 1, 4, Init::zeros()}}));
-  Parameter& norm = store.add({"norm", 0, {3}, {{"norm", 0, 3, Init::ones()}}});
+  Parameter& norm = store.add({"norm", {}, {3}, {{"norm", 0, 3, Init::ones()}}});
   EXPECT_EQ(store.count(), 2 * 4 * 3 + 3);
   const auto all = store.published();
   ASSERT_EQ(all.size(), 5u);
@@ -128,8 +128,8 @@ TEST(Parameters, PublishedViewsShareMemory) {
 TEST(Parameters, TrainingInBf16KeepsWholeNumbers) {
   for (const WeightUse use : {WeightUse::kTraining, WeightUse::kInference}) {
     ParameterStore store(DType::kBF16, {}, use);
-    store.add({"w", 2, {4, 3}, {{"l.{l}.a", 0, 1, Init::ones()}, {"l.{l}.b", 1, 4, Init::normal(1)}}});
-    store.add({"norm", 0, {3}, {{"norm", 0, 3, Init::ones()}}});
+    store.add({"w", {0, 1}, {4, 3}, {{"l.{l}.a", 0, 1, Init::ones()}, {"l.{l}.b", 1, 4, Init::normal(1)}}});
+    store.add({"norm", {}, {3}, {{"norm", 0, 3, Init::ones()}}});
     store.initialize(1);
     const auto all = store.published();
     EXPECT_EQ(all[1].value.dtype(), DType::kBF16);
@@ -158,10 +158,10 @@ TEST(Parameters, PiecesOfALargeTensorAreOneStream) {
   // Two pieces and a bit, drawn by several threads: the numbers of one stream in order.
   const std::int64_t rows = 2050, width = 1024;
   ParameterStore store(DType::kF32);
-  const Parameter& p = store.add({"w", 0, {rows, width}, {{"w", 0, rows, Init::normal(2)}}});
+  const Parameter& p = store.add({"w", {}, {rows, width}, {{"w", 0, rows, Init::normal(2)}}});
   store.initialize(5);
   ParameterStore small(DType::kF32);
-  const Parameter& first = small.add({"w", 0, {3, width}, {{"w", 0, 3, Init::normal(2)}}});
+  const Parameter& first = small.add({"w", {}, {3, width}, {{"w", 0, 3, Init::normal(2)}}});
   small.initialize(5);
   const float* values = p.value().data<float>();
   for (std::int64_t i = 0; i < 3 * width; ++i) ASSERT_EQ(values[i], first.value().data<float>()[i]);
@@ -179,7 +179,7 @@ TEST(Parameters, PiecesOfALargeTensorAreOneStream) {
 
 TEST(Parameters, ZeroGradZeroes) {
   ParameterStore store(DType::kF32);
-  Parameter& p = store.add({"p", 0, {3}, {{"p", 0, 3, Init::ones()}}});
+  Parameter& p = store.add({"p", {}, {3}, {{"p", 0, 3, Init::ones()}}});
   p.grad().data<float>()[1] = 3;
   store.zero_grad();
   EXPECT_EQ(p.grad().to_vector<float>(), std::vector<float>(3, 0.0f));
@@ -204,7 +204,7 @@ TEST(Parameters, InitialValuesDependOnSeedNameAndShapeOnly) {
 TEST(Parameters, InitKinds) {
   ParameterStore store(DType::kF64);
   const Parameter& p = store.add({"p",
-                                  0,
+                                  {},
                                   {4, 5000},
                                   {{"zeros", 0, 1, Init::zeros()},
                                    {"ones", 1, 2, Init::ones()},

@@ -17,10 +17,10 @@ wt::ModelConfig small_model() {
   wt::ModelConfig config;
   config.vocab_size = 256;
   config.hidden_size = 48;
-  config.intermediate_size = 96;
+  config.feed_forward.intermediate_size = 96;
   config.num_layers = 2;
-  config.num_heads = 4;
-  config.has_armt = true;
+  config.attention().num_heads = 4;
+  config.armt.emplace();
   config.armt = {.segment_size = 32, .num_mem_tokens = 4, .d_mem = 8};
   return config;
 }

@@ -13,14 +13,14 @@ namespace wt {
 namespace {
 
 ModelConfig config_of(bool adapters) {
-  ModelConfig config = tiny_config(BackboneType::kLlama, 4);
+  ModelConfig config = tiny_config("llama", 4);
   config.hidden_size = 512;
-  config.intermediate_size = 768;
-  config.num_heads = 8;
-  config.num_kv_heads = 4;
+  config.feed_forward.intermediate_size = 768;
+  config.attention().num_heads = 8;
+  config.attention().num_kv_heads = 4;
   config.vocab_size = 64;
-  config.has_armt = false;
-  config.has_lora = adapters;
+  config.armt.reset();
+  if (adapters) config.lora.emplace();
   if (adapters) {
     config.lora = {.rank = 8,
                    .alpha = 16,
@@ -39,7 +39,7 @@ std::unique_ptr<Model> merged(const Model& model) {
     values[tensor.name] = tensor.read(gpu()).to_cpu(gpu()).to(Stream{}, DType::kF64).to_vector<double>();
     shapes[tensor.name] = tensor.value.shape();
   }
-  const double scale = model.config().lora.scale();
+  const double scale = model.config().lora->scale();
   for (const PublishedTensor& tensor : out->parameters().published()) {
     std::vector<double> w = values.at(tensor.name);
     const std::string module = tensor.name.substr(0, tensor.name.rfind('.'));

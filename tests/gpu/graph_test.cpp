@@ -141,10 +141,10 @@ TEST(GpuGraph, MayGoWhileItRuns) {
 }
 
 ModelConfig plain_dynamic() {
-  ModelConfig config = tiny_config(BackboneType::kLlama, 2);
+  ModelConfig config = tiny_config("llama", 2);
   config.hidden_size = 32;
-  config.has_armt = false;
-  config.rope_scaling = {"dynamic", 4, 1, 4, 6};
+  config.armt.reset();
+  config.attention().rope_scaling = {"dynamic", 4, 1, 4, 6};
   return config;
 }
 
@@ -171,7 +171,7 @@ TEST(GpuGraph, DecodersOfOneModelKeepTheirRotaryAngles) {
 
 // Ids are looked at wave by wave: a bad one far behind is found when recorded waves are under way.
 TEST(GpuReader, ABadIdFarBehindIsAnErrorAndNothingElse) {
-  ModelConfig config = tiny_config(BackboneType::kLlama, 2);
+  ModelConfig config = tiny_config("llama", 2);
   config.hidden_size = 32;
   const auto model = tiny_model(config, DType::kF32, 1, gpu(), 0.18);
   const auto read = [&](const TokenSequences& ids) {

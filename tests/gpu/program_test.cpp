@@ -129,7 +129,7 @@ TEST(GpuProgram, LongReadingRepeatsWavesExactly) {
   // Sixty segments: almost all waves are launches of one recording. With a tape nothing is recorded.
   const GoldenModel golden("armt_llama_tiny", DType::kF32, gpu());
   const Model& model = *golden.model;
-  const std::int64_t size = model.config().armt.segment_size;
+  const std::int64_t size = model.config().armt->segment_size;
   RandomStream random(1, 2);
   TokenSequences sequences(2);
   for (int q = 0; q < 2; ++q) {
@@ -157,7 +157,7 @@ TEST(GpuProgram, TextsBackToBackLeaveWhatEachLeavesAlone) {
   // Memories are copied out between launches of recorded waves.
   const GoldenModel golden("armt_llama_tiny", DType::kF32, gpu());
   const Model& model = *golden.model;
-  const std::int64_t size = model.config().armt.segment_size;
+  const std::int64_t size = model.config().armt->segment_size;
   RandomStream random(1, 3);
   TokenSequences texts;
   for (const std::int64_t segments : {60, 41, 1, 58, 33}) {
@@ -188,7 +188,7 @@ TEST(GpuProgram, TextsBackToBackLeaveWhatEachLeavesAlone) {
 TEST(GpuProgram, OutOfMemoryNamesTheOpAndTheWaveAndPasses) {
   const GoldenModel golden("armt_llama_tiny", DType::kF32, gpu());
   const Model& model = *golden.model;
-  const std::int64_t samples = 1024, length = 8 * model.config().armt.segment_size;
+  const std::int64_t samples = 1024, length = 8 * model.config().armt->segment_size;
   TokenBatch batch;
   batch.batch = static_cast<int>(samples);
   batch.sequences.assign(samples, std::vector<std::int32_t>(static_cast<std::size_t>(length), 1));

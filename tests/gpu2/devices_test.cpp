@@ -42,8 +42,8 @@ TEST(SecondGpu, FewRowsOfGreatWidth) {
 
 // Whichever stream was made last, work goes to the device of its own stream.
 TEST(SecondGpu, WorkInTurn) {
-  const auto one = tiny_model(tiny_config(BackboneType::kLlama), DType::kF32, 1, gpu(), 0.18);
-  const auto two = tiny_model(tiny_config(BackboneType::kLlama), DType::kF32, 1, second(), 0.18);
+  const auto one = tiny_model(tiny_config("llama"), DType::kF32, 1, gpu(), 0.18);
+  const auto two = tiny_model(tiny_config("llama"), DType::kF32, 1, second(), 0.18);
   Decoder first(*one, one->new_state(1), {false}, 40), other(*two, two->new_state(1), {false}, 40);
   for (std::int32_t step = 0; step < 30; ++step) {
     const TokenSequences tokens{step == 0 ? std::vector<std::int32_t>{1, 2, 3} : std::vector<std::int32_t>{step % 11}};

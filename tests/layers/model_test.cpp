@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 
+#include "layers/families/family.h"
 #include "layers/rotary_table.h"
 #include "schedulers/executor.h"
 #include "tests/support/expect_error.h"
@@ -19,23 +20,24 @@ ModelConfig llama_config() {
   ModelConfig c;
   c.vocab_size = 50;
   c.hidden_size = 16;
-  c.intermediate_size = 24;
+  c.feed_forward.intermediate_size = 24;
   c.num_layers = 2;
-  c.num_heads = 4;
-  c.num_kv_heads = 2;
+  c.attention().num_heads = 4;
+  c.attention().num_kv_heads = 2;
   c.tie_word_embeddings = false;
-  c.has_armt = true;
-  c.armt.segment_size = 6;
-  c.armt.num_mem_tokens = 3;
-  c.armt.d_mem = 5;
+  c.armt.emplace();
+  c.armt->segment_size = 6;
+  c.armt->num_mem_tokens = 3;
+  c.armt->d_mem = 5;
   return c;
 }
 
 ModelConfig gpt2_config() {
   ModelConfig c = llama_config();
-  c.type = BackboneType::kGPT2;
-  c.intermediate_size = 0;
-  c.num_kv_heads = 0;
+  c.family = "gpt2";
+  family_of(c).fix(c);
+  c.feed_forward.intermediate_size = 0;
+  c.attention().num_kv_heads = 0;
   c.max_positions = 12;
   c.tie_word_embeddings = true;
   return c;
@@ -93,11 +95,11 @@ TEST(Names, LlamaWithMemory) {
 
 TEST(Names, LlamaWithBiases) {
   ModelConfig config = llama_config();
-  config.has_armt = false;
+  config.armt.reset();
   const std::set<std::string> without = published(Model(config, DType::kF32));
   const auto added = [&](bool attention, bool mlp) {
-    config.attention_bias = attention;
-    config.mlp_bias = mlp;
+    config.attention().bias = attention;
+    config.feed_forward.bias = mlp;
     std::set<std::string> rest;
     for (const std::string& name : published(Model(config, DType::kF32, {}, WeightUse::kInference))) {
       if (without.count(name) == 0) rest.insert(name);
@@ -130,7 +132,7 @@ TEST(Names, WithoutNumbers) {
 
 TEST(Names, LlamaAlone) {
   ModelConfig config = llama_config();
-  config.has_armt = false;
+  config.armt.reset();
   const Model untied(config, DType::kF32);
   const std::set<std::string> tied_names =
       with_layers({"model.embed_tokens.weight [50,16]", "model.norm.weight [16]"}, "model.layers.", llama_layer(""));
@@ -150,7 +152,7 @@ TEST(Names, Gpt2) {
                    "memory_cell.model.transformer.ln_f.bias [16]"},
                   "memory_cell.model.transformer.h.", kMemoryParameters + gpt2_layer("layer.")));
   ModelConfig config = gpt2_config();
-  config.has_armt = false;
+  config.armt.reset();
   EXPECT_EQ(published(Model(config, DType::kF32)),
             with_layers({"transformer.wte.weight [50,16]", "transformer.wpe.weight [12,16]",
                          "transformer.ln_f.weight [16]", "transformer.ln_f.bias [16]"},
@@ -246,7 +248,7 @@ TEST(FreshMemory, ChangesNothingInTheBackbone) {
   // Zero values written and read: every segment is what the backbone alone makes of it.
   for (ModelConfig config : {llama_config(), gpt2_config()}) {
     Model armt(config, DType::kF64);
-    config.has_armt = false;
+    config.armt.reset();
     Model plain(config, DType::kF64);
     armt.parameters().initialize(3);
     const auto wrapped = armt.parameters().published();
@@ -274,24 +276,28 @@ TEST(FreshMemory, ChangesNothingInTheBackbone) {
 TEST(ModelState, ShapesAndNames) {
   const Model model(llama_config(), DType::kF32);
   const std::vector<StateSpec> specs = model.state_specs();
-  ASSERT_EQ(specs.size(), 2u);
+  ASSERT_EQ(specs.size(), 4u);
   EXPECT_EQ(specs[0].name, "W_mem.{l}");
   EXPECT_EQ(specs[1].name, "z.{l}");
+  // Attention's, in an open segment alone.
+  EXPECT_EQ(specs[2].name, "keys.{l}");
+  EXPECT_EQ(specs[3].name, "values.{l}");
+  EXPECT_TRUE(specs[2].open && specs[3].open && !specs[0].open);
   const State state = model.new_state(4);
   EXPECT_EQ(state[0].shape(), (Shape{2, 4, 30, 16}));
   EXPECT_EQ(state[1].shape(), (Shape{2, 4, 30}));
   for (const float value : state[0].to_vector<float>()) ASSERT_EQ(value, 0);
   EXPECT_EQ(model.segment_size(1000), 6);
-  EXPECT_EQ(model.num_mem_tokens(), 3);
+  EXPECT_EQ(model.config().num_mem_tokens(), 3);
 
   ModelConfig config = llama_config();
-  config.has_armt = false;
+  config.armt.reset();
   const Model plain(config, DType::kF32);
   EXPECT_FALSE(plain.recurrent());
-  EXPECT_TRUE(plain.new_state(4).empty());
+  EXPECT_EQ(plain.new_state(4).bytes(), 0u);
   EXPECT_EQ(plain.segment_size(1000), 1000);
   EXPECT_EQ(plain.segment_size(0), 1);
-  EXPECT_EQ(plain.num_mem_tokens(), 0);
+  EXPECT_EQ(plain.config().num_mem_tokens(), 0);
   EXPECT_EQ(plain.max_segment_tokens(), 0);
   EXPECT_EQ(Model(gpt2_config(), DType::kF32).max_segment_tokens(), 12);
 }
@@ -304,10 +310,11 @@ TEST(ModelErrors, ImpossibleConfigs) {
   };
   EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.vocab_size = 0; }), Error, "vocab_size, hidden_size");
   EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.num_layers = 0; }), Error, "must be at least 1");
-  EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.armt.d_mem = 0; }), Error, "armt: segment_size");
-  EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.rope_scaling.type = "yarn"; }), Error,
+  EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.armt->d_mem = 0; }), Error, "armt: segment_size");
+  EXPECT_ERROR(broken(llama_config(), [](ModelConfig& c) { c.attention().rope_scaling.type = "yarn"; }), Error,
                "'yarn' is not supported");
-  EXPECT_ERROR(broken(gpt2_config(), [](ModelConfig& c) { c.num_heads = 3; }), Error, "not a multiple of num_heads 3");
+  EXPECT_ERROR(broken(gpt2_config(), [](ModelConfig& c) { c.attention().num_heads = 3; }), Error,
+               "not a multiple of num_heads 3");
 }
 
 TEST(Rotary, Frequencies) {
@@ -384,19 +391,17 @@ TEST(Rotary, Table) {
 
 TEST(Config, Defaults) {
   ModelConfig config = llama_config();
-  EXPECT_EQ(config.kv_heads(), 2);
-  EXPECT_EQ(config.head_width(), 4);
+  EXPECT_EQ(config.attention().kv_heads(), 2);
+  EXPECT_EQ(config.attention().head_width(config.hidden_size), 4);
   EXPECT_EQ(config.mlp_width(), 24);
-  EXPECT_EQ(config.armt.num_features(), 30);
+  EXPECT_EQ(config.armt->num_features(), 30);
   EXPECT_EQ(config.fresh_embedding_std(), config.init_std);
-  config.num_kv_heads = 0;
-  config.head_dim = 6;
-  config.intermediate_size = 0;
-  EXPECT_EQ(config.kv_heads(), 4);
-  EXPECT_EQ(config.head_width(), 6);
+  config.attention().num_kv_heads = 0;
+  config.attention().head_dim = 6;
+  config.feed_forward.intermediate_size = 0;
+  EXPECT_EQ(config.attention().kv_heads(), 4);
+  EXPECT_EQ(config.attention().head_width(config.hidden_size), 6);
   EXPECT_EQ(config.mlp_width(), 64);
-  EXPECT_EQ(name_of(BackboneType::kLlama), "llama");
-  EXPECT_EQ(name_of(BackboneType::kGPT2), "gpt2");
   EXPECT_EQ(name_of(SegmentAlignment::kLeft), "left");
   EXPECT_EQ(name_of(SegmentAlignment::kRight), "right");
   EXPECT_EQ(name_of(SegmentAlignment::kCenter), "center");

@@ -24,7 +24,7 @@ TokenPlace last_place(const TokenBatch& batch, int q) {
 
 // Bytes in use at once, at the most, by a forward over this many segments.
 std::uint64_t peak_of(const Model& model, Schedule schedule, std::int64_t segments, ExecutorOptions options = {}) {
-  const std::int64_t n = model.config().armt.segment_size;
+  const std::int64_t n = model.config().armt->segment_size;
   const TokenBatch batch = random_batch({segments * n, segments * n - 3}, 2, model.config().vocab_size);
   const SegmentGrid grid = make_grid({segments * n, segments * n - 3}, 2, n, SegmentAlignment::kLeft);
   const Plan plan = make_plan(schedule, model.num_layers(), grid.segments_by_round);
@@ -37,7 +37,7 @@ std::uint64_t peak_of(const Model& model, Schedule schedule, std::int64_t segmen
 }
 
 TEST(ExecutorMemory, DoesNotGrowWithTheSegmentsWithoutATape) {
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 3));
   for (const Schedule schedule : kSchedules) {
     peak_of(*model, schedule, 4);  // the model's rotary table is made on first use
     const std::uint64_t few = peak_of(*model, schedule, 4);
@@ -47,7 +47,7 @@ TEST(ExecutorMemory, DoesNotGrowWithTheSegmentsWithoutATape) {
 }
 
 TEST(ExecutorMemory, GrowsWithATapeAndLessWhenRecomputing) {
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 3));
   for (const Schedule schedule : kSchedules) {
     ExecutorOptions options;
     options.gradients = true;
@@ -60,7 +60,7 @@ TEST(ExecutorMemory, GrowsWithATapeAndLessWhenRecomputing) {
 }
 
 TEST(ExecutorMemory, BackwardGivesEverythingBack) {
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kGPT2, 3));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("gpt2", 3));
   const TokenBatch batch = random_batch({13, 7}, 2, 11);
   ExecutorOptions options;
   options.gradients = true;
@@ -74,7 +74,7 @@ TEST(ExecutorMemory, BackwardGivesEverythingBack) {
 }
 
 TEST(Executor, SavedBytesOfEachWave) {
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 3));
   const TokenBatch batch = random_batch({23}, 1, 11);
   ExecutorOptions options;
   options.gradients = true;
@@ -89,7 +89,7 @@ TEST(Executor, SavedBytesOfEachWave) {
 }
 
 TEST(Executor, ErrorsSayWhichWave) {
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 3));
   TokenBatch batch = random_batch({23}, 1, 11);
   batch.sequences[0][12] = 11;  // in the third segment
   Executor executor(*model);
@@ -107,7 +107,7 @@ TEST(Executor, ErrorsSayWhichWave) {
 }
 
 TEST(Executor, ArgumentsThatDoNotFit) {
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 3));
   const TokenBatch batch = random_batch({13, 7}, 2, 11);
   const SegmentGrid grid = make_grid({13, 7}, 2, 5, SegmentAlignment::kLeft);
   const Plan plan = diagonal_plan(3, grid.segments_by_round);
@@ -137,8 +137,8 @@ TEST(Executor, ArgumentsThatDoNotFit) {
 }
 
 TEST(Executor, SegmentsLongerThanThePositionTable) {
-  ModelConfig config = tiny_config(BackboneType::kGPT2);
-  config.has_armt = false;
+  ModelConfig config = tiny_config("gpt2");
+  config.armt.reset();
   const std::unique_ptr<Model> model = tiny_model(config);
   Executor executor(*model);
   State state = model->new_state(1);
@@ -148,7 +148,7 @@ TEST(Executor, SegmentsLongerThanThePositionTable) {
 }
 
 TEST(Executor, SmallestDenominatorIsInfiniteWithoutReads) {
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 3));
   Executor executor(*model);
   EXPECT_EQ(executor.min_denominator(), std::numeric_limits<double>::infinity());
   State state = model->new_state(1);
@@ -161,7 +161,7 @@ TEST(Executor, SmallestDenominatorIsInfiniteWithoutReads) {
 
 TEST(Executor, StateOfAFinishedSampleStays) {
   // The second sample ends after one segment: its memory is what a run of its own leaves.
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 3));
   const TokenBatch both = random_batch({23, 4}, 2, 11);
   TokenBatch alone;
   alone.batch = 1;
@@ -180,7 +180,7 @@ TEST(Executor, StateOfAFinishedSampleStays) {
 
 TEST(Executor, EverySequenceStartsFromAnEmptyMemory) {
   // Whatever the state held before, and whichever sequence ran in the sample before.
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 3));
   const TokenBatch batch = random_batch({13}, 1, 11);
   Executor executor(*model);
   for (const Schedule schedule : kSchedules) {
@@ -194,7 +194,7 @@ TEST(Executor, EverySequenceStartsFromAnEmptyMemory) {
 }
 
 TEST(LanguageModel, CountsTargetsAndRightOnes) {
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 2));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 2));
   const TokenBatch batch = random_batch({13, 7, 1, 0}, 2, 11);
   EXPECT_EQ(batch.num_tokens(), 21);
   // The last token of a sequence predicts nothing, whatever its mask says.
@@ -209,7 +209,7 @@ TEST(LanguageModel, CountsTargetsAndRightOnes) {
 }
 
 TEST(LanguageModel, BatchesWithoutTargetsOrTokens) {
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 2));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 2));
   Executor executor(*model);
   State state = model->new_state(1);
   ExecutorOptions options;
@@ -228,7 +228,7 @@ TEST(LanguageModel, BatchesWithoutTargetsOrTokens) {
 }
 
 TEST(LanguageModel, MasksThatDoNotFit) {
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 2));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 2));
   Executor executor(*model);
   State state = model->new_state(1);
   TokenBatch batch = random_batch({6, 4}, 1, 11);
@@ -241,7 +241,7 @@ TEST(LanguageModel, MasksThatDoNotFit) {
 }
 
 TEST(LanguageModel, SinglePrecisionFollowsDouble) {
-  const ModelConfig config = tiny_config(BackboneType::kLlama, 3);
+  const ModelConfig config = tiny_config("llama", 3);
   const TokenBatch batch = random_batch({13, 7, 4}, 3, config.vocab_size);
   ExecutorOptions options;
   options.gradients = true;

@@ -53,7 +53,7 @@ class ReferenceArmt {
     return record_.at(next_++);
   }
 
-  bool gpt2() const { return config_.type == BackboneType::kGPT2; }
+  bool gpt2() const { return config_.family == "gpt2"; }
   const double* weight(const std::string& name) const { return weights_.at(name).data<double>(); }
   std::string base() const {
     return std::string(config_.has_memory() ? "memory_cell.model." : "") + (gpt2() ? "transformer." : "model.");
@@ -92,7 +92,7 @@ class ReferenceArmt {
       for (const double v : x) mean += v / n;
     }
     for (const double v : x) square += (v - mean) * (v - mean) / n;
-    const double scale = 1 / std::sqrt(square + (gpt2() ? config_.layer_norm_eps : config_.rms_norm_eps));
+    const double scale = 1 / std::sqrt(square + config_.norm.eps);
     const double* w = weight(name + ".weight");
     std::vector<double> y(x.size());
     for (std::size_t i = 0; i < x.size(); ++i) y[i] = w[i] * (x[i] - mean) * scale;
@@ -106,17 +106,18 @@ class ReferenceArmt {
     for (const double v : x) u.push_back(std::max(v, 0.0));
     for (const double v : x) u.push_back(std::max(-v, 0.0));
     const auto n = u.size();
-    for (std::size_t j = 1; j <= static_cast<std::size_t>(config_.armt.nu); ++j) {
+    for (std::size_t j = 1; j <= static_cast<std::size_t>(config_.armt->nu); ++j) {
       for (std::size_t i = 0; i < n; ++i) phi.push_back(u[i] * u[(i + n - j) % n]);
     }
     return phi;
   }
 
   void rotate(double* x, std::size_t position) const {
-    const auto k = static_cast<std::size_t>(config_.head_width());
+    const auto k = static_cast<std::size_t>(config_.attention().head_width(config_.hidden_size));
     for (std::size_t i = 0; i < k / 2; ++i) {
-      const double angle = static_cast<double>(position) *
-                           std::pow(config_.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(k));
+      const double angle =
+          static_cast<double>(position) *
+          std::pow(config_.attention().rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(k));
       const double low = x[i], high = x[i + k / 2];
       x[i] = low * std::cos(angle) - high * std::sin(angle);
       x[i + k / 2] = high * std::cos(angle) + low * std::sin(angle);
@@ -124,8 +125,9 @@ class ReferenceArmt {
   }
 
   Rows block(const std::string& name, const Rows& x) const {
-    const auto heads = static_cast<std::size_t>(config_.num_heads), k = static_cast<std::size_t>(config_.head_width());
-    const std::size_t kv_heads = gpt2() ? heads : static_cast<std::size_t>(config_.kv_heads());
+    const auto heads = static_cast<std::size_t>(config_.attention().num_heads),
+               k = static_cast<std::size_t>(config_.attention().head_width(config_.hidden_size));
+    const std::size_t kv_heads = gpt2() ? heads : static_cast<std::size_t>(config_.attention().kv_heads());
     Rows q, key, value;
     for (std::size_t t = 0; t < x.size(); ++t) {
       const std::vector<double> in = norm(name + (gpt2() ? "ln_1" : "input_layernorm"), x[t]);
@@ -205,7 +207,7 @@ class ReferenceArmt {
         c += k[f] * old.z[f];
         square += k[f] * k[f];
       }
-      if (!first && config_.armt.correction) gamma = stopped(std::clamp(1 - c / square, 0.0, 1.0));
+      if (!first && config_.armt->correction) gamma = stopped(std::clamp(1 - c / square, 0.0, 1.0));
       for (std::size_t i = 0; i < v.size(); ++i) {
         double before = 0;
         for (std::size_t f = 0; f < k.size() && !first; ++f) before += k[f] * old.a[f * v.size() + i];
@@ -219,14 +221,14 @@ class ReferenceArmt {
     const auto d = static_cast<std::size_t>(config_.hidden_size);
     const auto n = static_cast<std::int64_t>(ids.size());
     const std::int64_t m = config_.num_mem_tokens();
-    const bool rmt = config_.has_rmt;
+    const bool rmt = config_.rmt.has_value();
     const auto first_row = static_cast<std::size_t>(rmt ? m : 0);
     Rows carried;  // RMT: the rows that a segment starts and ends with, learned ones for the first
     for (std::int64_t j = 0; j < m && rmt; ++j) {
       const double* row = weight("memory_cell.memory") + static_cast<std::size_t>(j) * d;
       carried.emplace_back(row, row + d);
     }
-    const auto p = static_cast<std::size_t>(config_.has_armt ? config_.armt.num_features() : 0);
+    const auto p = static_cast<std::size_t>(config_.armt ? config_.armt->num_features() : 0);
     std::vector<Memory> memory(static_cast<std::size_t>(config_.num_layers),
                                Memory{std::vector<double>(p * d, 0), std::vector<double>(p, 0)});
     const double* tokens = weight(base() + (gpt2() ? "wte.weight" : "embed_tokens.weight"));
@@ -268,9 +270,9 @@ class ReferenceArmt {
           for (double& v : state.z) v = stopped(v);
         }
         const std::string name = layer_name(l);
-        if (config_.has_armt && number > 0) read(name, state, x);
-        x = block(name + (config_.has_armt ? "layer." : ""), x);
-        if (config_.has_armt) write(name, number == 0, {x.end() - m, x.end()}, state);
+        if (config_.armt && number > 0) read(name, state, x);
+        x = block(name + (config_.armt ? "layer." : ""), x);
+        if (config_.armt) write(name, number == 0, {x.end() - m, x.end()}, state);
       }
       for (std::size_t j = 0; j < carried.size(); ++j) {
         carried[j] = norm(base() + (gpt2() ? "ln_f" : "norm"), x[x.size() - carried.size() + j]);

@@ -7,28 +7,28 @@
 #include <vector>
 
 #include "core/random.h"
+#include "layers/families/family.h"
 #include "schedulers/language_model.h"
 
 namespace wt {
 
 // A model small enough to be differenced element by element, large enough to have every part.
-inline ModelConfig tiny_config(BackboneType type, int layers = 2) {
-  ModelConfig c;
-  c.type = type;
+inline ModelConfig tiny_config(std::string_view type, int layers = 2) {
+  ModelConfig c = new_config(type);
   c.vocab_size = 11;
   c.hidden_size = 8;
-  c.intermediate_size = 10;
+  c.feed_forward.intermediate_size = 10;
   c.num_layers = layers;
-  c.num_heads = 2;
-  c.num_kv_heads = type == BackboneType::kLlama ? 1 : 0;
-  c.rope_theta = 100;
+  c.attention().num_heads = 2;
+  c.attention().num_kv_heads = type == "llama" ? 1 : 0;
+  c.attention().rope_theta = 100;
   c.max_positions = 6;
-  c.tie_word_embeddings = type == BackboneType::kGPT2;
-  c.has_armt = true;
-  c.armt.segment_size = 5;
-  c.armt.num_mem_tokens = 3;
-  c.armt.d_mem = 6;
-  c.armt.nu = 3;
+  c.tie_word_embeddings = type == "gpt2";
+  c.armt.emplace();
+  c.armt->segment_size = 5;
+  c.armt->num_mem_tokens = 3;
+  c.armt->d_mem = 6;
+  c.armt->nu = 3;
   return c;
 }
 
@@ -62,6 +62,15 @@ inline TokenBatch random_batch(const std::vector<std::int64_t>& lengths, int bat
     }
   }
   return out;
+}
+
+// The numbers of a state, tensor by tensor.
+inline std::vector<std::vector<double>> values_of(const State& state) {
+  std::vector<std::vector<double>> all;
+  for (const auto& [name, value] : state.published()) {
+    all.push_back(value.to(Stream{}, DType::kF64).to_vector<double>());
+  }
+  return all;
 }
 
 // Everything a training step leaves behind.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/safetensors.h"
+#include "layers/families/family.h"
 #include "schedulers/language_model.h"
 
 namespace wt {
@@ -27,30 +28,29 @@ inline double relative_error(const Tensor& a, const std::vector<double>& b) {
 
 // The fields that these files use; train/models/model_config_json.h reads real config.json files.
 inline ModelConfig config_of(const nlohmann::json& j, const nlohmann::json& armt) {
-  ModelConfig c;
   const bool gpt2 = j.at("model_type") == "gpt2";
-  c.type = gpt2 ? BackboneType::kGPT2 : BackboneType::kLlama;
+  ModelConfig c = new_config(gpt2 ? "gpt2" : "llama");
   c.vocab_size = j.at("vocab_size");
   c.hidden_size = j.at(gpt2 ? "n_embd" : "hidden_size");
   c.num_layers = j.at(gpt2 ? "n_layer" : "num_hidden_layers");
-  c.num_heads = j.at(gpt2 ? "n_head" : "num_attention_heads");
+  c.attention().num_heads = j.at(gpt2 ? "n_head" : "num_attention_heads");
   c.tie_word_embeddings = j.at("tie_word_embeddings");
   if (gpt2) {
     c.max_positions = j.at("n_positions");
-    c.layer_norm_eps = j.at("layer_norm_epsilon");
+    c.norm.eps = j.at("layer_norm_epsilon");
   } else {
-    c.intermediate_size = j.at("intermediate_size");
-    c.num_kv_heads = j.at("num_key_value_heads");
-    c.head_dim = j.at("head_dim");
-    c.rms_norm_eps = j.at("rms_norm_eps");
-    c.rope_theta = j.at("rope_parameters").at("rope_theta");
+    c.feed_forward.intermediate_size = j.at("intermediate_size");
+    c.attention().num_kv_heads = j.at("num_key_value_heads");
+    c.attention().head_dim = j.at("head_dim");
+    c.norm.eps = j.at("rms_norm_eps");
+    c.attention().rope_theta = j.at("rope_parameters").at("rope_theta");
   }
-  c.has_armt = true;
-  c.armt.segment_size = armt.at("segment_size");
-  c.armt.num_mem_tokens = armt.at("num_mem_tokens");
-  c.armt.d_mem = armt.at("d_mem");
-  c.armt.nu = armt.at("nu");
-  c.armt.correction = armt.at("correction");
+  c.armt.emplace();
+  c.armt->segment_size = armt.at("segment_size");
+  c.armt->num_mem_tokens = armt.at("num_mem_tokens");
+  c.armt->d_mem = armt.at("d_mem");
+  c.armt->nu = armt.at("nu");
+  c.armt->correction = armt.at("correction");
   return c;
 }
 

@@ -65,8 +65,8 @@ inline void expect_golden_values(const GoldenCase& c, const Stream& stream) {
     lengths.push_back(c.length);
     for (int t = 0; t < c.length; ++t) places.push_back({static_cast<std::int32_t>(q), t});
   }
-  const SegmentGrid grid = make_grid(lengths, batch.batch, golden.model->config().armt.segment_size,
-                                     golden.model->config().armt.segment_alignment);
+  const SegmentGrid grid = make_grid(lengths, batch.batch, golden.model->config().armt->segment_size,
+                                     golden.model->config().armt->segment_alignment);
   const Plan plan = make_plan(c.schedule, golden.model->num_layers(), grid.segments_by_round);
   State state = golden.model->new_state(batch.batch);
   const Tensor hidden = executor.forward(batch.sequences, grid, plan, places, state, {});
@@ -122,7 +122,7 @@ inline void expect_golden_continuation(const GoldenCase& c, const Stream& stream
     return;
   }
   const std::vector<std::int32_t> ids = golden.batch(key).sequences[0];
-  const std::int64_t n = golden.model->config().armt.segment_size;
+  const std::int64_t n = golden.model->config().armt->segment_size;
   const auto length = static_cast<std::int64_t>(ids.size());
   const std::int64_t closed = (length - 1) / n * n;
   State state = golden.model->new_state(1);

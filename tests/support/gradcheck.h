@@ -279,7 +279,8 @@ inline GradcheckRun run_gradcheck(const Gradcheck& check) {
 
 // A parameter of random values for checks: `layers` 0 for one of the whole model.
 inline Parameter random_parameter(std::int64_t layers, const Shape& shape, std::uint64_t seed, double scale = 1) {
-  Parameter parameter({"test", layers, shape, {{"test", 0, shape[0], Init::zeros()}}}, DType::kF64, false, Stream{});
+  Parameter parameter({"test", all_layers(layers), shape, {{"test", 0, shape[0], Init::zeros()}}}, DType::kF64, false,
+                      Stream{});
   parameter.value().copy_from(Stream{}, random_tensor(parameter.value().shape(), seed, scale));
   return parameter;
 }

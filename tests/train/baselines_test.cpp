@@ -25,7 +25,7 @@ const char* const kWindow = "  window: 16\n";
 
 TEST(Baselines, RmtIsSequentialUnlessAnotherScheduleIsAskedFor) {
   const Config config = retrieval(kRmt);
-  EXPECT_TRUE(config.model.has_rmt);
+  EXPECT_TRUE(config.model.rmt);
   EXPECT_EQ(config.train.wave_schedule, Schedule::kSequential);
   EXPECT_EQ(retrieval(kRmt, {"train.wave_schedule=sequential"}).train.wave_schedule, Schedule::kSequential);
   EXPECT_EQ(retrieval(kWindow).train.wave_schedule, Schedule::kDiagonal);
@@ -71,10 +71,10 @@ TEST(Baselines, ModelFoldersSayWhatTheyAre) {
     ModelConfig model = retrieval(memory).model;
     model.vocab_size = 22;
     const ModelConfig read = parse_model_config(format_model_config(model, DType::kF32), "config.json");
-    EXPECT_EQ(read.has_rmt, model.has_rmt);
+    EXPECT_EQ(read.rmt, model.rmt);
     EXPECT_EQ(read.rmt, model.rmt);
     EXPECT_EQ(read.window, model.window);
-    EXPECT_FALSE(read.has_armt);
+    EXPECT_FALSE(read.armt);
   }
 }
 

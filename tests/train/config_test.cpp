@@ -51,13 +51,13 @@ TEST(Config, ReadsValuesAndKeepsDefaults) {
   EXPECT_EQ(c.run.dir, "runs/x");
   EXPECT_EQ(c.run.dtype, DType::kF32);
   EXPECT_EQ(c.model.hidden_size, 64);
-  EXPECT_EQ(c.model.head_width(), 16);
-  EXPECT_EQ(c.model.kv_heads(), 4);
+  EXPECT_EQ(c.model.attention().head_width(c.model.hidden_size), 16);
+  EXPECT_EQ(c.model.attention().kv_heads(), 4);
   EXPECT_EQ(c.model.mlp_width(), 256);
-  EXPECT_TRUE(c.model.has_armt);
-  EXPECT_EQ(c.model.armt.d_mem, 8);
-  EXPECT_EQ(c.model.armt.num_features(), 48);
-  EXPECT_TRUE(c.model.armt.correction);
+  EXPECT_TRUE(c.model.armt);
+  EXPECT_EQ(c.model.armt->d_mem, 8);
+  EXPECT_EQ(c.model.armt->num_features(), 48);
+  EXPECT_TRUE(c.model.armt->correction);
   EXPECT_EQ(c.data.tasks(), std::vector<std::string>{"qa1"});
   EXPECT_EQ(c.train.wave_schedule, Schedule::kDiagonal);
   EXPECT_EQ(c.train.total_steps(), 1100);
@@ -119,7 +119,7 @@ TEST(Config, EveryValueSurvivesWritingAndReading) {
   EXPECT_EQ(again.train.stages[1].segments, (std::vector<std::int64_t>{1, 2, 4}));
 
   const Config plain = small({"model.armt=null", "train.stages.1.segments=1"});
-  EXPECT_FALSE(plain.model.has_armt);
+  EXPECT_FALSE(plain.model.armt);
   EXPECT_EQ(config_yaml(parse_config(config_yaml(plain), "again")), config_yaml(plain));
 }
 
@@ -127,7 +127,7 @@ TEST(Config, AModelFromAFolderHasNoSizesOfItsOwn) {
   const std::string text = "run: {dir: r}\nmodel: {from: models/x, dropout: 0.1}\ndata: {books: b, tokenizer: t}\n";
   const Config c = parse_config(text, "c.yaml");
   EXPECT_EQ(c.model_from, "models/x");
-  EXPECT_FALSE(c.model.has_armt);
+  EXPECT_FALSE(c.model.armt);
   EXPECT_EQ(config_yaml(parse_config(config_yaml(c), "again")), config_yaml(c));
   EXPECT_ERROR(
       parse_config(text, "c.yaml", {"model.hidden_size=3"}), UsageError,
@@ -286,7 +286,7 @@ TEST(Config, Gpt2HasItsOwnContradictions) {
   const auto refused = [](const std::string& override, const std::string& message) {
     EXPECT_ERROR(small({"model.type=gpt2", override}), UsageError, message);
   };
-  EXPECT_EQ(small({"model.type=gpt2"}).model.type, BackboneType::kGPT2);
+  EXPECT_EQ(small({"model.type=gpt2"}).model.family, "gpt2");
   refused("model.num_kv_heads=2", "model.num_kv_heads: is 2, but gpt2 has as many as num_heads");
   refused("model.head_dim=8", "model.head_dim: is 8, but gpt2's is hidden_size / num_heads");
   refused("model.num_heads=5", "model.hidden_size: is 64, not a multiple of num_heads 5");

@@ -58,9 +58,9 @@ TEST(Convert, MergesThePublishedWrappersAdapters) {
     EXPECT_NE(made.out.find(name == "lora_llama" ? "6 adapters merged" : "4 adapters merged"), std::string::npos)
         << made.out;
     const ModelConfig config = read_model_config(folder / "ours");
-    EXPECT_EQ(config.armt.num_mem_tokens, 3);
-    EXPECT_EQ(config.armt.d_mem, 4);
-    EXPECT_EQ(config.armt.nu, 2);
+    EXPECT_EQ(config.armt->num_mem_tokens, 3);
+    EXPECT_EQ(config.armt->d_mem, 4);
+    EXPECT_EQ(config.armt->nu, 2);
     const ProgramResult ran = forward(folder / "ours", expected, folder / "out.safetensors");
     ASSERT_EQ(ran.code, 0) << ran.err;
     const std::vector<double> got = numbers(SafetensorsFile::open(folder / "out.safetensors").tensor("logits"));

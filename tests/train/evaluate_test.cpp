@@ -34,14 +34,14 @@ enum class Memory : std::uint8_t { kArmt, kRmt, kNone };
 class Evaluations : public testing::TestWithParam<Memory> {
  protected:
   Evaluations() {
-    ModelConfig config = tiny_config(BackboneType::kLlama, 3);  // segments of 5
+    ModelConfig config = tiny_config("llama", 3);  // segments of 5
     config.vocab_size = tokenizer().vocab_size();
     config.max_positions = 4096;
-    if (GetParam() != Memory::kArmt) config.has_armt = false;
+    if (GetParam() != Memory::kArmt) config.armt.reset();
     if (GetParam() == Memory::kRmt) {
-      config.has_rmt = true;
-      config.rmt.segment_size = 5;
-      config.rmt.num_mem_tokens = 2;
+      config.rmt.emplace();
+      config.rmt->segment_size = 5;
+      config.rmt->num_mem_tokens = 2;
     }
     model_ = tiny_model(config);
     const std::vector<std::int64_t> lengths{23, 2,  61, 5, 6, 33, 1,  26, 17, 12, 9, 44, 3, 3, 31,

@@ -32,20 +32,20 @@ GenerateOptions greedy(std::int64_t tokens) {
 }
 
 TEST(Generation, OverSegmentsIsReadingAgainForEveryToken) {
-  for (const BackboneType type : {BackboneType::kLlama, BackboneType::kGPT2}) {
+  for (const std::string_view type : {"llama", "gpt2"}) {
     const std::unique_ptr<Model> model = tiny_model(tiny_config(type, 3));  // segments of 5
     const TokenSequences prompts = random_batch({13, 5, 1}, 3, 11).sequences;
     const auto together = generate(*model, prompts, greedy(23));
     for (std::size_t q = 0; q < prompts.size(); ++q) {
       std::vector<std::int32_t> text = prompts[q];
       for (int step = 0; step < 23; ++step) text.push_back(generate(*model, {text}, greedy(1))[0][0]);
-      EXPECT_EQ(together[q], std::vector<std::int32_t>(text.end() - 23, text.end())) << name_of(type) << q;
+      EXPECT_EQ(together[q], std::vector<std::int32_t>(text.end() - 23, text.end())) << type << q;
     }
   }
 }
 
 TEST(Generation, GoesOnWithWhatItWrote) {
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 3));
   const std::vector<std::int32_t> prompt = random_batch({8}, 1, 11).sequences[0];
   const auto whole = generate(*model, {prompt}, greedy(20))[0];
   Reading reading = new_reading(*model, 1);
@@ -59,7 +59,7 @@ TEST(Generation, GoesOnWithWhatItWrote) {
 }
 
 TEST(Generation, TheListenerEndsASample) {
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama"));
   std::vector<int> heard(2, 0);
   const auto ids = generate(*model, {{1, 2}, {3}}, greedy(9), [&](int sample, std::int32_t) {
     return ++heard[static_cast<std::size_t>(sample)] < (sample == 0 ? 3 : 100);
@@ -93,7 +93,7 @@ class States : public testing::Test {
 
   TempFolder folder_;
   std::string path_ = folder_ / "book.state", bad_ = folder_ / "bad.state";
-  std::unique_ptr<Model> model_ = tiny_model(tiny_config(BackboneType::kLlama, 3));
+  std::unique_ptr<Model> model_ = tiny_model(tiny_config("llama", 3));
   Reading reading_ = new_reading(*model_, 1);
 };
 
@@ -101,9 +101,7 @@ TEST_F(States, ComeBackAsTheyWere) {
   Reading loaded = load_reading(path_, *model_, "");
   EXPECT_EQ(loaded.open, reading_.open);
   EXPECT_EQ(loaded.closed, reading_.closed);
-  for (std::size_t i = 0; i < loaded.memory.size(); ++i) {
-    EXPECT_EQ(loaded.memory[i].to_vector<double>(), reading_.memory[i].to_vector<double>());
-  }
+  EXPECT_EQ(values_of(loaded.memory), values_of(reading_.memory));
   std::vector<std::int32_t> text = random_batch({27}, 1, 11).sequences[0];
   const std::vector<std::int32_t> question{4, 5, 6, 7};
   text.insert(text.end(), question.begin(), question.end());
@@ -112,12 +110,12 @@ TEST_F(States, ComeBackAsTheyWere) {
 }
 
 TEST_F(States, OfOthersAreRefused) {
-  EXPECT_ERROR(load_reading(path_, *tiny_model(tiny_config(BackboneType::kLlama, 3), DType::kF64, 2), ""), Error,
+  EXPECT_ERROR(load_reading(path_, *tiny_model(tiny_config("llama", 3), DType::kF64, 2), ""), Error,
                "the state of another model (other weights)");
-  ModelConfig config = tiny_config(BackboneType::kLlama, 3);
-  config.rope_theta = 200;
+  ModelConfig config = tiny_config("llama", 3);
+  config.attention().rope_theta = 200;
   EXPECT_ERROR(load_reading(path_, *tiny_model(config), ""), Error, "the state of another model (other config)");
-  config.armt.segment_size = 6;
+  config.armt->segment_size = 6;
   EXPECT_ERROR(load_reading(path_, *tiny_model(config), ""), Error, "segments of 5 tokens, this one's have 6");
   EXPECT_ERROR(load_reading(path_, *model_, "bbbb"), Error, "read with another tokenizer");
   rewrite({{"version", "3"}});
@@ -154,8 +152,8 @@ TEST_F(States, DamagedAreRefused) {
 
 TEST_F(States, NothingToSave) {
   EXPECT_ERROR(save_reading(bad_, *model_, "", new_reading(*model_, 1)), UsageError, "nothing was read");
-  ModelConfig config = tiny_config(BackboneType::kLlama);
-  config.has_armt = false;
+  ModelConfig config = tiny_config("llama");
+  config.armt.reset();
   const std::unique_ptr<Model> plain = tiny_model(config);
   EXPECT_ERROR(save_reading(bad_, *plain, "", new_reading(*plain, 1)), UsageError, "this model has no memory");
   EXPECT_ERROR(save_reading("/nonexistent/x", *model_, "", reading_), Error, "/nonexistent/x");
@@ -192,9 +190,9 @@ class GenerateCommand : public testing::Test {
   }
   static void make_model(const std::string& folder, std::int64_t segment_size) {
     const std::string tokenizer = std::string(WAVETAPE_SOURCE_DIR) + "/data/tokenizer/tokenizer.json";
-    ModelConfig config = tiny_config(BackboneType::kLlama);
+    ModelConfig config = tiny_config("llama");
     config.vocab_size = Tokenizer::load(tokenizer).vocab_size();
-    config.armt.segment_size = segment_size;
+    config.armt->segment_size = segment_size;
     export_model(*tiny_model(config, DType::kF32), tokenizer, folder);
   }
   std::string run(const std::string& arguments) const {

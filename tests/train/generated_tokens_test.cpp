@@ -101,12 +101,12 @@ TEST(GeneratedTokens, DynamicRotaryGoesOnWithWhatWasRead) {
 // With a memory it goes by the rows of a full segment; a window's rows are counted from its first token.
 TEST(GeneratedTokens, DynamicRotaryOfOtherModelsKnowsNoLimitEither) {
   for (const int kind : {0, 1, 2}) {
-    ModelConfig config = tiny_config(BackboneType::kLlama, 2);
-    config.head_dim = 4;
-    config.rope_scaling = {"dynamic", 4, 1, 4, 6};
-    if (kind > 0) config.has_armt = false;
+    ModelConfig config = tiny_config("llama", 2);
+    config.attention().head_dim = 4;
+    config.attention().rope_scaling = {"dynamic", 4, 1, 4, 6};
+    if (kind > 0) config.armt.reset();
     if (kind == 1) {
-      config.has_rmt = true;
+      config.rmt.emplace();
       config.rmt = {.segment_size = 5, .num_mem_tokens = 3};
     }
     if (kind == 2) config.window = 9;
@@ -136,7 +136,7 @@ TEST(GeneratedTokens, DynamicRotaryOfOtherModelsKnowsNoLimitEither) {
 }
 
 TEST(GeneratedTokens, EveryPromptHasItsOwnDraws) {
-  const std::unique_ptr<Model> model = tiny_model(tiny_config(BackboneType::kLlama));
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama"));
   const TokenSequences prompts = random_batch({4, 9, 4, 2, 7, 4, 1}, 7, 11).sequences;
   GenerateOptions options = greedy(12);
   options.temperature = 1.5;

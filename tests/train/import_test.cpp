@@ -77,12 +77,12 @@ TEST(Import, AFreshMemoryChangesNothing) {
     }
 
     const ModelConfig config = read_model_config(out), plain = read_model_config(kFixtures + name);
-    ASSERT_TRUE(config.has_armt);
-    EXPECT_EQ(config.armt.num_mem_tokens, 3);
-    EXPECT_EQ(config.armt.d_mem, 4);
-    EXPECT_EQ(config.armt.nu, 2);
-    EXPECT_FALSE(config.armt.correction);
-    EXPECT_TRUE(config.rope_scaling == plain.rope_scaling);
+    ASSERT_TRUE(config.armt);
+    EXPECT_EQ(config.armt->num_mem_tokens, 3);
+    EXPECT_EQ(config.armt->d_mem, 4);
+    EXPECT_EQ(config.armt->nu, 2);
+    EXPECT_FALSE(config.armt->correction);
+    EXPECT_TRUE(config.attention().rope_scaling == plain.attention().rope_scaling);
     EXPECT_EQ(Json::parse(read_file(out + "/config.json"))["transformers_version"],
               Json::parse(read_file(kFixtures + name + "/config.json"))["transformers_version"])
         << "keys we do not know stay";

@@ -145,8 +145,8 @@ TEST(LoraTraining, ExportsMergedWeightsAndAdapters) {
   EXPECT_EQ(json.at("modules_to_save"), (std::vector<std::string>{"W_mb", "W_mk", "W_mq", "W_mv"}));
   EXPECT_EQ(json.at("base_model_name_or_path"), "org/base");
   EXPECT_FALSE(json.at("fan_in_fan_out").get<bool>());
-  EXPECT_FALSE(read_model_config(folder / "merged").has_lora);
-  EXPECT_FALSE(read_model_config(folder / "peft").has_lora);
+  EXPECT_FALSE(read_model_config(folder / "merged").lora);
+  EXPECT_FALSE(read_model_config(folder / "peft").lora);
 
   // Base and adapters in one folder, merged by convert, are the merged export.
   const SafetensorsFile base = SafetensorsFile::open(folder / "run/checkpoints/base.safetensors");
@@ -201,7 +201,7 @@ TEST(Freezing, PartsOfAFusedMatrixAndSingleLayers) {
   config.vocab_size = 7;
   config.hidden_size = 8;
   config.num_layers = 2;
-  config.num_heads = 2;
+  config.attention().num_heads = 2;
   Model model(config, DType::kF64);
   const std::int64_t all = model.parameters().count();
   EXPECT_EQ(model.parameters().trainable_count(), all);

@@ -49,39 +49,39 @@ void expect_refused(Json json, const std::string& patch, const std::string& mess
 
 TEST(ModelConfigJson, ReadsThePublishedLlama) {
   const ModelConfig c = read_model_config(fixture("stories260K"));
-  EXPECT_EQ(c.type, BackboneType::kLlama);
+  EXPECT_EQ(c.family, "llama");
   EXPECT_EQ(c.vocab_size, 512);
   EXPECT_EQ(c.hidden_size, 64);
-  EXPECT_EQ(c.intermediate_size, 172);
+  EXPECT_EQ(c.feed_forward.intermediate_size, 172);
   EXPECT_EQ(c.num_layers, 5);
-  EXPECT_EQ(c.num_heads, 8);
-  EXPECT_EQ(c.num_kv_heads, 4);
-  EXPECT_EQ(c.head_dim, 8);
-  EXPECT_EQ(c.rms_norm_eps, 1e-5);
+  EXPECT_EQ(c.attention().num_heads, 8);
+  EXPECT_EQ(c.attention().num_kv_heads, 4);
+  EXPECT_EQ(c.attention().head_dim, 8);
+  EXPECT_EQ(c.norm.eps, 1e-5);
   EXPECT_TRUE(c.tie_word_embeddings);
   EXPECT_EQ(c.bos_id, 1);
   EXPECT_EQ(c.eos_ids, std::vector<std::int64_t>{2});
-  EXPECT_FALSE(c.has_armt);
+  EXPECT_FALSE(c.armt);
   EXPECT_TRUE(read_model_config(fixture("stories260K/config.json")) == c);
 }
 
 TEST(ModelConfigJson, ReadsTheGoldenModels) {
   const ModelConfig tiny = parse(fixture_config("armt_llama_tiny.safetensors"));
   EXPECT_EQ(tiny.hidden_size, 64);
-  EXPECT_EQ(tiny.kv_heads(), 2);
+  EXPECT_EQ(tiny.attention().kv_heads(), 2);
   EXPECT_FALSE(tiny.tie_word_embeddings);
-  ASSERT_TRUE(tiny.has_armt);
-  EXPECT_EQ(tiny.armt.segment_size, 16);
-  EXPECT_EQ(tiny.armt.num_mem_tokens, 4);
-  EXPECT_EQ(tiny.armt.d_mem, 8);
-  EXPECT_TRUE(tiny.armt.correction);
+  ASSERT_TRUE(tiny.armt);
+  EXPECT_EQ(tiny.armt->segment_size, 16);
+  EXPECT_EQ(tiny.armt->num_mem_tokens, 4);
+  EXPECT_EQ(tiny.armt->d_mem, 8);
+  EXPECT_TRUE(tiny.armt->correction);
 
   const ModelConfig tied = parse(fixture_config("armt_llama_tied_nocorrection.safetensors"));
   EXPECT_TRUE(tied.tie_word_embeddings);
-  EXPECT_FALSE(tied.armt.correction);
+  EXPECT_FALSE(tied.armt->correction);
 
   const ModelConfig gpt = parse(fixture_config("armt_gpt2_tiny.safetensors"));
-  EXPECT_EQ(gpt.type, BackboneType::kGPT2);
+  EXPECT_EQ(gpt.family, "gpt2");
   EXPECT_EQ(gpt.hidden_size, 48);
   EXPECT_EQ(gpt.mlp_width(), 192);
   EXPECT_EQ(gpt.max_positions, 64);
@@ -97,20 +97,20 @@ TEST(ModelConfigJson, WhatIsWrittenReadsBackEqual) {
   }
   configs.push_back(read_model_config(fixture("stories260K")));
   ModelConfig scaled = configs[0];
-  scaled.rope_scaling = {"llama3", 8, 1, 4, 8192};
-  scaled.rope_theta = 500000;
-  scaled.armt.segment_alignment = SegmentAlignment::kRight;
+  scaled.attention().rope_scaling = {"llama3", 8, 1, 4, 8192};
+  scaled.attention().rope_theta = 500000;
+  scaled.armt->segment_alignment = SegmentAlignment::kRight;
   scaled.bos_id = -1;
   configs.push_back(scaled);
-  scaled.rope_scaling = {"linear", 2.5};
-  scaled.attention_bias = true;
+  scaled.attention().rope_scaling = {"linear", 2.5};
+  scaled.attention().bias = true;
   configs.push_back(scaled);
-  scaled.rope_scaling = {"dynamic", 2.5, 1, 4, scaled.max_positions};
-  scaled.mlp_bias = true;
+  scaled.attention().rope_scaling = {"dynamic", 2.5, 1, 4, scaled.max_positions};
+  scaled.feed_forward.bias = true;
   configs.push_back(scaled);
   for (ModelConfig config : configs) {
     const std::string text = format_model_config(config, DType::kF32);
-    if (config.type == BackboneType::kLlama) config.head_dim = config.head_width();
+    if (config.family == "llama") config.attention().head_dim = config.attention().head_width(config.hidden_size);
     EXPECT_TRUE(parse_model_config(text, "config.json") == config) << text;
   }
   EXPECT_EQ(Json::parse(format_model_config(scaled, DType::kBF16))["torch_dtype"], "bfloat16");
@@ -122,12 +122,9 @@ TEST(ModelConfigJson, WhatIsWrittenReadsBackEqual) {
 TEST(ModelConfigJson, MemoryIsTheModelsType) {
   const ModelConfig armt = parse(fixture_config("armt_gpt2_tiny.safetensors"));
   ModelConfig rmt = parse(fixture_config("armt_llama_tiny.safetensors")), window = rmt;
-  rmt.has_armt = false;
-  rmt.armt = {};
-  rmt.has_rmt = true;
+  rmt.armt.reset();
   rmt.rmt = {16, 2, SegmentAlignment::kRight};
-  window.has_armt = false;
-  window.armt = {};
+  window.armt.reset();
   window.window = 64;
   const struct {
     const ModelConfig& config;
@@ -140,7 +137,7 @@ TEST(ModelConfigJson, MemoryIsTheModelsType) {
     EXPECT_EQ(json["backbone_type"], c.backbone);
     EXPECT_EQ(json["auto_map"]["AutoModelForCausalLM"], c.code);
     ModelConfig config = c.config;
-    if (config.type == BackboneType::kLlama) config.head_dim = config.head_width();
+    if (config.family == "llama") config.attention().head_dim = config.attention().head_width(config.hidden_size);
     EXPECT_TRUE(parse(json) == config);
     const std::string old = updated_config(json.dump(), "config.json", config, ConfigForm::kBackbone);
     EXPECT_EQ(Json::parse(old)["model_type"], c.backbone);
@@ -173,12 +170,12 @@ TEST(ModelConfigJson, MemoryIsTheModelsType) {
 
 TEST(ModelConfigJson, BiasesAndDynamicScaling) {
   Json json = llama();
-  EXPECT_FALSE(parse(json).attention_bias || parse(json).mlp_bias);
+  EXPECT_FALSE(parse(json).attention().bias || parse(json).feed_forward.bias);
   json.merge_patch(Json::parse(R"({"attention_bias": true, "mlp_bias": true, "max_position_embeddings": 4096,
     "rope_scaling": {"type": "dynamic", "factor": 2.0}, "pretraining_tp": 1, "rope_interleaved": false})"));
   const ModelConfig c = parse(json);
-  EXPECT_TRUE(c.attention_bias && c.mlp_bias);
-  EXPECT_TRUE(c.rope_scaling == (RopeScaling{"dynamic", 2, 1, 4, 4096}));
+  EXPECT_TRUE(c.attention().bias && c.feed_forward.bias);
+  EXPECT_TRUE(c.attention().rope_scaling == (RopeScaling{"dynamic", 2, 1, 4, 4096}));
 }
 
 TEST(ModelConfigJson, RotarySettingsAtTopLevelOrInside) {
@@ -190,20 +187,20 @@ TEST(ModelConfigJson, RotarySettingsAtTopLevelOrInside) {
                         {"rope_type", "llama3"}};
   Json top = llama();
   top["rope_scaling"] = scaling;
-  EXPECT_TRUE(parse(top).rope_scaling == expected);
-  EXPECT_EQ(parse(top).rope_theta, 5000);
+  EXPECT_TRUE(parse(top).attention().rope_scaling == expected);
+  EXPECT_EQ(parse(top).attention().rope_theta, 5000);
 
   Json inside = llama();
   inside.erase("rope_theta");
   inside["rope_parameters"] = scaling;
   inside["rope_parameters"]["rope_theta"] = 500000.0;
-  EXPECT_TRUE(parse(inside).rope_scaling == expected);
-  EXPECT_EQ(parse(inside).rope_theta, 500000);
+  EXPECT_TRUE(parse(inside).attention().rope_scaling == expected);
+  EXPECT_EQ(parse(inside).attention().rope_theta, 500000);
 
   Json both = inside;
   both["rope_theta"] = 500000;
   both["rope_scaling"] = scaling;
-  EXPECT_TRUE(parse(both).rope_scaling == expected);
+  EXPECT_TRUE(parse(both).attention().rope_scaling == expected);
   both["rope_theta"] = 1;
   expect_refused(both, "{}", "rope_parameters.rope_theta: is 500000, but rope_theta at top level is 1");
   both["rope_theta"] = 500000;
@@ -212,11 +209,11 @@ TEST(ModelConfigJson, RotarySettingsAtTopLevelOrInside) {
 
   Json old = llama();
   old["rope_scaling"] = {{"type", "linear"}, {"factor", 2}};
-  EXPECT_EQ(parse(old).rope_scaling.type, "linear");
-  EXPECT_EQ(parse(old).rope_scaling.factor, 2);
+  EXPECT_EQ(parse(old).attention().rope_scaling.type, "linear");
+  EXPECT_EQ(parse(old).attention().rope_scaling.factor, 2);
   old["rope_scaling"] = nullptr;
   old["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 5000}};
-  EXPECT_EQ(parse(old).rope_scaling.type, "default");
+  EXPECT_EQ(parse(old).attention().rope_scaling.type, "default");
 }
 
 TEST(ModelConfigJson, AbsentAndNullKeysHaveTheLibrarysDefaults) {
@@ -227,13 +224,13 @@ TEST(ModelConfigJson, AbsentAndNullKeysHaveTheLibrarysDefaults) {
   json["eos_token_id"] = {7, 8};
   json["armt"] = nullptr;
   const ModelConfig c = parse(json);
-  EXPECT_EQ(c.num_kv_heads, 4);
-  EXPECT_EQ(c.head_width(), 16);
+  EXPECT_EQ(c.attention().num_kv_heads, 4);
+  EXPECT_EQ(c.attention().head_width(c.hidden_size), 16);
   EXPECT_FALSE(c.tie_word_embeddings);
-  EXPECT_EQ(c.rms_norm_eps, 1e-6);
+  EXPECT_EQ(c.norm.eps, 1e-6);
   EXPECT_EQ(c.eos_ids, (std::vector<std::int64_t>{7, 8}));
   EXPECT_EQ(c.bos_id, -1);
-  EXPECT_FALSE(c.has_armt);
+  EXPECT_FALSE(c.armt);
   Json gpt = gpt2();
   gpt["n_inner"] = nullptr;
   EXPECT_EQ(parse(gpt).mlp_width(), 256);

@@ -166,7 +166,7 @@ TEST(ResumeFile, EditsCountAndForgottenOverridesStay) {
   ASSERT_EQ(edited.code, 0) << edited.err;
   EXPECT_TRUE(contains(edited.out, "train.stages.0.steps: 12, until now 10\n")) << edited.out;
   EXPECT_TRUE(contains(edited.out, "step 12/12 ")) << edited.out;
-  EXPECT_EQ(load_config(run + "/config.yaml").model.armt.num_mem_tokens, 3);
+  EXPECT_EQ(load_config(run + "/config.yaml").model.armt->num_mem_tokens, 3);
   EXPECT_EQ(load_config(run + "/config.yaml").train.batch_size, 3);
 
   text.replace(text.find("num_mem_tokens: 2"), 17, "num_mem_tokens: 4");

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/safetensors.h"
+#include "layers/families/family.h"
 #include "tests/support/golden.h"
 #include "tests/support/run_program.h"
 #include "tests/support/tolerances.h"
@@ -232,7 +233,7 @@ TEST(Train, Gpt2TrainsToo) {
   const ProgramResult result = run_program("train " + folder / "config.yaml" + " --no-eval");
   ASSERT_EQ(result.code, 0) << result.err;
   const auto model = load_model(find_model(folder / "run"), DType::kF64);
-  EXPECT_EQ(model->config().type, BackboneType::kGPT2);
+  EXPECT_EQ(model->config().family, "gpt2");
   // Position table: 64 rows and two memory rows.
   const SafetensorsFile file = SafetensorsFile::open(find_model(folder / "run").weights);
   EXPECT_EQ(file.shape("memory_cell.model.transformer.wpe.weight"), (Shape{66, 16}));
@@ -266,17 +267,15 @@ TEST(Train, EveryShippedConfigurationRuns) {
   const std::string source = WAVETAPE_SOURCE_DIR;
   const TempFolder folder;
   // Stand for the pretrained models that some of them start from.
-  ModelConfig small;
-  small.hidden_size = 16;
-  small.num_layers = 2;
-  small.num_heads = 2;
-  small.max_positions = 1024;
-  small.vocab_size = Tokenizer::load(source + "/data/tokenizer/tokenizer.json").vocab_size();
-  for (const BackboneType type : {BackboneType::kGPT2, BackboneType::kLlama}) {
-    small.type = type;
-    small.intermediate_size = type == BackboneType::kLlama ? 24 : 0;
-    export_model(Model(small, DType::kF32), source + "/data/tokenizer/tokenizer.json",
-                 folder / std::string(name_of(type)));
+  for (const std::string_view type : {"gpt2", "llama"}) {
+    ModelConfig small = new_config(type);
+    small.hidden_size = 16;
+    small.num_layers = 2;
+    small.attention().num_heads = 2;
+    small.max_positions = 1024;
+    small.vocab_size = Tokenizer::load(source + "/data/tokenizer/tokenizer.json").vocab_size();
+    small.feed_forward.intermediate_size = type == "llama" ? 24 : 0;
+    export_model(Model(small, DType::kF32), source + "/data/tokenizer/tokenizer.json", folder / std::string(type));
   }
   std::string book;
   for (int i = 0; i < 400; ++i) {
@@ -310,9 +309,9 @@ TEST(Train, TheChatTemplateStaysWithTheModel) {
   const TempFolder folder;
   ModelConfig small;
   small.hidden_size = 16;
-  small.intermediate_size = 24;
+  small.feed_forward.intermediate_size = 24;
   small.num_layers = 1;
-  small.num_heads = 2;
+  small.attention().num_heads = 2;
   small.vocab_size = Tokenizer::load(source + "/data/tokenizer/tokenizer.json").vocab_size();
   export_model(Model(small, DType::kF32), source + "/data/tokenizer/tokenizer.json", folder / "base");
   const std::string settings = R"({"chat_template": "<|im_start|>system\nBe kind<|im_end|>"})";
@@ -484,10 +483,10 @@ TEST(Costs, MemoryEstimateIsNearWhatTheTapeKeeps) {
   ModelConfig config;
   config.vocab_size = 64;
   config.hidden_size = 64;
-  config.intermediate_size = 160;
+  config.feed_forward.intermediate_size = 160;
   config.num_layers = 3;
-  config.num_heads = 4;
-  config.has_armt = true;
+  config.attention().num_heads = 4;
+  config.armt.emplace();
   config.armt = {.segment_size = 32, .num_mem_tokens = 4, .d_mem = 8};
   Model model(config, DType::kF32);
   model.parameters().initialize(1);

@@ -41,11 +41,7 @@ ModelConfig model_of(const Options& o) {
   }
   ModelConfig c = preset_model(o.preset);
   if (o.layers > 0) c.num_layers = o.layers;
-  c.has_armt = true;
-  c.armt.segment_size = o.segment_size;
-  c.armt.num_mem_tokens = o.num_mem_tokens;
-  c.armt.d_mem = o.d_mem;
-  c.armt.nu = o.nu;
+  c.armt = {.segment_size = o.segment_size, .num_mem_tokens = o.num_mem_tokens, .d_mem = o.d_mem, .nu = o.nu};
   return c;
 }
 
@@ -97,9 +93,9 @@ void report(const Options& o, const Model& model, const std::vector<BenchRow>& r
                                    {"model", o.config.empty() ? o.preset : o.config},
                                    {"layers", c.num_layers},
                                    {"hidden_size", c.hidden_size},
-                                   {"segment_size", c.armt.segment_size},
-                                   {"num_mem_tokens", c.armt.num_mem_tokens},
-                                   {"d_mem", c.armt.d_mem},
+                                   {"segment_size", c.segment_size()},
+                                   {"num_mem_tokens", c.num_mem_tokens()},
+                                   {"d_mem", c.armt ? c.armt->d_mem : 0},
                                    {"batch", o.batch},
                                    {"repeats", o.bench.repeats},
                                    {"gemm_tflops", o.bench.peak_flops * 1e-12},
@@ -120,8 +116,8 @@ std::unique_ptr<Model> prepare(Options& o, WeightUse use) {
               device_text(stream.device()).c_str(), std::string(name_of(computing)).c_str(),
               human_count(static_cast<double>(model->parameters().count())).c_str(),
               static_cast<long long>(c.num_layers), static_cast<long long>(c.hidden_size),
-              static_cast<long long>(c.armt.segment_size), static_cast<long long>(c.armt.num_mem_tokens),
-              static_cast<long long>(c.armt.d_mem), o.batch);
+              static_cast<long long>(c.segment_size()), static_cast<long long>(c.num_mem_tokens()),
+              static_cast<long long>(c.armt ? c.armt->d_mem : 0), o.batch);
   std::printf("MFU: matrix products, causal attention and memory, over %.3g TFLOP/s of a large matrix product here\n",
               o.bench.peak_flops * 1e-12);
   std::printf("%-40s %10s %10s %10s %6s %10s\n", "", "tokens", "seconds", "tokens/s", "MFU %", "memory");

@@ -50,7 +50,7 @@ void run(const Options& o) {
   }
   const Stream stream(device_for(o.device, dtype));
   const auto model = load_model(find_model(o.model), dtype, stream, WeightUse::kTraining);
-  const Schedule schedule = choose_schedule(o.schedule, model->carries_rows());
+  const Schedule schedule = choose_schedule(o.schedule, model->one_after_another());
   const TokenBatch batch = read_batch(o.input, model->config().vocab_size);
   const std::int64_t n = static_cast<std::int64_t>(batch.sequences[0].size()), v = model->config().vocab_size;
 
@@ -87,15 +87,7 @@ void run(const Options& o) {
   const LossResult loss = run_language_model(executor, *model, batch, schedule, options,
                                              1.0 / static_cast<double>(std::max<std::int64_t>(1, targets)), trained);
   out.emplace_back("loss", Tensor::from<double>({1}, {loss.mean()}).to(Stream{}, wide(model->dtype())));
-  const std::vector<StateSpec> specs = model->state_specs();
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    for (std::int64_t layer = 0; layer < model->num_layers(); ++layer) {
-      std::string name = specs[i].name;
-      name.replace(name.find("{l}"), 3, std::to_string(layer));
-      out.emplace_back(name, state[i].select(layer));
-    }
-  }
-  if (model->carries_rows()) out.emplace_back("memory", state[0].select(0));
+  for (auto& [name, value] : state.published()) out.emplace_back(name, value);
   if (o.backward) {
     for (const PublishedTensor& tensor : model->parameters().published()) {
       out.emplace_back("grad." + tensor.name, tensor.grad);

@@ -255,7 +255,7 @@ void run(Options o) {
   const Stream stream(device_for(o.device, dtype));
   const ModelLocation location = find_model(o.model);
   const auto model = load_model(location, dtype, stream);
-  o.generation.schedule = choose_schedule(o.schedule, model->carries_rows());
+  o.generation.schedule = choose_schedule(o.schedule, model->one_after_another());
   std::optional<TextSide> text;
   if (o.ids.empty() || !o.input.empty()) text.emplace(o, location);
   const std::string tokenizer = text ? text->tokenizer().fingerprint() : "";

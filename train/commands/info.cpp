@@ -103,27 +103,42 @@ void show_safetensors(const std::string& path, bool each) {
   show_tensor_lines(file, each);
 }
 
+// "4 heads (2 key/value) of 16"
+std::string mixer_text(const ModelConfig& c, const KindConfig& kind) {
+  const auto* attention = std::get_if<AttentionConfig>(&kind.mixer);
+  if (attention == nullptr) return "a program's own";
+  return fmt::format("{} heads ({} key/value) of {}", attention->num_heads, attention->kv_heads(),
+                     attention->head_width(c.hidden_size));
+}
+
 void show_model(const ModelConfig& c) {
-  if (c.has_lora) {
-    fmt::print("  adapters: rank {}, alpha {}, dropout {}, on {}\n", c.lora.rank, c.lora.alpha, c.lora.dropout,
-               fmt::join(c.lora.targets, ", "));
+  if (c.lora) {
+    fmt::print("  adapters: rank {}, alpha {}, dropout {}, on {}\n", c.lora->rank, c.lora->alpha, c.lora->dropout,
+               fmt::join(c.lora->targets, ", "));
   }
-  fmt::print("  {}: {} layers, width {}, {} heads ({} key/value) of {}, feed-forward {}, vocabulary {}\n",
-             name_of(c.type), c.num_layers, c.hidden_size, c.num_heads, c.kv_heads(), c.head_width(), c.mlp_width(),
+  const bool alike = c.kinds.size() == 1;
+  fmt::print("  {}: {} layers, width {}, {}, feed-forward {}, vocabulary {}\n", c.family, c.num_layers, c.hidden_size,
+             alike ? mixer_text(c, c.kinds.front()) : fmt::format("{} kinds of mixers", c.kinds.size()), c.mlp_width(),
              c.vocab_size == 0 ? "of the tokenizer" : std::to_string(c.vocab_size));
-  if (c.has_rmt) {
-    fmt::print("  recurrent memory: segments of {} tokens, {} memory tokens, aligned {}\n", c.rmt.segment_size,
-               c.rmt.num_mem_tokens, name_of(c.rmt.segment_alignment));
-    return;
+  for (std::size_t k = 0; k < c.kinds.size() && !alike; ++k) {
+    std::vector<int> layers;
+    const std::vector<int> kinds = c.kind_of_layer();
+    for (std::size_t layer = 0; layer < kinds.size(); ++layer) {
+      if (kinds[layer] == static_cast<int>(k)) layers.push_back(static_cast<int>(layer));
+    }
+    fmt::print("    {}: {}, layers {}\n", c.kinds[k].name, mixer_text(c, c.kinds[k]), fmt::join(layers, " "));
   }
-  if (!c.has_armt) {
+  if (c.rmt) {
+    fmt::print("  recurrent memory: segments of {} tokens, {} memory tokens, aligned {}\n", c.rmt->segment_size,
+               c.rmt->num_mem_tokens, name_of(c.rmt->segment_alignment));
+  } else if (c.armt) {
+    fmt::print("  memory: segments of {} tokens, {} memory tokens, d_mem {}, nu {} ({} features), {}, aligned {}\n",
+               c.armt->segment_size, c.armt->num_mem_tokens, c.armt->d_mem, c.armt->nu, c.armt->num_features(),
+               c.armt->correction ? "corrected" : "not corrected", name_of(c.armt->segment_alignment));
+  } else {
     const std::string window = c.window > 0 ? fmt::format(" over the last {} tokens", c.window) : "";
     fmt::print("  no memory: a plain backbone{}\n", window);
-    return;
   }
-  fmt::print("  memory: segments of {} tokens, {} memory tokens, d_mem {}, nu {} ({} features), {}, aligned {}\n",
-             c.armt.segment_size, c.armt.num_mem_tokens, c.armt.d_mem, c.armt.nu, c.armt.num_features(),
-             c.armt.correction ? "corrected" : "not corrected", name_of(c.armt.segment_alignment));
 }
 
 void show_config(const Config& c) {

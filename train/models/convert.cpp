@@ -78,22 +78,18 @@ std::string config_text(const ModelLocation& source, const ConvertOptions& optio
   armt.correction = options.correction;
   armt.segment_alignment = options.alignment;
   ModelConfig wrapped = backbone;
-  wrapped.has_armt = true;
   wrapped.armt = armt;
   return updated_config(text, source.config, wrapped);
 }
 
 // The names to write a tensor under.
 std::vector<std::string> names_of(const ModelConfig& config, const std::string& published, WeightNames names) {
-  const bool gpt2 = config.type == BackboneType::kGPT2;
-  const std::string outer = "memory_cell.model.";
-  const std::string layers = outer + (gpt2 ? "transformer.h." : "model.layers.");
+  const std::string outer = "memory_cell.model.", layers = outer + layers_prefix(config);
   std::vector<std::string> out;
   const bool layer = published.starts_with(layers);
   if (names != WeightNames::kLayers || !layer) out.push_back(published);
   if (names != WeightNames::kModel && layer) out.push_back("memory_cell.layers." + published.substr(layers.size()));
-  const std::string table = outer + (gpt2 ? "transformer.wte.weight" : "model.embed_tokens.weight");
-  if (names == WeightNames::kBoth && config.tie_word_embeddings && published == table) {
+  if (names == WeightNames::kBoth && config.tie_word_embeddings && published == outer + table_name(config)) {
     out.push_back(outer + "lm_head.weight");
   }
   return out;
@@ -106,7 +102,7 @@ ConvertReport convert_model(const std::string& source_path, const ConvertOptions
   const std::string text = config_text(location, options);
   ModelSource source = open_source(location, parse_model_config(text, location.config), options.lora);
   const ModelConfig& config = source.config;
-  if (!config.has_armt && options.names != WeightNames::kModel) {
+  if (!config.armt && options.names != WeightNames::kModel) {
     throw UsageError(cat("--names: ", location.config, " is no ARMT, whose layers alone have other names"));
   }
 
@@ -120,7 +116,7 @@ ConvertReport convert_model(const std::string& source_path, const ConvertOptions
     WT_CHECK(place.shape() == spec.shape, place.file->path(), ": tensor ", place.name, " is ", place.shape(),
              ", the config expects ", spec.shape);
     const StoredTensor tensor = source.stored(place, spec.name);
-    if (report.dtype.empty() && !is_memory_parameter(spec.name)) report.dtype = tensor.dtype;
+    if (report.dtype.empty() && spec.parameter->role != Role::kMemory) report.dtype = tensor.dtype;
     for (const std::string& name : names_of(config, spec.name, options.names)) {
       tensors.push_back(tensor);
       tensors.back().name = name;

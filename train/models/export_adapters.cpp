@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/files.h"
-#include "layers/adapter.h"
+#include "train/models/lora.h"
 #include "train/models/memory_config.h"
 #include "train/models/model_config_json.h"
 #include "train/models/model_folder.h"
@@ -29,8 +29,7 @@ std::string module_name(const std::string& published) {
 
 std::string adapter_config(const ModelConfig& config, const std::string& base, const std::set<std::string>& saved) {
   using Json = nlohmann::ordered_json;
-  const LoraConfig& lora = config.lora;
-  const bool gpt2 = config.type == BackboneType::kGPT2;
+  const LoraConfig& lora = *config.lora;
   Json json;
   json["peft_type"] = "LORA";
   json["task_type"] = "CAUSAL_LM";
@@ -44,7 +43,7 @@ std::string adapter_config(const ModelConfig& config, const std::string& base, c
   json["target_modules"] = lora.targets;
   json["modules_to_save"] = saved.empty() ? Json() : Json(saved);
   json["bias"] = "none";
-  json["fan_in_fan_out"] = gpt2;  // its matrices are (in, out)
+  json["fan_in_fan_out"] = config.layout == kernels::WeightLayout::kInOut;
   json["init_lora_weights"] = true;
   json["inference_mode"] = true;
   json["use_rslora"] = false;
@@ -60,7 +59,7 @@ std::string adapter_config(const ModelConfig& config, const std::string& base, c
 
 std::int64_t export_adapters(const ModelLocation& location, const std::string& base, const std::string& folder) {
   ModelConfig config = read_model_config(location.config);
-  if (!config.has_lora) {
+  if (!config.lora) {
     throw UsageError(cat(location.config, ": the model has no adapters (model.lora); export it without --adapters"));
   }
   std::vector<StoredTensor> tensors;
@@ -69,9 +68,9 @@ std::int64_t export_adapters(const ModelLocation& location, const std::string& b
   const auto take = [&](const std::string& path, bool adapters_only) {
     const SafetensorsFile file = SafetensorsFile::open(path);
     for (const std::string& name : file.names()) {
-      const bool adapter = is_adapter_name(name);
-      // GPT-2's table of positions has rows for the memory, which a plain base model has not.
-      const bool grown = config.has_armt && name.ends_with("wpe.weight");
+      const bool adapter = is_adapter_tensor(name);
+      // A table of positions has rows for ARMT's memory, which a plain base model has not.
+      const bool grown = config.armt && config.has_positions() && name.ends_with(config.names.positions + ".weight");
       if (!adapter && adapters_only && !grown) continue;
       tensors.push_back(file.stored(name));
       tensors.back().name = "base_model.model." + name;
@@ -87,7 +86,7 @@ std::int64_t export_adapters(const ModelLocation& location, const std::string& b
     write_stored_tensors((at / "adapter_model.safetensors").string(), tensors, {{"format", "pt"}});
     write_file((at / "adapter_config.json").string(), adapter_config(config, base, saved));
     const bool f64 = !tensors.empty() && tensors.front().dtype == "F64";
-    config.has_lora = false;
+    config.lora.reset();
     write_model_config(partial, config, format_model_config(config, f64 ? DType::kF64 : DType::kF32));
     if (location.tokenizer.empty()) return;
     const fs::path tokenizer(location.tokenizer);

@@ -51,20 +51,17 @@ ImportReport import_model(const std::string& source, const ImportOptions& option
   ModelSource from = open_source(location);
   const ModelConfig& backbone = from.config;
   if (backbone.has_memory()) throw UsageError(cat(source, ": is wrapped in a memory already"));
-  if (backbone.type == BackboneType::kGPT2 && options.armt.segment_size > backbone.max_positions) {
+  if (backbone.has_positions() && options.armt.segment_size > backbone.max_positions) {
     throw UsageError(cat("--segment-size ", options.armt.segment_size, ": the position table of ", location.config,
                          " has ", backbone.max_positions, " rows"));
   }
   ModelConfig wrapped = backbone;
-  wrapped.has_armt = true;
   wrapped.armt = options.armt;
   const std::string config_text = updated_config(read_file(location.config), location.config, wrapped);
   const ModelConfig config = parse_model_config(config_text, location.config);
 
   const Model names(config, DType::kF32, {}, WeightUse::kNamesOnly);
-  const std::string table_name =
-      config.type == BackboneType::kGPT2 ? "transformer.wte.weight" : "model.embed_tokens.weight";
-  const WeightMap::Place table = from.map.require(table_name, false);
+  const WeightMap::Place table = from.map.require(table_name(config), false);
   WT_CHECK(table.shape() == (Shape{config.vocab_size, config.hidden_size}), table.file->path(), ": tensor ", table.name,
            " is ", table.shape(), ", config.json says ", Shape{config.vocab_size, config.hidden_size});
 
@@ -74,8 +71,8 @@ ImportReport import_model(const std::string& source, const ImportOptions& option
   std::vector<StoredTensor> tensors;
   for (PublishedSpec spec : names.parameters().published_specs()) {
     report.parameters += spec.shape.numel();
-    if (is_memory_parameter(spec.name)) {
-      if (spec.name.starts_with("memory_cell.memory")) {
+    if (spec.parameter->role == Role::kMemory) {
+      if (spec.parameter->layers.empty()) {  // memory tokens are as large as others
         spec.init = Init::normal(deviation_of(table.file->tensor(table.name)));
       }
       tensors.push_back(stored_as(spec.name, report.dtype, draw_published(spec, options.seed)));
@@ -87,7 +84,7 @@ ImportReport import_model(const std::string& source, const ImportOptions& option
     WT_CHECK(dtype == "F64" || dtype == "F32" || dtype == "BF16" || dtype == "F16", place.file->path(), ": tensor ",
              place.name, " is ", dtype, ": quantised weights are not supported, expected F32, BF16 or F16");
     StoredTensor tensor = from.stored(place, spec.name);
-    if (spec.name.ends_with("wpe.weight") && tensor.shape == Shape{config.max_positions, config.hidden_size}) {
+    if (names.is_position_table(*spec.parameter) && tensor.shape == Shape{config.max_positions, config.hidden_size}) {
       report.fresh += spec.shape.numel() - tensor.shape.numel();
       tensor = grown(tensor, spec, options.seed);
     }

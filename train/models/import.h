@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "layers/config.h"
+#include "layers/model_config.h"
 
 namespace wt {
 

@@ -50,7 +50,7 @@ bool is_adapter_tensor(const std::string& stored) {
 }
 
 Adapters::Adapters(const ModelConfig& config, const std::vector<SafetensorsFile>& files)
-    : in_out_(config.type == BackboneType::kGPT2) {
+    : in_out_(config.layout == kernels::WeightLayout::kInOut) {
   for (const SafetensorsFile& file : files) {
     for (const std::string& name : file.names()) {
       const auto at = name.find(".lora_");

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "core/safetensors.h"
-#include "layers/config.h"
+#include "layers/model_config.h"
 
 namespace wt {
 
@@ -59,7 +59,7 @@ class Adapters {
     bool used = false;
   };
   Pair* find(const std::string& published);
-  bool in_out_;  // GPT-2
+  bool in_out_;  // matrices are (in, out)
   std::map<std::string, Pair> pairs_;
 };
 

@@ -6,35 +6,45 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "layers/families/family.h"
 
 namespace wt {
 
+namespace {
+
+// Whether modeling_wavetape.py knows it.
+bool has_code(const ModelConfig& config) {
+  return config.has_memory() && !family_of(config).architecture.empty();
+}
+
+}  // namespace
+
 void put_memory(nlohmann::ordered_json& json, const ModelConfig& config, ConfigForm form) {
   if (!config.has_memory()) return;
-  const bool llama = config.type == BackboneType::kLlama;
-  if (form == ConfigForm::kOwn) {
-    const std::string prefix = cat(kModelingModule, config.has_armt ? ".Armt" : ".Rmt");
-    json["architectures"] = {config.has_armt ? "ArmtForCausalLM" : "RmtForCausalLM"};
-    json["model_type"] = config.has_armt ? "armt" : "rmt";
-    json["backbone_type"] = name_of(config.type);
+  const Family& family = family_of(config);
+  if (form == ConfigForm::kOwn && has_code(config)) {
+    const std::string prefix = cat(kModelingModule, config.armt ? ".Armt" : ".Rmt");
+    json["architectures"] = {config.armt ? "ArmtForCausalLM" : "RmtForCausalLM"};
+    json["model_type"] = config.armt ? "armt" : "rmt";
+    json["backbone_type"] = family.name;
     json["auto_map"] = {{"AutoConfig", prefix + "Config"}, {"AutoModelForCausalLM", prefix + "ForCausalLM"}};
   } else {
-    json["architectures"] = {llama ? "LlamaForCausalLM" : "GPT2LMHeadModel"};
-    json["model_type"] = name_of(config.type);
+    if (!family.architecture.empty()) json["architectures"] = {family.architecture};
+    json["model_type"] = family.name;
     json.erase("backbone_type");
     json.erase("auto_map");
   }
-  if (config.has_armt) {
-    json["armt"] = {{"segment_size", config.armt.segment_size},
-                    {"num_mem_tokens", config.armt.num_mem_tokens},
-                    {"d_mem", config.armt.d_mem},
-                    {"nu", config.armt.nu},
-                    {"correction", config.armt.correction},
-                    {"segment_alignment", name_of(config.armt.segment_alignment)}};
+  if (config.armt) {
+    json["armt"] = {{"segment_size", config.armt->segment_size},
+                    {"num_mem_tokens", config.armt->num_mem_tokens},
+                    {"d_mem", config.armt->d_mem},
+                    {"nu", config.armt->nu},
+                    {"correction", config.armt->correction},
+                    {"segment_alignment", name_of(config.armt->segment_alignment)}};
   } else {
-    json["rmt"] = {{"segment_size", config.rmt.segment_size},
-                   {"num_mem_tokens", config.rmt.num_mem_tokens},
-                   {"segment_alignment", name_of(config.rmt.segment_alignment)}};
+    json["rmt"] = {{"segment_size", config.rmt->segment_size},
+                   {"num_mem_tokens", config.rmt->num_mem_tokens},
+                   {"segment_alignment", name_of(config.rmt->segment_alignment)}};
   }
 }
 
@@ -44,7 +54,7 @@ std::string updated_config(const std::string& text, const std::string& name, con
   if (!json.is_object()) throw Error(cat(name, ": not a JSON object, expected a model's config"));
   put_memory(json, config, form);
   // Absent it means what the backbone's library takes for granted.
-  const bool usual = config.type == BackboneType::kGPT2;
+  const bool usual = config.family == "gpt2";
   const auto tied = json.find("tie_word_embeddings");
   const bool said = tied != json.end() && tied->is_boolean() ? tied->get<bool>() : usual;
   if (said != config.tie_word_embeddings) json["tie_word_embeddings"] = config.tie_word_embeddings;
@@ -54,7 +64,7 @@ std::string updated_config(const std::string& text, const std::string& name, con
 void write_model_config(const std::string& folder, const ModelConfig& config, const std::string& text) {
   const std::filesystem::path at(folder);
   write_file((at / "config.json").string(), text);
-  if (config.has_memory()) write_file((at / cat(kModelingModule, ".py")).string(), modeling_source());
+  if (has_code(config)) write_file((at / cat(kModelingModule, ".py")).string(), modeling_source());
 }
 
 }  // namespace wt

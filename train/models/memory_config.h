@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "layers/config.h"
+#include "layers/model_config.h"
 
 namespace wt {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/dtype.h"
-#include "layers/config.h"
+#include "layers/model_config.h"
 
 namespace wt {
 

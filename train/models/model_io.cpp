@@ -3,7 +3,6 @@
 #include <filesystem>
 
 #include "core/files.h"
-#include "layers/adapter.h"
 #include "train/models/finite.h"
 #include "train/models/memory_config.h"
 #include "train/models/model_config_json.h"
@@ -16,15 +15,16 @@ namespace {
 
 // Where a parameter of this name and shape stands; null for one that keeps its value. Throws Error for one that is
 // missing or of another shape.
-const WeightMap::Place* find_weight(WeightMap& map, const std::string& name, const Shape& shape, bool fresh_memory) {
-  if (is_adapter_name(name)) return nullptr;
+const WeightMap::Place* find_weight(WeightMap& map, const Model& model, const ParameterSpec& parameter,
+                                    const std::string& name, const Shape& shape, bool fresh_memory) {
+  if (parameter.role == Role::kAdapter) return nullptr;
   const WeightMap::Place* place = map.find(name, fresh_memory);
-  if (place == nullptr && fresh_memory && is_memory_parameter(name)) return nullptr;
+  if (place == nullptr && fresh_memory && parameter.role == Role::kMemory) return nullptr;
   if (place == nullptr) place = &map.require(name, fresh_memory);
   const Shape& found = place->shape();
-  // GPT-2's position table grows by the memory's rows when a plain one is wrapped.
-  const bool grown = fresh_memory && found.rank() == 2 && shape.rank() == 2 && found[1] == shape[1] &&
-                     place->name.find("wpe") != std::string::npos && found[0] < shape[0];
+  // A table of positions grows by the memory's rows when a plain one is wrapped.
+  const bool grown = fresh_memory && model.is_position_table(parameter) && found.rank() == 2 && found[1] == shape[1] &&
+                     found[0] < shape[0];
   WT_CHECK(grown || found == shape, place->file->path(), ": tensor ", place->name, " is ", found,
            ", the model expects ", shape);
   return place;
@@ -46,7 +46,7 @@ std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, co
   }
   const DType computing = computing_dtype(stream.device(), dtype);
   ModelConfig config = config_of(location);
-  config.has_lora = false;
+  config.lora.reset();
   check_weights(config, location);
   auto model = std::make_unique<Model>(config, computing, stream, use);
   load_weights(*model, location);
@@ -66,7 +66,7 @@ void check_weights(const ModelConfig& config, const ModelLocation& location, boo
   ModelSource source = open_source(location);
   const Model names(config, DType::kF32, {}, WeightUse::kNamesOnly);
   for (const PublishedSpec& spec : names.parameters().published_specs()) {
-    find_weight(source.map, spec.name, spec.shape, fresh_memory);
+    find_weight(source.map, names, *spec.parameter, spec.name, spec.shape, fresh_memory);
   }
 }
 
@@ -74,7 +74,8 @@ void load_weights(Model& model, const ModelLocation& location, bool fresh_memory
   ModelSource source = open_source(location);
   const bool narrow = model.dtype() != DType::kF64;
   for (const PublishedTensor& tensor : model.parameters().published()) {
-    const WeightMap::Place* place = find_weight(source.map, tensor.name, tensor.value.shape(), fresh_memory);
+    const WeightMap::Place* place =
+        find_weight(source.map, model, tensor.parameter->spec(), tensor.name, tensor.value.shape(), fresh_memory);
     if (place == nullptr) continue;
     const bool grown = place->shape() != tensor.value.shape();
     const PublishedTensor target = grown ? tensor.slice(0, place->shape()[0]) : tensor;

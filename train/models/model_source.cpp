@@ -41,7 +41,7 @@ void ModelSource::finish() const {
 }
 
 ModelSource open_source(const ModelLocation& location, const ModelConfig& config, const LoraScale& scale) {
-  const bool own = config.has_lora;  // a run's
+  const bool own = config.lora.has_value();  // a run's
   AdapterConfig beside;
   if (!location.adapter.empty()) beside = adapter_config_of(location);
   WeightMap map(config, location, beside.ties_saved);
@@ -49,7 +49,7 @@ ModelSource open_source(const ModelLocation& location, const ModelConfig& config
   // Weights that were merged may have been left beside the settings of their adapters.
   if (location.adapter.empty() && !own && adapters.size() > 0) beside = adapter_config_of(location);
   ModelSource source{config, std::move(map), std::move(adapters), scale};
-  if (!source.scale.alpha) source.scale = own ? LoraScale{config.lora.alpha} : beside.scale;
+  if (!source.scale.alpha) source.scale = own ? LoraScale{config.lora->alpha} : beside.scale;
   if (source.adapters.size() > 0 && !source.scale.alpha) {
     throw UsageError(
         cat(location.weights, ": holds LoRA adapters of rank ", source.adapters.rank(),

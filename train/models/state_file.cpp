@@ -21,32 +21,6 @@ constexpr const char* kFormat = "wavetape state";
 constexpr const char* kOpenIds = "open_ids";
 constexpr std::int64_t kBlockNumbers = 1 << 22;  // hashed at a time
 
-// "W_mem.{l}" of layer 3: "W_mem.3".
-std::string name_of_layer(const std::string& published, int layer) {
-  std::string name = published;
-  return name.replace(name.find("{l}"), 3, std::to_string(layer));
-}
-
-// A tensor of the state as the file names it, and its place in Reading::memory for one sample.
-struct Entry {
-  std::string name;
-  std::size_t tensor;
-  std::int64_t index;
-  Shape shape;
-};
-
-std::vector<Entry> entries_of(const Model& model) {
-  if (model.carries_rows()) return {{"memory", 0, 0, {model.num_mem_tokens(), model.config().hidden_size}}};
-  std::vector<Entry> entries;
-  const std::vector<StateSpec> specs = model.state_specs();
-  for (int layer = 0; layer < model.num_layers(); ++layer) {
-    for (std::size_t i = 0; i < specs.size(); ++i) {
-      entries.push_back({name_of_layer(specs[i].name, layer), i, layer, specs[i].shape});
-    }
-  }
-  return entries;
-}
-
 using Metadata = std::map<std::string, std::string>;
 
 const std::string& text_of(const SafetensorsFile& file, const std::string& key) {
@@ -114,6 +88,19 @@ Tensor checked_memory(const SafetensorsFile& file, const std::string& name, cons
   return wide.to(Stream{}, dtype);
 }
 
+// As fingerprints have counted them since version 2: the biases of Llama's layers behind all other tensors of layers.
+std::vector<PublishedTensor> in_file_order(const Model& model) {
+  std::vector<PublishedTensor> tensors = model.parameters().published();
+  if (model.config().family != "llama") return tensors;
+  const auto of_layers = [](const PublishedTensor& tensor) { return !tensor.parameter->spec().layers.empty(); };
+  const auto begin = std::find_if(tensors.begin(), tensors.end(), of_layers);
+  const auto end = std::find_if(tensors.rbegin(), tensors.rend(), of_layers).base();
+  std::stable_partition(begin, end, [](const PublishedTensor& tensor) {
+    return tensor.parameter->spec().role != Role::kBackbone || !tensor.name.ends_with(".bias");
+  });
+  return tensors;
+}
+
 }  // namespace
 
 ModelFingerprint fingerprint_of(const Model& model) {
@@ -129,7 +116,7 @@ ModelFingerprint fingerprint_of(const Model& model) {
   const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> weights(XXH3_createState(), XXH3_freeState);
   WT_CHECK(weights != nullptr && XXH3_64bits_reset(weights.get()) == XXH_OK, "no memory for a fingerprint");
   const auto add = [&](const void* bytes, std::size_t count) { XXH3_64bits_update(weights.get(), bytes, count); };
-  for (const PublishedTensor& tensor : model.parameters().published()) {
+  for (const PublishedTensor& tensor : in_file_order(model)) {
     add(tensor.name.data(), tensor.name.size() + 1);
     const std::int64_t rows = tensor.value.dim(0),
                        step = std::max<std::int64_t>(1, kBlockNumbers / (tensor.value.numel() / rows));
@@ -153,12 +140,11 @@ void save_reading(const std::string& path, const Model& model, const std::string
   if (reading.open[0].empty()) throw UsageError("nothing was read, there is no state to save");
   const ModelFingerprint mine = fingerprint_of(model);
   NamedTensors tensors;
-  for (const Entry& entry : entries_of(model)) {
-    const Tensor memory = reading.memory[entry.tensor].select(entry.index).select(0);
+  for (const auto& [name, memory] : reading.memory.published(0)) {
     // Memory rows of a bf16 model; the file's are wide.
-    tensors.emplace_back(entry.name, memory.to_cpu(model.stream()).to(Stream{}, wide(memory.dtype())));
+    tensors.emplace_back(name, memory.to_cpu(model.stream()).to(Stream{}, wide(memory.dtype())));
     if (all_finite(tensors.back().second)) continue;
-    throw Error(cat("the model's memory after this text is not finite (", entry.name,
+    throw Error(cat("the model's memory after this text is not finite (", name,
                     "): its weights are damaged or too large for this dtype; nothing is saved"));
   }
   const auto open = static_cast<std::int64_t>(reading.open[0].size());
@@ -177,14 +163,11 @@ Reading load_reading(const std::string& path, const Model& model, const std::str
   if (!model.recurrent()) throw UsageError(cat(path, ": this model has no memory, no state can be of it"));
   const SafetensorsFile file = SafetensorsFile::open(path);
   check_header(file, model, tokenizer);
-  const std::vector<Entry> entries = entries_of(model);
-  const std::size_t wanted = entries.size() + 1;
   Reading reading = new_reading(model, 1);
-  for (const Entry& entry : entries) {
-    const Tensor& memory = reading.memory[entry.tensor];
-    memory.select(entry.index)
-        .select(0)
-        .copy_from(model.stream(), checked_memory(file, entry.name, entry.shape, memory.dtype()));
+  const NamedTensors memories = reading.memory.published(0);
+  const std::size_t wanted = memories.size() + 1;
+  for (const auto& [name, memory] : memories) {
+    memory.copy_from(model.stream(), checked_memory(file, name, memory.shape(), memory.dtype()));
   }
   const std::int64_t size = model.config().segment_size(), read = number_of(file, "tokens_read");
   const Shape& shape = file.shape(kOpenIds);
@@ -209,7 +192,7 @@ Reading load_reading(const std::string& path, const Model& model, const std::str
   }
   // Before the first segment is closed there is no memory; kernels take it for zero without looking.
   if (reading.closed[0] == 0) {
-    for (const Tensor& memory : reading.memory) memory.fill_zero(model.stream());
+    for (const auto& [name, memory] : memories) memory.fill_zero(model.stream());
   }
   return reading;
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <initializer_list>
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
@@ -29,22 +28,16 @@ void erase_all(std::string& name, std::string_view part) {
 
 constexpr std::string_view kOuter = "memory_cell.model.";
 constexpr std::string_view kHead = "lm_head.weight";
-constexpr std::string_view kTables[] = {"model.embed_tokens.weight", "transformer.wte.weight"};
 
 // Those of a wrapped model and of a plain one.
-std::vector<std::string> names_of(std::initializer_list<std::string_view> plain) {
-  std::vector<std::string> names;
-  for (const std::string_view name : plain) {
-    names.push_back(cat(kOuter, name));
-    names.emplace_back(name);
-  }
-  return names;
+std::vector<std::string> names_of(std::string_view plain) {
+  return {cat(kOuter, plain), std::string(plain)};
 }
 std::vector<std::string> head_names() {
-  return names_of({kHead});
+  return names_of(kHead);
 }
-std::vector<std::string> table_names() {
-  return names_of({kTables[0], kTables[1]});
+std::vector<std::string> table_names(const ModelConfig& config) {
+  return names_of(table_name(config));
 }
 
 bool is_one_of(const std::string& name, const std::vector<std::string>& names) {
@@ -91,26 +84,29 @@ std::string published_name(const ModelConfig& config, const std::string& stored)
   for (const std::string_view part : {"_orig_mod.", "base_model.model.", ".base_layer", ".modules_to_save.default"}) {
     erase_all(name, part);
   }
-  const bool gpt2 = config.type == BackboneType::kGPT2;
-  const std::string inner = gpt2 ? "transformer." : "model.";
   if (constexpr std::string_view kOther = "memory_cell.layers."; name.starts_with(kOther)) {
-    return "memory_cell.model." + inner + (gpt2 ? "h." : "layers.") + name.substr(kOther.size());
+    return cat(kOuter, layers_prefix(config), name.substr(kOther.size()));
   }
-  for (const std::string_view top : gpt2 ? std::vector<std::string_view>{"wte.", "wpe.", "h.", "ln_f."}
-                                         : std::vector<std::string_view>{"embed_tokens.", "layers.", "norm."}) {
-    if (name.starts_with(top)) return inner + name;
+  const ModelNames& names = config.names;
+  for (const std::string& top : {names.tokens + ".", names.layer.substr(0, names.layer.find("{l}")), names.norm + ".",
+                                 config.has_positions() ? names.positions + "." : names.norm + "."}) {
+    if (name.starts_with(top)) return names.base + name;
   }
   return name;
+}
+
+std::string table_name(const ModelConfig& config) {
+  return config.names.base + config.names.tokens + ".weight";
+}
+
+std::string layers_prefix(const ModelConfig& config) {
+  return config.names.base + config.names.layer.substr(0, config.names.layer.find("{l}"));
 }
 
 std::string backbone_name(std::string published) {
   if (published.starts_with(kOuter)) published = published.substr(kOuter.size());
   if (const auto at = published.find(".layer."); at != std::string::npos) published.erase(at, 6);
   return published;
-}
-
-bool is_memory_parameter(const std::string& published) {
-  return published.starts_with("memory_cell.memory") || published.find(".W_m") != std::string::npos;
 }
 
 WeightMap::WeightMap(const ModelConfig& config, const ModelLocation& location, bool ties_saved)
@@ -125,7 +121,7 @@ WeightMap::WeightMap(const ModelConfig& config, const ModelLocation& location, b
   }
   for (std::size_t i = 0; i < own; ++i) add(files_[i]);
   for (std::size_t i = own; i < files_.size(); ++i) add_saved(files_[i], ties_saved);
-  const Place *head = first_of(head_names()), *table = first_of(table_names());
+  const Place *head = first_of(head_names()), *table = first_of(table_names(config_));
   own_head_ = config.tie_word_embeddings && head != nullptr && table != nullptr && !are_equal(*head, *table);
 }
 
@@ -153,7 +149,7 @@ void WeightMap::add(const SafetensorsFile& file) {
 }
 
 void WeightMap::add_saved(const SafetensorsFile& file, bool ties_saved) {
-  const Place* const table = first_of(table_names());
+  const Place* const table = first_of(table_names(config_));
   const Place old_table = table != nullptr ? *table : Place{};
   bool table_saved = false, head_saved = false;
   for (const std::string& name : file.names()) {
@@ -161,7 +157,7 @@ void WeightMap::add_saved(const SafetensorsFile& file, bool ties_saved) {
     const std::string published = published_name(config_, name);
     places_.erase(backbone_name(published));  // of a base without the memory
     places_[published] = {&file, name};
-    table_saved |= is_one_of(published, table_names());
+    table_saved |= is_one_of(published, table_names(config_));
     head_saved |= is_one_of(published, head_names());
   }
   if (!config_.tie_word_embeddings || !table_saved || head_saved) return;
@@ -187,9 +183,9 @@ const WeightMap::Place* WeightMap::find(const std::string& published, bool unwra
   if (unwrapped) names.push_back(backbone_name(published));
   if (config_.tie_word_embeddings) {
     // Savers that keep one name of each tensor keep the first in the alphabet: a tied model's table is lm_head then.
-    const bool is_table = is_one_of(published, table_names());
+    const bool is_table = is_one_of(published, table_names(config_));
     if (is_table || is_one_of(published, head_names())) {
-      for (const std::string& name : is_table ? head_names() : table_names()) names.push_back(name);
+      for (const std::string& name : is_table ? head_names() : table_names(config_)) names.push_back(name);
     }
   }
   for (const std::string& name : names) {
@@ -214,7 +210,7 @@ void WeightMap::check_all_used() const {
   for (const auto& [published, place] : places_) {
     if (used_.count(published) > 0) continue;
     if (config_.tie_word_embeddings && !own_head_ && is_one_of(published, head_names())) continue;
-    throw Error(cat(place.file->path(), ": tensor ", place.name, " is not part of this ", name_of(config_.type),
+    throw Error(cat(place.file->path(), ": tensor ", place.name, " is not part of this ", config_.family,
                     config_.has_memory() ? " with memory" : "", "; check config.json"));
   }
 }

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/safetensors.h"
-#include "layers/config.h"
+#include "layers/model_config.h"
 #include "train/models/model_location.h"
 
 namespace wt {
@@ -22,8 +22,10 @@ std::vector<SafetensorsFile> open_weights(const std::string& path);
 std::string published_name(const ModelConfig& config, const std::string& stored);
 // The name that a plain backbone has for a tensor of the wrapped model.
 std::string backbone_name(std::string published);
-// A parameter that is there because of the memory: fresh where a backbone is wrapped.
-bool is_memory_parameter(const std::string& published);
+// The table of tokens of a plain backbone: "model.embed_tokens.weight".
+std::string table_name(const ModelConfig& config);
+// What stands in front of a layer's number there: "model.layers.".
+std::string layers_prefix(const ModelConfig& config);
 
 class WeightMap {
  public:

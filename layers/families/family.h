@@ -1,0 +1,58 @@
+// What a published architecture calls things, and what it fixes: its name, its keys in YAML and config.json. The parts
+// themselves are modules that any family puts together (layers/model_config.h).
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "layers/model_config.h"
+
+namespace wt {
+
+class Fields;
+class JsonObject;
+
+struct Family {
+  std::string_view name;          // model.type in YAML, model_type in config.json
+  std::string_view architecture;  // the class that Hugging Face's library has for it; "": none
+  // What is the same in all of its models: names, kinds of norm and feed-forward, layouts. Leaves sizes as they are.
+  void (*fix)(ModelConfig& config);
+  // Its keys in YAML, from the vocabulary on.
+  void (*describe)(Fields& fields, ModelConfig& config);
+  // Beyond check_model().
+  void (*check)(const ModelConfig& config, const CheckFail& fail);
+  // Its keys of config.json, beyond those that all have (train/models/model_config_json.cpp). read() refuses what would
+  // change the numbers and is not supported.
+  void (*read)(const JsonObject& json, ModelConfig& config);
+  void (*write)(const ModelConfig& config, nlohmann::ordered_json& json);
+  // Keys of ours that have another name there.
+  struct Key {
+    std::string_view ours, theirs;
+  };
+  std::span<const Key> json_keys;
+
+  std::string json_key(const std::string& key) const;
+};
+
+const std::vector<Family>& families();
+// Throws Error for a name that is none's.
+const Family& family_of(std::string_view name);
+inline const Family& family_of(const ModelConfig& config) {
+  return family_of(config.family);
+}
+// A configuration of that family, sizes as in ModelConfig.
+ModelConfig new_config(std::string_view family);
+
+// The keys of an architecture, its family first.
+void describe_architecture(Fields& fields, ModelConfig& config);
+
+// Keys that all families have, for their describe().
+void describe_vocabulary(Fields& fields, ModelConfig& config);
+void describe_tokens(Fields& fields, ModelConfig& config);
+
+extern const Family kLlama, kGpt2;
+
+}  // namespace wt

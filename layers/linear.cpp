@@ -1,0 +1,96 @@
+#include "layers/linear.h"
+
+#include "autograd/ops/activation.h"
+#include "autograd/ops/add.h"
+#include "autograd/ops/flat.h"
+#include "autograd/ops/linear.h"
+#include "kernels/linear_fused.h"
+#include "layers/builder.h"
+#include "layers/model_config.h"
+
+namespace wt {
+namespace {
+
+using kernels::WeightLayout;
+
+// The input with its norm applied.
+Var whole(Context& ctx, const Normed& x) {
+  if (x.norm == nullptr) return x.x;
+  Context of_norm = ctx;
+  of_norm.lo = x.lo;
+  of_norm.hi = x.hi;
+  return (*x.norm)(of_norm, x.x);
+}
+
+}  // namespace
+
+Linear::Linear(const Builder& builder, const LinearSpec& spec)
+    : inputs_(spec.inputs), outputs_(0), dropout_(builder.config().dropout) {
+  const WeightLayout layout = builder.config().layout;
+  const bool out_in = layout == WeightLayout::kOutIn;
+  std::vector<PublishedPart> weights, biases;
+  for (const LinearSpec::Part& part : spec.parts) {
+    const std::int64_t end = outputs_ + part.outputs;
+    weights.push_back({part.name + ".weight", out_in ? outputs_ : 0, out_in ? end : spec.inputs, spec.init});
+    biases.push_back({part.name + ".bias", outputs_, end, Init::zeros()});
+    outputs_ = end;
+  }
+  WT_CHECK(out_in || weights.size() == 1, "linear: ", spec.key, " is (in, out) and has ", weights.size(),
+           " parts, expected one");
+  weight_ = &builder.add(spec.key, out_in ? Shape{outputs_, inputs_} : Shape{inputs_, outputs_}, std::move(weights),
+                         true, layout);
+  if (spec.bias) bias_ = &builder.add(spec.key + ".bias", {outputs_}, std::move(biases), false);
+  if (builder.config().lora) adapter_ = Adapter::make(*builder.config().lora, *weight_, spec.site, builder.store());
+}
+
+// Matrices that are (in, out) have no kernel that does it all.
+bool Linear::fuses(const Context& ctx) const {
+  return !ctx.recording() && adapter_ == nullptr && weight_->spec().layout == WeightLayout::kOutIn;
+}
+
+Var Linear::fused(Context& ctx, const Normed& x, bool swiglu, const Var* residual, const Tensor& out) const {
+  kernels::FusedLinear parts{.swiglu = swiglu, .constant_weight = true};
+  const std::int64_t g = x.x.value.dim(0);
+  if (x.norm != nullptr) {
+    parts.norm = x.norm->weight().value_slice(x.lo, x.hi);
+    parts.eps = x.norm->eps();
+  }
+  if (bias_ != nullptr) parts.bias = bias_->value_slice(ctx.lo, ctx.hi);
+  if (residual != nullptr) parts.residual = ops::flat(residual->value, g);
+  Shape shape = x.x.value.shape();
+  shape.set(shape.rank() - 1, swiglu ? outputs_ / 2 : outputs_);
+  const Tensor y = out.defined() ? out.reshape(shape) : Tensor::empty(ctx.stream, shape, x.x.value.dtype());
+  kernels::linear_fused(ctx.stream, ops::flat(x.x.value, g), weight_->value_slice(ctx.lo, ctx.hi),
+                        weight_->spec().layout, parts, ops::flat(y, g));
+  return y;
+}
+
+Var Linear::apply(Context& ctx, const WaveCells& cells, const Var& x, const Var* residual, const Tensor& out) const {
+  const Var y = ops::linear(ctx, x, *weight_,
+                            {.bias = bias_, .residual = residual, .layout = weight_->spec().layout, .out = out});
+  return adapter_ ? adapter_->apply(ctx, cells, x, y) : y;
+}
+
+Var Linear::operator()(Context& ctx, const WaveCells& cells, const Normed& x) const {
+  return fuses(ctx) ? fused(ctx, x, false, nullptr, {}) : apply(ctx, cells, whole(ctx, x), nullptr, {});
+}
+
+Var Linear::swiglu(Context& ctx, const WaveCells& cells, const Normed& x) const {
+  return fuses(ctx) ? fused(ctx, x, true, nullptr, {}) : ops::swiglu(ctx, (*this)(ctx, cells, x));
+}
+
+Var Linear::back(Context& ctx, const WaveCells& cells, const Var& x, const Var* residual, int site,
+                 const Tensor& out) const {
+  if (dropout_ == 0 || !ctx.training) {
+    return fuses(ctx) ? fused(ctx, x, false, residual, out) : apply(ctx, cells, x, residual, out);
+  }
+  kernels::DropoutKey key = cells.dropout;
+  key.site = site;
+  const Var dropped = ops::dropout(ctx, apply(ctx, cells, x, nullptr, {}), cells.number, dropout_, key);
+  if (residual != nullptr) return ops::add(ctx, dropped, *residual, out);
+  if (!out.defined()) return dropped;
+  out.copy_from(ctx.stream, dropped.value.reshape(out.shape()));
+  return {out, dropped.id};
+}
+
+}  // namespace wt

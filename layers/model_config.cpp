@@ -1,0 +1,114 @@
+#include "layers/model_config.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "layers/families/family.h"
+
+namespace wt {
+namespace {
+
+void check_kinds(const ModelConfig& m, const CheckFail& fail) {
+  std::vector<int> kind(static_cast<std::size_t>(m.num_layers), -1);
+  int rest = -1;
+  for (std::size_t k = 0; k < m.kinds.size(); ++k) {
+    const KindConfig& of = m.kinds[k];
+    const std::string key = cat("mixers.", k, ".layers");
+    if (of.layers.empty()) {
+      if (rest >= 0)
+        fail(key, cat("is missing, and of mixer ", rest, " too: one of them has all that others have not"));
+      rest = static_cast<int>(k);
+    }
+    for (const std::int64_t layer : of.layers) {
+      if (layer < 0 || layer >= m.num_layers) fail(key, cat("has layer ", layer, " of ", m.num_layers));
+      int& place = kind[static_cast<std::size_t>(layer)];
+      if (place >= 0) fail(key, cat("has layer ", layer, ", which mixer ", place, " has as well"));
+      place = static_cast<int>(k);
+    }
+  }
+  const auto without = std::find(kind.begin(), kind.end(), -1);
+  if (without != kind.end() && rest < 0) {
+    fail("mixers", cat("leave layer ", without - kind.begin(), " without one; a mixer without layers has the rest"));
+  }
+  if (without == kind.end() && rest >= 0) fail(cat("mixers.", rest), "has no layer left");
+}
+
+}  // namespace
+
+std::vector<int> ModelConfig::kind_of_layer() const {
+  std::vector<int> kind(static_cast<std::size_t>(num_layers), 0);
+  for (std::size_t k = 0; k < kinds.size(); ++k) {
+    if (kinds[k].layers.empty()) std::fill(kind.begin(), kind.end(), static_cast<int>(k));
+  }
+  for (std::size_t k = 0; k < kinds.size(); ++k) {
+    for (const std::int64_t layer : kinds[k].layers) kind.at(static_cast<std::size_t>(layer)) = static_cast<int>(k);
+  }
+  return kind;
+}
+
+double ModelConfig::output_std() const {
+  return shrink_outputs ? init_std / std::sqrt(2.0 * static_cast<double>(num_layers)) : init_std;
+}
+
+SegmentLayout ModelConfig::segment_layout() const {
+  const std::int64_t m = num_mem_tokens();
+  return {.before = rmt ? m : 0,
+          .after = m,
+          .carries = rmt.has_value(),
+          .positions = has_positions() ? max_positions + (armt ? m : 0) : 0};
+}
+
+void check_model(const ModelConfig& m, const CheckFail& fail) {
+  if (m.hidden_size < 1) fail("hidden_size", "is missing");
+  if (m.num_layers < 1) fail("num_layers", "is missing");
+  // Beyond every model there is, and small enough that no product of them overflows.
+  struct Size {
+    std::string key;
+    std::int64_t value, most;
+  };
+  std::vector<Size> sizes{{"hidden_size", m.hidden_size, 1 << 20},
+                          {"intermediate_size", m.feed_forward.intermediate_size, 1 << 24},
+                          {"num_layers", m.num_layers, 10'000},
+                          {"vocab_size", m.vocab_size, 1 << 26},
+                          {"max_positions", m.max_positions, std::int64_t{1} << 40},
+                          {"window", m.window, std::int64_t{1} << 40},
+                          {"armt.segment_size", m.armt ? m.armt->segment_size : 0, 1 << 26},
+                          {"armt.num_mem_tokens", m.armt ? m.armt->num_mem_tokens : 0, 1 << 20},
+                          {"armt.d_mem", m.armt ? m.armt->d_mem : 0, 1 << 16},
+                          {"rmt.segment_size", m.rmt ? m.rmt->segment_size : 0, 1 << 26},
+                          {"rmt.num_mem_tokens", m.rmt ? m.rmt->num_mem_tokens : 0, 1 << 20},
+                          {"lora.rank", m.lora ? m.lora->rank : 0, 1 << 16}};
+  for (const auto& size : sizes) {
+    if (size.value > size.most) fail(size.key, cat("is ", size.value, ", expected at most ", size.most));
+  }
+  check_kinds(m, fail);
+  for (std::size_t k = 0; k < m.kinds.size(); ++k) {
+    const std::string prefix = m.kinds.size() > 1 || !m.kinds[k].name.empty() ? cat("mixers.", k, ".") : "";
+    const CheckFail of_kind = [&](const std::string& key, const std::string& what) {
+      fail(key == "hidden_size" ? key : prefix + key, what);
+    };
+    if (const auto* attention = std::get_if<AttentionConfig>(&m.kinds[k].mixer)) {
+      check_attention(*attention, m.hidden_size, of_kind);
+    }
+  }
+  if (m.has_positions()) {
+    if (m.rmt && m.segment_rows() > m.max_positions) {
+      fail("rmt.segment_size", cat("is ", m.rmt->segment_size, ", with twice ", m.rmt->num_mem_tokens,
+                                   " memory tokens above ", m.family, "'s max_positions ", m.max_positions));
+    }
+    if (m.window > m.max_positions) {
+      fail("window", cat("is ", m.window, ", above ", m.family, "'s max_positions ", m.max_positions));
+    }
+    if (m.armt && m.armt->segment_size > m.max_positions) {
+      fail("armt.segment_size",
+           cat("is ", m.armt->segment_size, ", above ", m.family, "'s max_positions ", m.max_positions));
+    }
+  }
+  family_of(m).check(m, fail);
+  if (m.armt && m.armt->nu >= 2 * m.armt->d_mem) {
+    fail("armt.nu", cat("is ", m.armt->nu, ", expected below 2 d_mem = ", 2 * m.armt->d_mem,
+                        ": further rotations repeat the first"));
+  }
+}
+
+}  // namespace wt
