@@ -36,7 +36,7 @@ struct EmbeddingRows {
 // Rows of one sample, in this order; all or some of a segment's.
 struct SampleRows {
   bool before = false;  // the memory's rows before the tokens
-  std::span<const std::int32_t> tokens;
+  std::span<const std::int32_t> tokens{};
   bool after = false;         // the memory's rows after them
   bool carried = false;       // RMT: these are carried, not learned
   std::int64_t position = 0;  // of the first row

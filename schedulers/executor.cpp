@@ -32,9 +32,9 @@ void Executor::run_layers(Step& step, const std::vector<Tensor>& state_out, cons
   step.state_out = std::move(output.state);
 }
 
-Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences, const SegmentGrid& grid,
-                         const Plan& plan, const std::vector<TokenPlace>& places, State& state,
-                         const ExecutorOptions& options) {
+Tensor Executor::forward(const Work& work, State& state, const ExecutorOptions& options) {
+  const SegmentGrid& grid = work.grid;
+  const Plan& plan = work.plan;
   WT_CHECK(plan.layers == model_.num_layers() && plan.items == grid.items(), "the plan is for ", plan.layers,
            " layers and ", plan.items, " segments, the model has ", model_.num_layers(), " and the batch ",
            grid.items());
@@ -55,12 +55,12 @@ Tensor Executor::forward(const std::vector<std::vector<std::int32_t>>& sequences
   dstate_ = {};
   state_ = state;
   min_den_ = Tensor::from<double>({1}, {std::numeric_limits<double>::infinity()}).to(stream, wide(model_.dtype()));
-  source_.emplace(model_, sequences, grid_, rows_, state);
-  sink_.emplace(model_, grid_, places, rows_, state);
+  source_.emplace(model_, work.sequences, grid_, rows_, state);
+  sink_.emplace(model_, grid_, work.places, rows_, state);
   const auto constants = model_.constants(rows_, false);
 
   if (!options.gradients) {
-    Reader(model_, grid, plan, *source_, *sink_, sink_->chosen(), state, min_den_, constants, options.kept).run();
+    Reader(model_, work, *source_, *sink_, sink_->chosen(), state, min_den_, constants, options.kept).run();
     return sink_->hidden();
   }
   const auto new_slots = [&](int lo, int hi) {

@@ -13,8 +13,7 @@
 
 #include "layers/model.h"
 #include "schedulers/ends.h"
-#include "schedulers/plan.h"
-#include "schedulers/segments.h"
+#include "schedulers/work.h"
 
 namespace wt {
 
@@ -38,10 +37,9 @@ class Executor {
 
   // Reads the sequences (ids in [0, V)) along the plan, which must be made for the grid's rounds. `state`, of the
   // grid's batch, is advanced in place; a sequence's first segment starts from zero. Returns the last layer's output
-  // (before the final norm) at `places`, hidden_RD in their order. Throws Error with the wave and layers on any
+  // (before the final norm) at the places, hidden_RD in their order. Throws Error with the wave and layers on any
   // failure.
-  Tensor forward(const std::vector<std::vector<std::int32_t>>& sequences, const SegmentGrid& grid, const Plan& plan,
-                 const std::vector<TokenPlace>& places, State& state, const ExecutorOptions& options);
+  Tensor forward(const Work& work, State& state, const ExecutorOptions& options);
 
   // After a forward with gradients, once: adds to the parameters' gradients, given that of the hidden rows.
   void backward(const Tensor& dhidden);

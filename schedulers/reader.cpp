@@ -51,12 +51,12 @@ std::vector<Repeat> find_repeats(const Plan& plan, const SegmentGrid& grid, cons
   return repeats;
 }
 
-Reader::Reader(const Model& model, const SegmentGrid& grid, const Plan& plan, Source& source, Sink& sink,
-               const std::vector<Chosen>& chosen, const State& state, const Tensor& min_den,
-               std::shared_ptr<const std::vector<Tensor>> constants, const std::vector<StatePlace>& kept)
+Reader::Reader(const Model& model, const Work& work, Source& source, Sink& sink, const std::vector<Chosen>& chosen,
+               const State& state, const Tensor& min_den, std::shared_ptr<const std::vector<Tensor>> constants,
+               const std::vector<StatePlace>& kept)
     : model_(model),
-      grid_(grid),
-      plan_(plan),
+      grid_(work.grid),
+      plan_(work.plan),
       source_(source),
       sink_(sink),
       chosen_(chosen),
@@ -64,7 +64,7 @@ Reader::Reader(const Model& model, const SegmentGrid& grid, const Plan& plan, So
       min_den_(min_den),
       constants_(std::move(constants)),
       kept_(kept) {
-  const Shape shape{plan.layers + 1, grid.batch, model.layout().rows(grid.longest()), model.config().hidden_size};
+  const Shape shape{plan_.layers + 1, grid_.batch, model.layout().rows(grid_.longest()), model.config().hidden_size};
   for (Tensor& slots : slots_) slots = Tensor::empty(model.stream(), shape, model.dtype());
 }
 

@@ -11,7 +11,7 @@
 #include "core/graph.h"
 #include "layers/model.h"
 #include "schedulers/ends.h"
-#include "schedulers/plan.h"
+#include "schedulers/work.h"
 
 namespace wt {
 
@@ -29,9 +29,9 @@ class Reader {
  public:
   // `chosen`: what the sink delivers. `state` is advanced; that of a sequence that ends is copied to its place in
   // `kept` (ExecutorOptions::kept). `min_den` (1) receives the smallest memory denominator.
-  Reader(const Model& model, const SegmentGrid& grid, const Plan& plan, Source& source, Sink& sink,
-         const std::vector<Chosen>& chosen, const State& state, const Tensor& min_den,
-         std::shared_ptr<const std::vector<Tensor>> constants, const std::vector<StatePlace>& kept);
+  Reader(const Model& model, const Work& work, Source& source, Sink& sink, const std::vector<Chosen>& chosen,
+         const State& state, const Tensor& min_den, std::shared_ptr<const std::vector<Tensor>> constants,
+         const std::vector<StatePlace>& kept);
   void run();
 
  private:

@@ -64,8 +64,8 @@ void read_on(const Model& model, const TokenSequences& ids, Schedule schedule, R
   }
   if (std::all_of(lengths.begin(), lengths.end(), [](std::int64_t length) { return length == 0; })) return;
 
-  const std::int64_t size = model.segment_size(0);
-  SegmentGrid grid = make_grid(lengths, batch, size, SegmentAlignment::kLeft);
+  Work work(model, std::move(closing), batch, schedule, {}, SegmentAlignment::kLeft);
+  SegmentGrid& grid = work.grid;
   for (int item = 0; item < grid.items(); ++item) {
     for (int b = 0; b < batch; ++b) {
       // Numbered from the start of the text: what is not the first segment reads the memory and leaves it in place.
@@ -74,9 +74,7 @@ void read_on(const Model& model, const TokenSequences& ids, Schedule schedule, R
       if (cell.active() && reading.closed[static_cast<std::size_t>(b)] > 0) ++cell.index;
     }
   }
-  Executor executor(model);
-  executor.forward(closing, grid, make_plan(schedule, model.num_layers(), grid.segments_by_round), {}, reading.memory,
-                   {});
+  Executor(model).forward(work, reading.memory, {});
   for (std::size_t at = 0; at < lengths.size(); ++at) reading.closed[at] += lengths[at];
 }
 
@@ -118,17 +116,14 @@ std::vector<Reading> read_texts(const Model& model, TokenSequences texts, int la
   std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.ids.size() > b.ids.size(); });
   ExecutorOptions options;
   TokenSequences sequences;
-  std::vector<std::int64_t> lengths;
   for (Closing& closing : all) {
-    lengths.push_back(static_cast<std::int64_t>(closing.ids.size()));
     sequences.push_back(std::move(closing.ids));
     options.kept.push_back(std::move(closing.memory));
   }
   const int batch = std::min(lanes, static_cast<int>(all.size()));
-  const SegmentGrid grid = make_grid(lengths, batch, model.segment_size(0), SegmentAlignment::kLeft);
-  const Plan plan = make_plan(schedule, model.num_layers(), grid.segments_by_round);
   State state = model.new_state(batch);
-  Executor(model).forward(sequences, grid, plan, {}, state, options);
+  Executor(model).forward(Work(model, std::move(sequences), batch, schedule, {}, SegmentAlignment::kLeft), state,
+                          options);
   return readings;
 }
 

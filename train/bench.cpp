@@ -69,19 +69,12 @@ BenchRow measure(const Stream& stream, const BenchOptions& options, const std::f
   return row;
 }
 
-struct Batch {
-  std::vector<std::vector<std::int32_t>> sequences;
-  SegmentGrid grid;
-};
-
-Batch make_batch(const Model& model, std::int64_t tokens, int batch) {
-  Batch made;
+TokenSequences random_texts(const Model& model, std::int64_t tokens, int batch) {
+  TokenSequences texts;
   for (int b = 0; b < batch; ++b) {
-    made.sequences.push_back(random_ids(tokens, model.config().vocab_size, static_cast<std::uint64_t>(b)));
+    texts.push_back(random_ids(tokens, model.config().vocab_size, static_cast<std::uint64_t>(b)));
   }
-  made.grid = make_grid(std::vector<std::int64_t>(static_cast<std::size_t>(batch), tokens), batch,
-                        model.segment_size(tokens), model.config().segment_alignment());
-  return made;
+  return texts;
 }
 
 }  // namespace
@@ -112,12 +105,11 @@ BenchRow bench_prefill(const Model& model, std::int64_t tokens, int batch, const
                        const BenchOptions& options) {
   const bool even = schedule == "even";
   const auto run = [&](std::int64_t length, const BenchOptions& o) {
-    const Batch b = make_batch(model, length, batch);
-    const Plan plan = make_plan(even ? Schedule::kDiagonal : schedule_from_name(schedule), model.num_layers(),
-                                b.grid.segments_by_round);
+    const Work work(model, random_texts(model, length, batch), batch,
+                    even ? Schedule::kDiagonal : schedule_from_name(schedule));
     State state = model.new_state(batch);
     Executor executor(model);
-    return measure(model.stream(), o, [&] { executor.forward(b.sequences, b.grid, plan, {}, state, {}); });
+    return measure(model.stream(), o, [&] { executor.forward(work, state, {}); });
   };
   BenchRow row = run(tokens, options);
   if (even) {
@@ -137,14 +129,13 @@ BenchRow bench_prefill(const Model& model, std::int64_t tokens, int batch, const
 BenchRow bench_train(Model& model, const TrainBench& settings, const BenchOptions& options) {
   const Stream& stream = model.stream();
   const Schedule schedule = schedule_from_name(settings.schedule);
-  const Batch b = make_batch(model, settings.tokens, settings.batch);
-  const Plan plan = make_plan(schedule, model.num_layers(), b.grid.segments_by_round);
   ExecutorOptions run;
   run.gradients = run.training = true;
   run.activations = settings.activations;
   Executor executor(model);
   State state = model.new_state(settings.batch);
-  TokenBatch batch{b.sequences, {}, settings.batch};
+  TokenBatch batch;
+  batch.batch = settings.batch;
   std::vector<TokenPlace> places;
   Tensor dhidden;
   for (int q = 0; q < settings.batch; ++q) {
@@ -152,7 +143,7 @@ BenchRow bench_train(Model& model, const TrainBench& settings, const BenchOption
     for (std::int64_t t = std::max<std::int64_t>(0, settings.tokens - 3); t + 1 < settings.tokens; ++t) {
       mask[static_cast<std::size_t>(t)] = 1;
     }
-    batch.mask.push_back(std::move(mask));
+    batch.add(random_ids(settings.tokens, model.config().vocab_size, static_cast<std::uint64_t>(q)), mask);
     for (std::int64_t t = 0; t < settings.tokens && !settings.head; ++t) places.push_back({q, t});
   }
   if (!settings.head) {
@@ -160,6 +151,7 @@ BenchRow bench_train(Model& model, const TrainBench& settings, const BenchOption
     const std::vector<float> ones(static_cast<std::size_t>(rows * model.config().hidden_size), 1e-3f);
     dhidden = Tensor::from<float>({rows, model.config().hidden_size}, ones).to(stream, model.dtype());
   }
+  const Work work(model, batch.sequences, settings.batch, schedule, places);
   std::unique_ptr<AdamW> optimizer;
   if (settings.optimizer) optimizer = std::make_unique<AdamW>(model.parameters(), OptimizerConfig{}, stream);
   BenchRow row = measure(stream, options, [&] {
@@ -167,7 +159,7 @@ BenchRow bench_train(Model& model, const TrainBench& settings, const BenchOption
     if (settings.head) {
       run_language_model(executor, model, batch, schedule, run, 1.0, state);
     } else {
-      executor.forward(b.sequences, b.grid, plan, places, state, run);
+      executor.forward(work, state, run);
       executor.backward(dhidden);
     }
     if (optimizer) {

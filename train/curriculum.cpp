@@ -136,8 +136,7 @@ void Curriculum::append_sample(TokenBatch& batch, Sample sample) const {
     sample.tokens.erase(sample.tokens.begin(), sample.tokens.end() - model_.window);
     sample.mask.erase(sample.mask.begin(), sample.mask.end() - model_.window);
   }
-  batch.sequences.push_back(std::move(sample.tokens));
-  batch.mask.push_back(std::move(sample.mask));
+  batch.add(std::move(sample.tokens), sample.mask);
 }
 
 BabilongConfig Curriculum::stage_config(const std::string& task, const StageConfig& stage,

@@ -39,12 +39,7 @@ std::optional<Trainer::StepResult> Trainer::train_step(const StageConfig& stage,
   }
   // Streaming runs the accumulated batches back to back through full waves.
   if (config_.train.wave_schedule == Schedule::kStreaming) {
-    TokenBatch& first = batches.front();
-    for (std::size_t i = 1; i < batches.size(); ++i) {
-      TokenBatch& next = batches[i];
-      std::move(next.sequences.begin(), next.sequences.end(), std::back_inserter(first.sequences));
-      std::move(next.mask.begin(), next.mask.end(), std::back_inserter(first.mask));
-    }
+    for (std::size_t i = 1; i < batches.size(); ++i) batches.front().append(std::move(batches[i]));
     batches.resize(1);
   }
   model_->parameters().zero_grad();
@@ -102,15 +97,12 @@ std::optional<Validation> Trainer::validate(std::size_t stage) {
     const LossResult loss = run_language_model(executor, *model_, batch, config_.train.wave_schedule, {}, 0, memory);
     sum += loss.sum;
     targets += loss.targets;
-    std::size_t at = 0;
-    for (const auto& mask : batch.mask) {
-      bool all = true;
-      for (std::size_t t = 0; t + 1 < mask.size(); ++t) {
-        if (mask[t] != 0) all = loss.correct_by_target[at++] != 0 && all;
-      }
-      ++samples;
-      exact += all ? 1 : 0;
+    std::vector<bool> right(batch.sequences.size(), true);
+    for (std::size_t i = 0; i < batch.targets.size(); ++i) {
+      if (loss.correct_by_target[i] == 0) right[static_cast<std::size_t>(batch.targets[i].sequence)] = false;
     }
+    samples += static_cast<std::int64_t>(right.size());
+    exact += std::count(right.begin(), right.end(), true);
     bar.update(samples);
   }
   result.loss = sum / static_cast<double>(std::max<std::int64_t>(1, targets));

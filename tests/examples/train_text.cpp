@@ -36,8 +36,7 @@ wt::TokenBatch sample(const std::string& text, int batch, std::size_t length, st
         (static_cast<std::size_t>(b) * starts / static_cast<std::size_t>(batch) + step * 17) % starts;
     std::vector<std::int32_t> ids;
     for (std::size_t i = 0; i < length; ++i) ids.push_back(static_cast<unsigned char>(text[from + i]));
-    tokens.sequences.push_back(ids);
-    tokens.mask.emplace_back(length, 1);
+    tokens.add(ids, std::vector<std::uint8_t>(length, 1));
   }
   return tokens;
 }

@@ -175,10 +175,8 @@ TEST(GpuReader, ABadIdFarBehindIsAnErrorAndNothingElse) {
   config.hidden_size = 32;
   const auto model = tiny_model(config, DType::kF32, 1, gpu(), 0.18);
   const auto read = [&](const TokenSequences& ids) {
-    const SegmentGrid grid = make_grid({static_cast<std::int64_t>(ids[0].size())}, 1, 5, SegmentAlignment::kLeft);
     State state = model->new_state(1);
-    const Plan plan = make_plan(Schedule::kDiagonal, 2, grid.segments_by_round);
-    Executor(*model).forward(ids, grid, plan, {}, state, {});
+    Executor(*model).forward(Work(*model, ids, 1, Schedule::kDiagonal), state, {});
     return state[0].to_cpu(gpu());
   };
   TokenSequences ids = random_batch({3000}, 1, 11).sequences;

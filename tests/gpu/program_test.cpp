@@ -139,17 +139,15 @@ TEST(GpuProgram, LongReadingRepeatsWavesExactly) {
     }
   }
   for (const Schedule schedule : {Schedule::kSequential, Schedule::kDiagonal, Schedule::kStreaming}) {
-    const SegmentGrid grid = make_grid({60 * size, 60 * size - 3}, 2, size, SegmentAlignment::kLeft);
-    const Plan plan = make_plan(schedule, model.num_layers(), grid.segments_by_round);
-    const std::vector<TokenPlace> places{{0, 60 * size - 1}, {1, 30 * size}, {1, 60 * size - 4}};
+    const Work work(model, sequences, 2, schedule, {{0, 60 * size - 1}, {1, 30 * size}, {1, 60 * size - 4}});
     Executor executor(model);
     State state = model.new_state(2), taped = model.new_state(2);
-    const Tensor hidden = executor.forward(sequences, grid, plan, places, state, {});
+    const Tensor hidden = executor.forward(work, state, {});
     ExecutorOptions options;
     options.gradients = true;
-    const Tensor want = executor.forward(sequences, grid, plan, places, taped, options);
+    const Tensor want = executor.forward(work, taped, options);
     EXPECT_TRUE(same_bytes(hidden, want)) << name_of(schedule);
-    for (std::size_t i = 0; i < state.size(); ++i) EXPECT_TRUE(same_bytes(state[i], taped[i])) << name_of(schedule);
+    for (int i = 0; i < 2; ++i) EXPECT_TRUE(same_bytes(state[i], taped[i])) << name_of(schedule);
   }
 }
 
@@ -191,9 +189,11 @@ TEST(GpuProgram, OutOfMemoryNamesTheOpAndTheWaveAndPasses) {
   const std::int64_t samples = 1024, length = 8 * model.config().armt->segment_size;
   TokenBatch batch;
   batch.batch = static_cast<int>(samples);
-  batch.sequences.assign(samples, std::vector<std::int32_t>(static_cast<std::size_t>(length), 1));
-  batch.mask.assign(samples, std::vector<std::uint8_t>(static_cast<std::size_t>(length), 0));
-  for (auto& mask : batch.mask) mask[0] = 1;
+  std::vector<std::uint8_t> mask(static_cast<std::size_t>(length), 0);
+  mask[0] = 1;
+  for (std::int64_t q = 0; q < samples; ++q) {
+    batch.add(std::vector<std::int32_t>(static_cast<std::size_t>(length), 1), mask);
+  }
   const auto step = [&] {
     Executor executor(model);
     ExecutorOptions options;

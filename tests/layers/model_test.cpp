@@ -233,15 +233,11 @@ TEST(Decay, NoneOnNormsBiasesAndMemoryTokens) {
 // The last layer's output at every token.
 std::vector<double> hidden_of(const Model& model, const std::vector<std::int32_t>& ids) {
   const auto n = static_cast<std::int64_t>(ids.size());
-  const SegmentGrid grid = make_grid({n}, 1, model.segment_size(n), SegmentAlignment::kLeft);
   std::vector<TokenPlace> places;
   for (std::int64_t t = 0; t < n; ++t) places.push_back({0, t});
   State state = model.new_state(1);
   Executor executor(model);
-  return executor
-      .forward({ids}, grid, make_plan(Schedule::kDiagonal, model.num_layers(), grid.segments_by_round), places, state,
-               {})
-      .to_vector<double>();
+  return executor.forward(Work(model, {ids}, 1, Schedule::kDiagonal, places), state, {}).to_vector<double>();
 }
 
 TEST(FreshMemory, ChangesNothingInTheBackbone) {

@@ -52,21 +52,17 @@ class Agreement : public testing::TestWithParam<Case> {
   // The last layer's output at every place.
   std::vector<double> outputs(Schedule schedule) {
     std::vector<TokenPlace> places;
-    std::vector<std::int64_t> lengths;
     for (std::size_t q = 0; q < batch_.sequences.size(); ++q) {
-      lengths.push_back(static_cast<std::int64_t>(batch_.sequences[q].size()));
       // Backwards: the order of the rows is the order asked for.
-      for (std::int64_t t = lengths.back() - 1; t >= 0; --t) places.push_back({static_cast<std::int32_t>(q), t});
+      for (auto t = static_cast<std::int64_t>(batch_.sequences[q].size()) - 1; t >= 0; --t)
+        places.push_back({static_cast<std::int32_t>(q), t});
     }
-    const SegmentGrid grid = make_grid(lengths, batch_.batch, model_->segment_size(31), GetParam().alignment);
     State state = model_->new_state(batch_.batch);
     Executor executor(*model_);
     ExecutorOptions options;
     options.gradients = options.training = options_.training;
     options.dropout = options_.dropout;
-    return executor
-        .forward(batch_.sequences, grid, make_plan(schedule, model_->num_layers(), grid.segments_by_round), places,
-                 state, options)
+    return executor.forward(Work(*model_, batch_.sequences, batch_.batch, schedule, places), state, options)
         .to_vector<double>();
   }
 

@@ -38,11 +38,7 @@ State memory_after(const Model& model, const std::vector<Tokens>& sequences) {
   const auto batch = static_cast<int>(sequences.size());
   State state = model.new_state(batch);
   if (!model.recurrent()) return state;
-  std::vector<std::int64_t> lengths;
-  for (const Tokens& ids : sequences) lengths.push_back(static_cast<std::int64_t>(ids.size()));
-  const SegmentGrid grid = make_grid(lengths, batch, model.config().armt->segment_size, SegmentAlignment::kLeft);
-  Executor executor(model);
-  executor.forward(sequences, grid, diagonal_plan(model.num_layers(), grid.segments_by_round), {}, state, {});
+  Executor(model).forward(Work(model, sequences, batch, Schedule::kDiagonal), state, {});
   return state;
 }
 
@@ -85,13 +81,11 @@ TEST_P(Decoding, IsTheForwardPassOfTheLastSegment) {
   for (std::size_t lane = 0; lane < 3; ++lane) {
     Tokens all = closed_[lane];
     all.insert(all.end(), open_[lane].begin(), open_[lane].end());
-    const auto length = static_cast<std::int64_t>(all.size());
-    const SegmentGrid grid = make_grid({length}, 1, model_->segment_size(length), SegmentAlignment::kLeft);
     State state = model_->new_state(1);
     Executor executor(*model_);
     std::vector<TokenPlace> places;
     for (std::size_t t = closed_[lane].size(); t < all.size(); ++t) places.push_back({0, static_cast<std::int64_t>(t)});
-    const Tensor expected = executor.forward({all}, grid, diagonal_plan(3, grid.segments_by_round), places, state, {});
+    const Tensor expected = executor.forward(Work(*model_, {all}, 1, Schedule::kDiagonal, places), state, {});
     Decoder reader = decoder({lane});
     for (std::size_t t = 0; t < open_[lane].size(); ++t) {
       expect_near(reader.append({{open_[lane][t]}}).select(0), expected.select(static_cast<std::int64_t>(t)));
@@ -214,12 +208,10 @@ TEST_P(Stories, GreedyContinuationInOneForward) {
   const auto n = static_cast<std::int64_t>(all.size()), first = static_cast<std::int64_t>(prompt_.size()) - 1;
   std::vector<TokenPlace> places;
   for (std::int64_t t = first; t < n; ++t) places.push_back({0, t});
-  const SegmentGrid grid = make_grid({n}, 1, model_->segment_size(n), SegmentAlignment::kLeft);
   State state = model_->new_state(1);
   EXPECT_EQ(state.bytes(), 0u);
   Executor executor(*model_);
-  const Tensor hidden =
-      executor.forward({all}, grid, diagonal_plan(model_->num_layers(), grid.segments_by_round), places, state, {});
+  const Tensor hidden = executor.forward(Work(*model_, {all}, 1, Schedule::kDiagonal, places), state, {});
   Tokens predicted;
   visit_logits(*model_, hidden, [&](std::int64_t, const Tensor& logits) {
     const auto values = logits.to(Stream{}, DType::kF64).to_vector<double>();

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "core/memory.h"
 #include "tests/schedulers/support.h"
@@ -26,13 +27,12 @@ TokenPlace last_place(const TokenBatch& batch, int q) {
 std::uint64_t peak_of(const Model& model, Schedule schedule, std::int64_t segments, ExecutorOptions options = {}) {
   const std::int64_t n = model.config().armt->segment_size;
   const TokenBatch batch = random_batch({segments * n, segments * n - 3}, 2, model.config().vocab_size);
-  const SegmentGrid grid = make_grid({segments * n, segments * n - 3}, 2, n, SegmentAlignment::kLeft);
-  const Plan plan = make_plan(schedule, model.num_layers(), grid.segments_by_round);
+  const Work work(model, batch.sequences, 2, schedule, {last_place(batch, 0), last_place(batch, 1)});
   State state = model.new_state(2);
   Executor executor(model);
   reset_peak(Device{});
   const std::uint64_t before = memory_use(Device{}).current;
-  executor.forward(batch.sequences, grid, plan, {last_place(batch, 0), last_place(batch, 1)}, state, options);
+  executor.forward(work, state, options);
   return memory_use(Device{}).peak - before;
 }
 
@@ -109,12 +109,14 @@ TEST(Executor, ErrorsSayWhichWave) {
 TEST(Executor, ArgumentsThatDoNotFit) {
   const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 3));
   const TokenBatch batch = random_batch({13, 7}, 2, 11);
-  const SegmentGrid grid = make_grid({13, 7}, 2, 5, SegmentAlignment::kLeft);
-  const Plan plan = diagonal_plan(3, grid.segments_by_round);
   State state = model->new_state(2);
   Executor executor(*model);
+  Work work(*model, batch.sequences, 2, Schedule::kDiagonal);
+  const Plan plan = work.plan;
   const auto forward = [&](const Plan& p, const std::vector<TokenPlace>& places) {
-    executor.forward(batch.sequences, grid, p, places, state, {});
+    work.plan = p;
+    work.places = places;
+    executor.forward(work, state, {});
   };
   EXPECT_ERROR(forward(diagonal_plan(2, {3}), {}), Error, "the plan is for 2 layers and 3 segments, the model has 3");
   EXPECT_ERROR(forward(diagonal_plan(3, {4}), {}), Error, "3 layers and 4 segments");
@@ -131,7 +133,8 @@ TEST(Executor, ArgumentsThatDoNotFit) {
 
   ExecutorOptions options;
   options.gradients = true;
-  const Tensor hidden = executor.forward(batch.sequences, grid, plan, {{0, 3}}, state, options);
+  const Tensor hidden =
+      executor.forward(Work(*model, batch.sequences, 2, Schedule::kDiagonal, {{0, 3}}), state, options);
   executor.backward(hidden);
   EXPECT_ERROR(executor.backward(hidden), Error, "without a forward that kept a tape");
 }
@@ -165,8 +168,7 @@ TEST(Executor, StateOfAFinishedSampleStays) {
   const TokenBatch both = random_batch({23, 4}, 2, 11);
   TokenBatch alone;
   alone.batch = 1;
-  alone.sequences = {both.sequences[1]};
-  alone.mask = {both.mask[1]};
+  alone.add(both.sequences[1], {1, 1, 0, 1});
   Executor executor(*model);
   State two = model->new_state(2), one = model->new_state(1);
   run_language_model(executor, *model, both, Schedule::kDiagonal, {}, 1, two);
@@ -206,6 +208,55 @@ TEST(LanguageModel, CountsTargetsAndRightOnes) {
   EXPECT_EQ(result.correct_by_target.size(), 14u);
   EXPECT_EQ(result.correct, std::count(result.correct_by_target.begin(), result.correct_by_target.end(), 1));
   EXPECT_DOUBLE_EQ(result.mean(), result.sum / 14);
+  EXPECT_DOUBLE_EQ(std::accumulate(result.loss_by_target.begin(), result.loss_by_target.end(), 0.0), result.sum);
+}
+
+// A target's weight counts in the loss and in the gradient; targets may stand anywhere, in any order.
+TEST(LanguageModel, WeightsOfTargets) {
+  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 2));
+  ExecutorOptions options;
+  options.gradients = true;
+  const TokenBatch plain = random_batch({13, 7}, 2, 11);
+  TokenBatch halves = plain, twice = plain;
+  std::reverse(halves.targets.begin(), halves.targets.end());
+  for (Target& target : halves.targets) target.weight = 0.5;
+  for (Target& target : twice.targets) target.weight = target.sequence == 0 ? 1 : 0;
+  const StepResult whole = run_step(*model, plain, Schedule::kDiagonal, options);
+  const StepResult half = run_step(*model, halves, Schedule::kDiagonal, options);
+  EXPECT_NEAR(half.loss, whole.loss / 2, 1e-12 * whole.loss);
+  for (std::size_t i = 0; i < whole.grads.size(); ++i) {
+    for (std::size_t j = 0; j < whole.grads[i].second.size(); ++j) {
+      ASSERT_NEAR(half.grads[i].second[j], whole.grads[i].second[j] / 2, 1e-10) << whole.grads[i].first;
+    }
+  }
+  TokenBatch first = plain;
+  std::erase_if(first.targets, [](const Target& target) { return target.sequence != 0; });
+  EXPECT_EQ(run_step(*model, twice, Schedule::kDiagonal, options).loss,
+            run_step(*model, first, Schedule::kDiagonal, options).loss);
+  Executor executor(*model);
+  State state = model->new_state(2);
+  const LossResult result = run_language_model(executor, *model, halves, Schedule::kDiagonal, {}, 1, state);
+  EXPECT_DOUBLE_EQ(result.weight, 7);
+  EXPECT_DOUBLE_EQ(result.mean(), result.sum / 7);
+  // A target that is no next token: any id, at any place.
+  TokenBatch masked = plain;
+  masked.targets = {{1, 0, 4, 0.25}, {0, 12, 3, 1}};
+  EXPECT_GT(run_step(*model, masked, Schedule::kDiagonal, options).loss, 0);
+  masked.targets = {{0, 12, 11, 1}};
+  EXPECT_ERROR(run_step(*model, masked, Schedule::kDiagonal, options), Error,
+               "target 11 of token 12 in sequence 0 is not in the vocabulary of 11");
+}
+
+TEST(LanguageModel, BatchesBehindBatches) {
+  TokenBatch both = random_batch({5, 4}, 2, 11);
+  const TokenBatch more = random_batch({6}, 2, 11, 8);
+  const std::size_t targets = both.targets.size();
+  both.append(more);
+  EXPECT_EQ(both.sequences.size(), 3u);
+  EXPECT_EQ(both.sequences[2], more.sequences[0]);
+  ASSERT_EQ(both.targets.size(), targets + more.targets.size());
+  EXPECT_EQ(both.targets[targets].sequence, 2);
+  EXPECT_EQ(both.targets[targets].id, more.targets[0].id);
 }
 
 TEST(LanguageModel, BatchesWithoutTargetsOrTokens) {
@@ -216,7 +267,7 @@ TEST(LanguageModel, BatchesWithoutTargetsOrTokens) {
   options.gradients = true;
   for (const std::vector<std::int64_t>& lengths : {std::vector<std::int64_t>{}, {0}, {1}, {6}}) {
     TokenBatch batch = random_batch(lengths, 1, 11);
-    for (auto& mask : batch.mask) std::fill(mask.begin(), mask.end(), std::uint8_t{0});
+    batch.targets.clear();
     model->parameters().zero_grad();
     const LossResult result = run_language_model(executor, *model, batch, Schedule::kDiagonal, options, 1, state);
     EXPECT_EQ(result.targets, 0);
@@ -228,16 +279,8 @@ TEST(LanguageModel, BatchesWithoutTargetsOrTokens) {
 }
 
 TEST(LanguageModel, MasksThatDoNotFit) {
-  const std::unique_ptr<Model> model = tiny_model(tiny_config("llama", 2));
-  Executor executor(*model);
-  State state = model->new_state(1);
-  TokenBatch batch = random_batch({6, 4}, 1, 11);
-  batch.mask[1].pop_back();
-  EXPECT_ERROR(run_language_model(executor, *model, batch, Schedule::kDiagonal, {}, 1, state), Error,
-               "sequence 1 has 4 tokens and a mask of 3");
-  batch.mask.pop_back();
-  EXPECT_ERROR(run_language_model(executor, *model, batch, Schedule::kDiagonal, {}, 1, state), Error,
-               "a batch of 2 sequences has 1 masks");
+  TokenBatch batch = random_batch({6}, 1, 11);
+  EXPECT_ERROR(batch.add({1, 2, 3, 4}, {1, 1, 1}), Error, "sequence 1 has 4 tokens and a mask of 3");
 }
 
 TEST(LanguageModel, SinglePrecisionFollowsDouble) {

@@ -32,7 +32,13 @@ class ReferenceArmt {
     next_ = 0;
     double sum = 0;
     states.clear();
-    for (std::size_t q = 0; q < batch.sequences.size(); ++q) sum += sequence_loss(batch.sequences[q], batch.mask[q]);
+    for (std::size_t q = 0; q < batch.sequences.size(); ++q) {
+      std::vector<Target> targets;
+      for (const Target& target : batch.targets) {
+        if (target.sequence == static_cast<std::int32_t>(q)) targets.push_back(target);
+      }
+      sum += sequence_loss(batch.sequences[q], targets);
+    }
     return sum;
   }
 
@@ -217,7 +223,7 @@ class ReferenceArmt {
     }
   }
 
-  double sequence_loss(const std::vector<std::int32_t>& ids, const std::vector<std::uint8_t>& mask) {
+  double sequence_loss(const std::vector<std::int32_t>& ids, const std::vector<Target>& targets) {
     const auto d = static_cast<std::size_t>(config_.hidden_size);
     const auto n = static_cast<std::int64_t>(ids.size());
     const std::int64_t m = config_.num_mem_tokens();
@@ -278,8 +284,9 @@ class ReferenceArmt {
         carried[j] = norm(base() + (gpt2() ? "ln_f" : "norm"), x[x.size() - carried.size() + j]);
       }
       for (std::int64_t t = 0; t < segment.length; ++t) {
-        const auto at = static_cast<std::size_t>(segment.begin + t);
-        if (at + 1 >= ids.size() || mask[at] == 0) continue;
+        const auto target = std::find_if(targets.begin(), targets.end(),
+                                         [&](const Target& wanted) { return wanted.position == segment.begin + t; });
+        if (target == targets.end()) continue;
         const std::vector<double> hidden =
             norm(base() + (gpt2() ? "ln_f" : "norm"), x[first_row + static_cast<std::size_t>(t)]);
         const std::vector<double> logits =
@@ -289,7 +296,7 @@ class ReferenceArmt {
                   hidden);
         double sum = 0;
         for (const double v : logits) sum += std::exp(v);
-        loss += std::log(sum) - logits[static_cast<std::size_t>(ids[at + 1])];
+        loss += target->weight * (std::log(sum) - logits[static_cast<std::size_t>(target->id)]);
       }
       ++number;
     }

@@ -114,7 +114,14 @@ TEST(RmtModel, RoundsOfSequencesAreSequencesAlone) {
   double loss = 0;
   std::vector<std::vector<double>> sums;
   for (std::size_t q = 0; q < all.sequences.size(); ++q) {
-    const TokenBatch one{{all.sequences[q]}, {all.mask[q]}, 1};
+    TokenBatch one;
+    one.batch = 1;
+    one.sequences = {all.sequences[q]};
+    for (Target target : all.targets) {
+      if (target.sequence != static_cast<std::int32_t>(q)) continue;
+      target.sequence = 0;
+      one.targets.push_back(target);
+    }
     const StepResult step = run_step(*model, one, Schedule::kSequential, with_gradients());
     loss += step.loss;
     sums.resize(step.grads.size());
@@ -166,11 +173,9 @@ TEST(RmtModel, DecodingPastSegmentEndsIsReadingFromTheStart) {
       for (std::size_t q = 0; q < 2; ++q) {
         const auto n = static_cast<std::int64_t>(step + 1 + 2 * q);
         const std::vector<std::int32_t> ids(batch.sequences[q].begin(), batch.sequences[q].begin() + n);
-        const SegmentGrid whole = make_grid({n}, 1, 5, SegmentAlignment::kLeft);
         State fresh = model->new_state(1);
-        const auto expected =
-            executor.forward({ids}, whole, sequential_plan(2, whole.segments_by_round), {{0, n - 1}}, fresh, {})
-                .to_vector<double>();
+        const auto expected = executor.forward(Work(*model, {ids}, 1, Schedule::kSequential, {{0, n - 1}}), fresh, {})
+                                  .to_vector<double>();
         const auto got = hidden.select(static_cast<std::int64_t>(q)).to_vector<double>();
         for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], kRounding) << step << " " << q;
       }
@@ -185,18 +190,15 @@ TEST(RmtModel, TheOpenSegmentContinuesTheClosedOnes) {
     const TokenBatch batch = random_batch({14, 9, 4}, 3, 11);
     std::vector<std::vector<std::int32_t>> closed, open;
     std::vector<bool> has_memory;
-    std::vector<std::int64_t> lengths;
     for (const auto& ids : batch.sequences) {
       const auto end = static_cast<std::ptrdiff_t>((ids.size() - 1) / 5 * 5);
       closed.emplace_back(ids.begin(), ids.begin() + end);
       open.emplace_back(ids.begin() + end, ids.end());
-      lengths.push_back(end);
       has_memory.push_back(end > 0);
     }
     Executor executor(*model);
     State state = model->new_state(3);
-    const SegmentGrid grid = make_grid(lengths, 3, 5, SegmentAlignment::kLeft);
-    executor.forward(closed, grid, sequential_plan(2, grid.segments_by_round), {}, state, {});
+    executor.forward(Work(*model, closed, 3, Schedule::kSequential), state, {});
     Decoder decoder(*model, state, has_memory, 6);
     EXPECT_EQ(decoder.capacity(), 6);
     const Tensor last = decoder.append(open);
@@ -204,12 +206,10 @@ TEST(RmtModel, TheOpenSegmentContinuesTheClosedOnes) {
       const auto& ids = batch.sequences[q];
       const auto n = static_cast<std::int64_t>(ids.size());
       EXPECT_EQ(decoder.length(static_cast<int>(q)), static_cast<std::int64_t>(open[q].size()));
-      const SegmentGrid whole = make_grid({n}, 1, 5, SegmentAlignment::kLeft);
       State fresh = model->new_state(1);
       // Causality: rows written to after the tokens do not change them.
       const auto expected =
-          executor.forward({ids}, whole, sequential_plan(2, whole.segments_by_round), {{0, n - 1}}, fresh, {})
-              .to_vector<double>();
+          executor.forward(Work(*model, {ids}, 1, Schedule::kSequential, {{0, n - 1}}), fresh, {}).to_vector<double>();
       const auto got = last.select(static_cast<std::int64_t>(q)).to_vector<double>();
       for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], kRounding);
     }

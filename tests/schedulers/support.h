@@ -54,12 +54,13 @@ inline TokenBatch random_batch(const std::vector<std::int64_t>& lengths, int bat
   out.batch = batch;
   RandomStream random(seed, random_stream(RandomPurpose::kTest, 4));
   for (const std::int64_t length : lengths) {
-    out.sequences.emplace_back();
-    out.mask.emplace_back();
+    std::vector<std::int32_t> ids;
+    std::vector<std::uint8_t> mask;
     for (std::int64_t t = 0; t < length; ++t) {
-      out.sequences.back().push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(vocab_size))));
-      out.mask.back().push_back(t % 4 != 2 ? 1 : 0);
+      ids.push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(vocab_size))));
+      mask.push_back(t % 4 != 2 ? 1 : 0);
     }
+    out.add(std::move(ids), mask);
   }
   return out;
 }

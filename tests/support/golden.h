@@ -73,8 +73,7 @@ struct GoldenModel {
     batch.batch = static_cast<int>(ids.dim(0));
     for (std::int64_t b = 0; b < ids.dim(0); ++b) {
       const auto row = ids.select(b).to_vector<std::int64_t>();
-      batch.sequences.emplace_back(row.begin(), row.end());
-      batch.mask.push_back(mask.select(b).to_vector<std::uint8_t>());
+      batch.add({row.begin(), row.end()}, mask.select(b).to_vector<std::uint8_t>());
     }
     return batch;
   }

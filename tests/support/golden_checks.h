@@ -59,17 +59,13 @@ inline void expect_golden_values(const GoldenCase& c, const Stream& stream) {
 
   Executor executor(*golden.model);
   // Logits of every place.
-  std::vector<std::int64_t> lengths;
   std::vector<TokenPlace> places;
   for (std::size_t q = 0; q < batch.sequences.size(); ++q) {
-    lengths.push_back(c.length);
     for (int t = 0; t < c.length; ++t) places.push_back({static_cast<std::int32_t>(q), t});
   }
-  const SegmentGrid grid = make_grid(lengths, batch.batch, golden.model->config().armt->segment_size,
-                                     golden.model->config().armt->segment_alignment);
-  const Plan plan = make_plan(c.schedule, golden.model->num_layers(), grid.segments_by_round);
   State state = golden.model->new_state(batch.batch);
-  const Tensor hidden = executor.forward(batch.sequences, grid, plan, places, state, {});
+  const Tensor hidden =
+      executor.forward(Work(*golden.model, batch.sequences, batch.batch, c.schedule, places), state, {});
   double error = 0;
   const std::vector<double> expected = golden.expected(key + "logits");
   visit_logits(*golden.model, hidden, [&](std::int64_t first, const Tensor& logits) {
@@ -128,9 +124,7 @@ inline void expect_golden_continuation(const GoldenCase& c, const Stream& stream
   State state = golden.model->new_state(1);
   if (closed > 0) {
     Executor executor(*golden.model);
-    const SegmentGrid grid = make_grid({closed}, 1, n, SegmentAlignment::kLeft);
-    executor.forward({{ids.begin(), ids.begin() + closed}}, grid,
-                     make_plan(c.schedule, golden.model->num_layers(), grid.segments_by_round), {}, state, {});
+    executor.forward(Work(*golden.model, {{ids.begin(), ids.begin() + closed}}, 1, c.schedule), state, {});
   }
   Decoder decoder(*golden.model, state, {closed > 0}, length - closed + 8);
   std::vector<std::int32_t> next(ids.begin() + closed, ids.end());

@@ -153,7 +153,9 @@ TEST(Baselines, AWindowReadsTheLastTokens) {
     }
   }
   EXPECT_EQ(beside[1], whole[0]);
-  TokenBatch batch{{prompt}, {std::vector<std::uint8_t>(prompt.size(), 1)}, 1};
+  TokenBatch batch;
+  batch.batch = 1;
+  batch.add(prompt, std::vector<std::uint8_t>(prompt.size(), 1));
   Executor executor(model);
   State state = model.new_state(1);
   EXPECT_ERROR(run_language_model(executor, model, batch, Schedule::kDiagonal, {}, 1, state), Error,

@@ -161,7 +161,7 @@ TEST(Curriculum, AMixtureIsAFunctionOfSeedAndIndex) {
   for (const std::uint64_t i : {7u, 3u, 49u}) {
     const TokenBatch batch = one.curriculum.train_batch(1, i);
     EXPECT_EQ(batch.sequences, same.curriculum.train_batch(1, i).sequences);
-    EXPECT_EQ(batch.mask, same.curriculum.train_batch(1, i).mask);
+    EXPECT_EQ(batch.targets, same.curriculum.train_batch(1, i).targets);
     EXPECT_NE(batch.sequences, other.curriculum.train_batch(1, i).sequences);
   }
 }

@@ -62,8 +62,9 @@ TEST(GeneratedTokens, DynamicRotaryKnowsNoNeighbours) {
   EXPECT_EQ(generate(*model, two, greedy(40)), wanted);
   // The same through the forward pass, for a long text beside short ones: losses and gradients are those alone.
   const auto loss_of = [&](const TokenSequences& texts) {
-    TokenBatch batch{texts, {}, static_cast<int>(texts.size())};
-    for (const auto& ids : texts) batch.mask.emplace_back(ids.size(), 1);
+    TokenBatch batch;
+    batch.batch = static_cast<int>(texts.size());
+    for (const auto& ids : texts) batch.add(ids, std::vector<std::uint8_t>(ids.size(), 1));
     ExecutorOptions options;
     options.gradients = true;
     return run_step(*model, batch, Schedule::kDiagonal, options);

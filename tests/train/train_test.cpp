@@ -494,8 +494,7 @@ TEST(Costs, MemoryEstimateIsNearWhatTheTapeKeeps) {
   TokenBatch batch;
   batch.batch = 2;
   for (int b = 0; b < 2; ++b) {
-    batch.sequences.emplace_back(32 * 5, 7);
-    batch.mask.emplace_back(32 * 5, 1);
+    batch.add(std::vector<std::int32_t>(32 * 5, 7), std::vector<std::uint8_t>(32 * 5, 1));
   }
   for (const Activations activations : {Activations::kKeep, Activations::kRecompute}) {
     Executor executor(model);

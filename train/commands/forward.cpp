@@ -35,9 +35,8 @@ TokenBatch read_batch(const std::string& path, std::int64_t vocab_size) {
       WT_CHECK(id >= 0 && id < vocab_size, path, ": input_ids has ", id, ", the vocabulary ", vocab_size, " tokens");
       row.push_back(static_cast<std::int32_t>(id));
     }
-    batch.mask.push_back(mask.defined() ? mask.select(b).to_vector<std::uint8_t>()
-                                        : std::vector<std::uint8_t>(row.size(), 1));
-    batch.sequences.push_back(std::move(row));
+    const std::vector<std::uint8_t> all(row.size(), 1);
+    batch.add(std::move(row), mask.defined() ? mask.select(b).to_vector<std::uint8_t>() : all);
   }
   return batch;
 }
@@ -56,15 +55,11 @@ void run(const Options& o) {
 
   Executor executor(*model);
   std::vector<TokenPlace> places;
-  std::vector<std::int64_t> lengths;
   for (int b = 0; b < batch.batch; ++b) {
-    lengths.push_back(n);
     for (std::int64_t t = 0; t < n; ++t) places.push_back({b, t});
   }
-  const SegmentGrid grid = make_grid(lengths, batch.batch, model->segment_size(n), model->config().segment_alignment());
   State state = model->new_state(batch.batch);
-  const Tensor hidden = executor.forward(
-      batch.sequences, grid, make_plan(schedule, model->num_layers(), grid.segments_by_round), places, state, {});
+  const Tensor hidden = executor.forward(Work(*model, batch.sequences, batch.batch, schedule, places), state, {});
   const Tensor logits = Tensor::empty(Stream{}, {batch.batch * n, v}, wide(model->dtype()));
   visit_logits(*model, hidden, [&](std::int64_t first, const Tensor& part) {
     logits.slice(first, first + part.dim(0)).copy_from(stream, part);
