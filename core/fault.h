@@ -12,7 +12,8 @@ enum class Fault : std::int32_t {
   kCacheRow,      // cached attention: a row that the key/value cache does not have
   kRow,           // take_rows, gather_rows, scatter_add_rows, put_rows: a row that the tensor does not have
   kEmbeddingRow,  // embedding: an id or a position that is in no table
-  kTargetId       // cross entropy: a target outside the vocabulary
+  kTargetId,      // cross entropy: a target outside the vocabulary
+  kLayerPlace     // norms: a place in the order of layers that the tensor does not have
 };
 
 constexpr const char* text_of(Fault fault) {
@@ -27,6 +28,8 @@ constexpr const char* text_of(Fault fault) {
       return "embedding: an id or a position is in no table";
     case Fault::kTargetId:
       return "cross entropy: a target is no id of the vocabulary";
+    case Fault::kLayerPlace:
+      return "norm: an order names no layer of its tensor";
     default:
       return "no fault";
   }

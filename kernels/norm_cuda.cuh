@@ -1,4 +1,5 @@
-// What the two norms share: rows held in registers, and parameter gradients summed over rows in a fixed order.
+// What the two norms share: rows held in registers, and parameter gradients summed over rows in a fixed order. The
+// kernels of each, alone or behind a sum, are in rms_norm_cuda.cuh and layer_norm_cuda.cuh.
 //
 // LANES neighbouring threads hold a row, PACKS accesses of 16 bytes each; access i of a lane is number i·LANES + lane
 // of the row. Up to 32 lanes, a warp or a part of it has a row to itself and a block works on several rows side by
@@ -71,6 +72,42 @@ __device__ inline void load_row(const T* row, int lane, int packs, Packed<T, kVe
     to[i] = {};
     if (p < packs) to[i] = load_packed<kVec<T>>(row + p * kVec<T>);
   }
+}
+
+// Adds the lane's part of another row, and writes the sum.
+template <int LANES, int PACKS, class T>
+__device__ inline void add_row(const T* more, int lane, int packs, T* sum, Packed<T, kVec<T>> (&row)[PACKS]) {
+  constexpr int N = kVec<T>;
+  Packed<T, N> other[PACKS];
+  load_row<LANES>(more, lane, packs, other);
+#pragma unroll
+  for (int i = 0; i < PACKS; ++i) {
+    const int p = i * LANES + lane;
+    float a[N], b[N];
+    row[i].unpack(a);
+    other[i].unpack(b);
+#pragma unroll
+    for (int e = 0; e < N; ++e) a[e] += b[e];
+    row[i] = Packed<T, N>::pack(a);
+    if (p < packs) store_packed<N>(sum + p * N, row[i]);
+  }
+}
+
+// The place of layer blockIdx.y on the side of a norm that is in another order of layers (kernels/rms_norm.h).
+struct LayerOrder {
+  const std::int32_t* order;  // null: its own
+  std::int32_t* fault = wt::cuda::fault_word();
+  // Negative, and a fault, where the tensor has no such place: for all threads of the block.
+  __device__ std::int64_t operator()() const {
+    if (order == nullptr) return blockIdx.y;
+    const std::int32_t place = __ldg(order + blockIdx.y);
+    if (place >= 0 && place < static_cast<std::int64_t>(gridDim.y)) return place;
+    report(fault, Fault::kLayerPlace);
+    return -1;
+  }
+};
+inline LayerOrder layer_order(const Tensor& order) {
+  return {order.defined() ? order.data<std::int32_t>() : nullptr};
 }
 
 // Sum over a row's lanes; every lane gets it. All threads of the block call it. `scratch` as in block_sum.
@@ -168,6 +205,10 @@ inline void add_partials(const Stream& stream, const float* partial, std::int64_
 
 // A block per row, for widths and addresses that no tile fits; and columns of a chunk of rows, a thread each.
 inline constexpr int kPlainThreads = 128;
+template <class T>
+__device__ inline T plain_sum(T a, T b) {
+  return from_float<T>(to_float(a) + to_float(b));
+}
 inline dim3 row_grid(std::int64_t rows, std::int64_t layers) {
   return {grid_size(rows), grid_size(layers)};
 }

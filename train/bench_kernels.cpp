@@ -5,6 +5,7 @@
 #include "core/random.h"
 #include "core/time_stamp.h"
 #include "kernels/activation.h"
+#include "kernels/add_norm.h"
 #include "kernels/attention.h"
 #include "kernels/cast.h"
 #include "kernels/dpfp.h"
@@ -122,6 +123,20 @@ std::vector<KernelRow> bench_kernels(const ModelConfig& c, int batch, const Stre
               [&] { kernels::rms_norm_forward(stream, x, weight, 1e-5, y, rstd); });
     bench.add("rms_norm backward", 4 * count(g, r, d) * size, 0,
               [&] { kernels::rms_norm_backward(stream, y, x, weight, rstd, dx, GradMode::kAccumulate, dw); });
+    const Tensor h = bench.data({g, r, d}), ddelta = bench.data({g, r, d});
+    bench.add("add_norm", 4 * count(g, r, d) * size, 0,
+              [&] { kernels::add_rms_norm_forward(stream, x, y, {}, weight, 1e-5, h, dx, rstd); });
+    bench.add("add_norm backward", 5 * count(g, r, d) * size, 0, [&] {
+      kernels::add_rms_norm_backward(stream, y, x, weight, rstd, {}, dx, GradMode::kAccumulate, dw, ddelta);
+    });
+    std::vector<std::int32_t> places(static_cast<std::size_t>(g));  // two kinds in turn
+    for (std::int64_t i = 0; i < g; ++i)
+      places[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i % 2 == 0 ? i / 2 : (g + 1) / 2 + i / 2);
+    const Tensor order = Tensor::from<std::int32_t>(stream, {g}, places);
+    bench.add("rms_norm by kind", 2 * count(g, r, d) * size, 0,
+              [&] { kernels::rms_norm_forward(stream, x, weight, 1e-5, y, rstd, order); });
+    bench.add("add_norm by kind", 4 * count(g, r, d) * size, 0,
+              [&] { kernels::add_rms_norm_forward(stream, x, y, order, weight, 1e-5, h, dx, rstd); });
     bench.add("add", 3 * count(g, r, d) * size, 0, [&] { kernels::add(stream, x, y); });
   }
   {

@@ -112,6 +112,37 @@ TEST_P(GpuLayerNorm, BackwardAsOnTheCpu) {
   }
 }
 
+// Layers written to and read from another order give the bits of those in their own.
+TEST_P(GpuLayerNorm, InAnotherOrder) {
+  const DType dtype = GetParam();
+  const std::vector<std::int32_t> places{2, 0, 1};
+  const Tensor order = upload(Tensor::from<std::int32_t>({3}, places));
+  for (const std::int64_t d : {37, 96, 768, 2048, 20000}) {
+    const Shape shape{3, 13, d};
+    const Tensor x = upload(input(shape, 1, dtype), dtype), w = upload(normal({3, d}, 2)),
+                 b = upload(normal({3, d}, 6));
+    const Tensor plain = poisoned(shape, dtype), y = poisoned(shape, dtype);
+    const Tensor mean = poisoned({3, 13}, DType::kF32), rstd = poisoned({3, 13}, DType::kF32);
+    layer_norm_forward(gpu(), x, w, b, kEps, plain, mean, rstd);
+    layer_norm_forward(gpu(), x, w, b, kEps, y, mean, rstd, order);
+    const Tensor dy = upload(input(shape, 3, dtype), dtype), before = upload(input(shape, 4, dtype), dtype);
+    const Tensor turned = poisoned(shape, dtype);
+    for (std::int64_t g = 0; g < 3; ++g) {
+      const std::int64_t place = places[static_cast<std::size_t>(g)];
+      EXPECT_TRUE(same_bytes(y.select(place), plain.select(g))) << d;
+      turned.select(place).copy_from(gpu(), dy.select(g));
+    }
+    const Tensor plain_dx = before.clone(gpu()), dx = before.clone(gpu());
+    const Tensor plain_dw = upload(normal({3, d}, 5)), dw = upload(normal({3, d}, 5));
+    const Tensor plain_db = upload(normal({3, d}, 7)), db = upload(normal({3, d}, 7));
+    layer_norm_backward(gpu(), dy, x, w, mean, rstd, plain_dx, GradMode::kAccumulate, plain_dw, plain_db);
+    layer_norm_backward(gpu(), turned, x, w, mean, rstd, dx, GradMode::kAccumulate, dw, db, order);
+    EXPECT_TRUE(same_bytes(dx, plain_dx)) << d;
+    EXPECT_TRUE(same_bytes(dw, plain_dw)) << d;
+    EXPECT_TRUE(same_bytes(db, plain_db)) << d;
+  }
+}
+
 // A mean far from zero: the variance must not be a difference of large sums.
 TEST_P(GpuLayerNorm, FarFromZero) {
   const DType dtype = GetParam();

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/expect_error.h"
 #include "tests/support/gpu.h"
 #include "tests/support/tolerances.h"
 
@@ -94,6 +95,44 @@ TEST_P(GpuRmsNorm, BackwardAsOnTheCpu) {
     rms_norm_backward(gpu(), grad, x, w, rstd, grad, GradMode::kOverwrite, in_place_dw);
     EXPECT_TRUE(same_bytes(grad, dx)) << s.d;
     EXPECT_TRUE(same_bytes(in_place_dw, dw)) << s.d;
+  }
+}
+
+// Layers written to and read from another order give the bits of those in their own.
+TEST_P(GpuRmsNorm, InAnotherOrder) {
+  const DType dtype = GetParam();
+  const std::vector<std::int32_t> places{2, 0, 1};
+  const Tensor order = upload(Tensor::from<std::int32_t>({3}, places));
+  for (const std::int64_t d : {37, 96, 768, 2048, 20000}) {
+    const Shape shape{3, 13, d};
+    const Tensor x = upload(input(shape, 1, dtype), dtype), w = upload(normal({3, d}, 2));
+    const Tensor plain = poisoned(shape, dtype), y = poisoned(shape, dtype), rstd = poisoned({3, 13}, DType::kF32);
+    rms_norm_forward(gpu(), x, w, kEps, plain, rstd);
+    rms_norm_forward(gpu(), x, w, kEps, y, rstd, order);
+    const Tensor dy = upload(input(shape, 3, dtype), dtype), before = upload(input(shape, 4, dtype), dtype);
+    const Tensor turned = poisoned(shape, dtype);
+    for (std::int64_t g = 0; g < 3; ++g) {
+      const std::int64_t place = places[static_cast<std::size_t>(g)];
+      EXPECT_TRUE(same_bytes(y.select(place), plain.select(g))) << d;
+      turned.select(place).copy_from(gpu(), dy.select(g));
+    }
+    const Tensor plain_dx = before.clone(gpu()), dx = before.clone(gpu());
+    const Tensor plain_dw = upload(normal({3, d}, 5)), dw = upload(normal({3, d}, 5));
+    rms_norm_backward(gpu(), dy, x, w, rstd, plain_dx, GradMode::kAccumulate, plain_dw);
+    rms_norm_backward(gpu(), turned, x, w, rstd, dx, GradMode::kAccumulate, dw, order);
+    EXPECT_TRUE(same_bytes(dx, plain_dx)) << d;
+    EXPECT_TRUE(same_bytes(dw, plain_dw)) << d;
+  }
+}
+
+TEST_P(GpuRmsNorm, PlacesThatAreNotThereAreFaults) {
+  for (const std::int64_t d : {37, 96}) {
+    for (const std::int32_t place : {3, -1}) {
+      const Tensor x = upload(input({3, 2, d}, 1, GetParam()), GetParam()), w = upload(normal({3, d}, 2));
+      const Tensor order = upload(Tensor::from<std::int32_t>({3}, {0, place, 1}));
+      rms_norm_forward(gpu(), x, w, kEps, poisoned(x.shape(), GetParam()), poisoned({3, 2}, DType::kF32), order);
+      EXPECT_ERROR(gpu().synchronize(), Error, "norm: an order names no layer of its tensor");
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/adamw.h"
+#include "kernels/add_norm.h"
 #include "kernels/attention.h"
 #include "kernels/cast.h"
 #include "kernels/cross_entropy.h"
@@ -102,6 +103,101 @@ TEST(Composite, Norms) {
   const Tensor same = x.clone(kStream);
   layer_norm_forward(kStream, same, w, b, 1e-5, same, m, s);
   EXPECT_TRUE(bit_equal(same, y));
+}
+
+// Layer g at this place; not its own inverse.
+const std::vector<std::int32_t> kPlaces{2, 0, 3, 1};
+
+// Layer g of `given` at place kPlaces[g], or back.
+Tensor reordered(const Tensor& given, bool back = false) {
+  const Tensor out = Tensor::empty(kStream, given.shape(), given.dtype());
+  for (std::int64_t g = 0; g < given.dim(0); ++g) {
+    const std::int64_t place = kPlaces[at(g)];
+    out.select(back ? g : place).copy_from(kStream, given.select(back ? place : g));
+  }
+  return out;
+}
+
+TEST(Composite, NormsInAnotherOrder) {
+  const std::int64_t g = 4, r = 5, d = 7;
+  const Tensor x = normal_tensor({g, r, d}, 1, kF64), w = normal_tensor({g, d}, 2, kF64),
+               b = normal_tensor({g, d}, 3, kF64), dy = normal_tensor({g, r, d}, 4, kF64),
+               order = integers({g}, kPlaces);
+  const auto out = [&] { return poisoned({g, r, d}, kF64); };
+  const auto by_row = [&] { return poisoned({g, r}, kF64); };
+  {
+    const Tensor y = out(), rho = by_row(), plain_y = out(), plain_rho = by_row();
+    rms_norm_forward(kStream, x, w, 1e-5, y, rho, order);
+    rms_norm_forward(kStream, x, w, 1e-5, plain_y, plain_rho);
+    EXPECT_TRUE(bit_equal(y, reordered(plain_y)));
+    EXPECT_TRUE(bit_equal(rho, plain_rho));
+    for (const GradMode mode : {GradMode::kOverwrite, GradMode::kAccumulate}) {
+      const Tensor dx = x.clone(kStream), dw = w.clone(kStream), plain_dx = x.clone(kStream),
+                   plain_dw = w.clone(kStream);
+      rms_norm_backward(kStream, dy, x, w, rho, dx, mode, dw, order);
+      rms_norm_backward(kStream, reordered(dy, true), x, w, rho, plain_dx, mode, plain_dw);
+      EXPECT_TRUE(bit_equal(dx, plain_dx));
+      EXPECT_TRUE(bit_equal(dw, plain_dw));
+    }
+  }
+  const Tensor y = out(), mu = by_row(), rho = by_row(), plain_y = out(), plain_mu = by_row(), plain_rho = by_row();
+  layer_norm_forward(kStream, x, w, b, 1e-5, y, mu, rho, order);
+  layer_norm_forward(kStream, x, w, b, 1e-5, plain_y, plain_mu, plain_rho);
+  EXPECT_TRUE(bit_equal(y, reordered(plain_y)));
+  EXPECT_TRUE(bit_equal(mu, plain_mu));
+  EXPECT_TRUE(bit_equal(rho, plain_rho));
+  for (const GradMode mode : {GradMode::kOverwrite, GradMode::kAccumulate}) {
+    const Tensor dx = x.clone(kStream), dw = w.clone(kStream), db = b.clone(kStream), plain_dx = x.clone(kStream),
+                 plain_dw = w.clone(kStream), plain_db = b.clone(kStream);
+    layer_norm_backward(kStream, dy, x, w, mu, rho, dx, mode, dw, db, order);
+    layer_norm_backward(kStream, reordered(dy, true), x, w, mu, rho, plain_dx, mode, plain_dw, plain_db);
+    EXPECT_TRUE(bit_equal(dx, plain_dx));
+    EXPECT_TRUE(bit_equal(dw, plain_dw));
+    EXPECT_TRUE(bit_equal(db, plain_db));
+  }
+}
+
+TEST(Composite, AddNorm) {
+  const std::int64_t g = 4, r = 5, d = 7;
+  const Tensor x = normal_tensor({g, r, d}, 1, kF64), delta = normal_tensor({g, r, d}, 2, kF64),
+               w = normal_tensor({g, d}, 3, kF64), b = normal_tensor({g, d}, 4, kF64),
+               dn = normal_tensor({g, r, d}, 5, kF64), residual = normal_tensor({g, r, d}, 6, kF64);
+  for (const bool ordered : {false, true}) {
+    const Tensor order = ordered ? integers({g}, kPlaces) : Tensor{};
+    const auto in_order = [&](const Tensor& t, bool back) { return ordered ? reordered(t, back) : t; };
+    // The parts: a sum, then a norm; backward the norm's into dh, then a copy.
+    const Tensor sum = x.clone(kStream), normed = poisoned(x.shape(), kF64), mu = poisoned({g, r}, kF64),
+                 rho = poisoned({g, r}, kF64);
+    add(kStream, in_order(delta, true), sum);
+    const Tensor h = poisoned(x.shape(), kF64), n = poisoned(x.shape(), kF64), mean = poisoned({g, r}, kF64),
+                 rstd = poisoned({g, r}, kF64);
+    for (const GradMode mode : {GradMode::kOverwrite, GradMode::kAccumulate}) {
+      const Tensor dh = residual.clone(kStream), want_dh = residual.clone(kStream), ddelta = poisoned(x.shape(), kF64);
+      const Tensor dw = w.clone(kStream), db = b.clone(kStream), want_dw = w.clone(kStream), want_db = b.clone(kStream);
+      rms_norm_forward(kStream, sum, w, 1e-5, normed, rho);
+      rms_norm_backward(kStream, dn, sum, w, rho, want_dh, mode, want_dw);
+      add_rms_norm_forward(kStream, x, delta, order, w, 1e-5, h, n, rstd);
+      add_rms_norm_backward(kStream, dn, h, w, rstd, order, dh, mode, dw, ddelta);
+      EXPECT_TRUE(bit_equal(h, sum) && bit_equal(n, normed) && bit_equal(rstd, rho));
+      EXPECT_TRUE(bit_equal(dh, want_dh) && bit_equal(dw, want_dw));
+      EXPECT_TRUE(bit_equal(ddelta, in_order(dh, false)));
+
+      layer_norm_forward(kStream, sum, w, b, 1e-5, normed, mu, rho);
+      layer_norm_backward(kStream, dn, sum, w, mu, rho, want_dh, mode, want_dw, want_db);
+      add_layer_norm_forward(kStream, x, delta, order, w, b, 1e-5, h, n, mean, rstd);
+      add_layer_norm_backward(kStream, dn, h, w, mean, rstd, order, dh, mode, dw, db, ddelta);
+      EXPECT_TRUE(bit_equal(h, sum) && bit_equal(n, normed) && bit_equal(mean, mu) && bit_equal(rstd, rho));
+      EXPECT_TRUE(bit_equal(dh, want_dh) && bit_equal(dw, want_dw) && bit_equal(db, want_db));
+      EXPECT_TRUE(bit_equal(ddelta, in_order(dh, false)));
+    }
+    // The sum in x's own memory; gradients that nobody wants.
+    const Tensor same = x.clone(kStream), dh = residual.clone(kStream), again = residual.clone(kStream);
+    add_rms_norm_forward(kStream, same, delta, order, w, 1e-5, same, n, rstd);
+    EXPECT_TRUE(bit_equal(same, sum));
+    add_rms_norm_backward(kStream, dn, h, w, rstd, order, dh, GradMode::kAccumulate, {}, {});
+    rms_norm_backward(kStream, dn, h, w, rstd, again, GradMode::kAccumulate, {});
+    EXPECT_TRUE(bit_equal(dh, again));
+  }
 }
 
 TEST(Composite, Activations) {

@@ -3,6 +3,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/adamw.h"
+#include "kernels/add_norm.h"
 #include "kernels/attention.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/dpfp.h"
@@ -70,6 +71,46 @@ TEST(KernelErrors, Norms) {
                "layer_norm backward: dw and db go together");
   EXPECT_ERROR(layer_norm_backward(s, x, x, f({3, 4}), f({3, 2}), f({3, 2}), {}, GradMode::kSkip, f({3, 4}), f({3, 1})),
                Error, "layer_norm backward: db");
+}
+
+TEST(KernelErrors, NormsInAnotherOrder) {
+  const Tensor x = f({3, 2, 4}), y = f({3, 2, 4}), w = f({3, 4}), row = f({3, 2});
+  const auto order = [](const std::vector<std::int32_t>& places) {
+    return integers({static_cast<std::int64_t>(places.size())}, places);
+  };
+  EXPECT_ERROR(rms_norm_forward(s, x, w, 0, y, row, order({0, 1})), Error,
+               "rms_norm: order is i32[2], expected i32[3]");
+  EXPECT_ERROR(rms_norm_forward(s, x, w, 0, y, row, row), Error, "rms_norm: order is f32[3,2]");
+  EXPECT_ERROR(rms_norm_forward(s, x, w, 0, y, row, order({0, 3, 1})), Error,
+               "rms_norm: place 3 in an order of 3 layers");
+  EXPECT_ERROR(rms_norm_forward(s, x, w, 0, y, row, order({0, 1, 0})), Error,
+               "rms_norm: place 0 is given to two layers");
+  EXPECT_ERROR(rms_norm_forward(s, x, w, 0, x, row, order({0, 2, 1})), Error, "y lies in x, and in another order");
+  EXPECT_ERROR(rms_norm_backward(s, x, y, w, row, x, GradMode::kOverwrite, {}, order({0, 2, 1})), Error,
+               "rms_norm backward: dx lies in dy");
+  EXPECT_ERROR(layer_norm_forward(s, x, w, w, 0, y, row, row, order({-1, 2, 1})), Error, "layer_norm: place -1");
+  EXPECT_ERROR(layer_norm_forward(s, x, w, w, 0, x, row, row, order({0, 2, 1})), Error, "layer_norm: y lies in x");
+  EXPECT_ERROR(layer_norm_backward(s, x, y, w, row, row, x, GradMode::kOverwrite, {}, {}, order({0})), Error,
+               "layer_norm backward: order is i32[1]");
+}
+
+TEST(KernelErrors, AddNorm) {
+  const Tensor x = f({3, 2, 4}), delta = f({3, 2, 4}), h = f({3, 2, 4}), n = f({3, 2, 4}), w = f({3, 4}),
+               row = f({3, 2});
+  const GradMode adds = GradMode::kAccumulate;
+  EXPECT_ERROR(add_rms_norm_forward(s, x, f({3, 1, 4}), {}, w, 0, h, n, row), Error, "add_norm: delta is [3,1,4]");
+  EXPECT_ERROR(add_rms_norm_forward(s, x, delta, integers({3}, {0, 0, 1}), w, 0, h, n, row), Error,
+               "add_norm: place 0 is given to two layers");
+  EXPECT_ERROR(add_rms_norm_forward(s, x, delta, integers({2}, {0, 1}), w, 0, h, n, row), Error,
+               "add_norm: order is i32[2], expected i32[3]");
+  EXPECT_ERROR(add_rms_norm_forward(s, x, delta, {}, f({3, 3}), 0, h, n, row), Error, "add_norm: w");
+  EXPECT_ERROR(add_rms_norm_forward(s, x, delta, {}, w, 0, delta, n, row), Error, "add_norm: outputs share memory");
+  EXPECT_ERROR(add_rms_norm_forward(s, x, delta, {}, w, 0, h, x, row), Error, "add_norm: outputs share memory");
+  EXPECT_ERROR(add_layer_norm_forward(s, x, delta, {}, w, f({3, 3}), 0, h, n, row, row), Error, "add_norm: b");
+  EXPECT_ERROR(add_rms_norm_backward(s, n, h, w, row, {}, {}, GradMode::kSkip, {}, {}), Error, "add_norm backward: dh");
+  EXPECT_ERROR(add_rms_norm_backward(s, n, h, w, row, {}, x, adds, {}, x), Error, "ddelta shares memory with dh");
+  EXPECT_ERROR(add_rms_norm_backward(s, n, h, w, row, {}, x, adds, f({1, 4}), {}), Error, "add_norm backward: dw");
+  EXPECT_ERROR(add_layer_norm_backward(s, n, h, w, row, row, {}, x, adds, w, {}, {}), Error, "dw and db go together");
 }
 
 TEST(KernelErrors, Activations) {

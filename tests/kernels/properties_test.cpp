@@ -7,6 +7,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/adamw.h"
+#include "kernels/add_norm.h"
 #include "kernels/attention.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/dpfp.h"
@@ -98,6 +99,25 @@ std::vector<Case> all_cases() {
                      layer_norm_backward(kStream, dy, x, w, mean, scale, {}, GradMode::kSkip, dw, db);
                      return {y, mean, scale, dx, more, dw, db};
                    }});
+  cases.push_back(
+      {"add_norm", [](const Size& s, DType t) -> std::vector<Tensor> {
+         const std::int64_t r = s.b * s.t;
+         const Shape shape{s.g, r, 19};
+         const Tensor order = integers({s.g}, {1, 0});
+         const Tensor x = normal_tensor(shape, 1, t), w = normal_tensor({s.g, 19}, 2, t),
+                      b = normal_tensor({s.g, 19}, 6, t), delta = normal_tensor(shape, 3, t),
+                      dn = normal_tensor(shape, 8, t);
+         const Tensor h = poisoned(shape, t), n = poisoned(shape, t), mean = poisoned({s.g, r}, t),
+                      scale = poisoned({s.g, r}, t), rms = poisoned(shape, t), rms_scale = poisoned({s.g, r}, t);
+         const Tensor dh = poisoned(shape, t), more = normal_tensor(shape, 4, t), ddelta = poisoned(shape, t),
+                      rms_ddelta = poisoned(shape, t), dw = normal_tensor({s.g, 19}, 5, t),
+                      db = normal_tensor({s.g, 19}, 7, t);
+         add_rms_norm_forward(kStream, x, delta, order, w, 1e-5, h, rms, rms_scale);
+         add_rms_norm_backward(kStream, dn, h, w, rms_scale, order, dh, GradMode::kOverwrite, dw, rms_ddelta);
+         add_layer_norm_forward(kStream, x, delta, {}, w, b, 1e-5, h, n, mean, scale);
+         add_layer_norm_backward(kStream, dn, h, w, mean, scale, {}, more, GradMode::kAccumulate, dw, db, ddelta);
+         return {h, n, rms, mean, scale, rms_scale, dh, more, ddelta, rms_ddelta, dw, db};
+       }});
   cases.push_back({"activations", [](const Size& s, DType t) -> std::vector<Tensor> {
                      const Shape wide{s.g * s.b * s.t, 58}, half{s.g * s.b * s.t, 29};
                      const Tensor x = normal_tensor(wide, 1, t, 3), dout = normal_tensor(half, 2, t),
