@@ -53,9 +53,11 @@ class BackwardPass {
   // The gradient of an op's output, taken out of the record: its producer is the last to need it. Undefined where no
   // consumer of the output contributed.
   Tensor take(int id);
-  // Where to put a contribution to the gradient of `like` under this id, and how.
-  std::pair<Tensor, GradMode> slot(int id, const Tensor& like);
-  // Passes a gradient on unchanged (a residual path). It becomes the slot's tensor where that is empty, else is added.
+  // Where to put a contribution to the gradient under this id, and how: of a tensor like this, or of this shape.
+  std::pair<Tensor, GradMode> slot(int id, const Tensor& like) { return slot(id, like.shape(), like.dtype()); }
+  std::pair<Tensor, GradMode> slot(int id, const Shape& shape, DType dtype);
+  // Passes a gradient on unchanged (a residual path). It becomes the slot's tensor where that is empty, else is added;
+  // into the slot of a part (split and join below) it is copied.
   void pass(int id, const Tensor& grad);
 
  private:
@@ -98,6 +100,9 @@ class WaveRecord {
   Var leaf(const Tensor& value) { return {value, new_id()}; }
   // The output of an op: it wants a gradient where an input does, or where the op has trainable parameters.
   Var output(const Tensor& value, bool wanted) { return {value, wanted ? new_id() : -1}; }
+  // From here on the gradient of `part` is entries [begin, end) of the first extent of the whole's (split and join
+  // below). A part has no parts.
+  void link(const Var& part, const Var& whole, std::int64_t begin, std::int64_t end);
 
   // `Saved` has `std::vector<Tensor> tensors() const`.
   template <class Saved>
@@ -105,7 +110,7 @@ class WaveRecord {
     ops_.push_back(std::make_unique<detail::TypedOpRecord<Saved>>(name, std::move(saved), function));
   }
 
-  // Seeds the gradient of an output before backward. The tensor may be written to.
+  // Seeds the gradient of an output, which is no part, before backward. The tensor may be written to.
   void set_grad(const Var& var, const Tensor& grad);
   // The gradient of a leaf after backward; undefined where nothing reached it.
   Tensor grad(const Var& var) const;
@@ -119,13 +124,37 @@ class WaveRecord {
 
  private:
   friend class BackwardPass;
+
+  // A gradient from its first contribution until it is taken.
+  struct Gradient {
+    Tensor tensor;  // undefined: nothing reached it yet
+    // Of a Var that has parts: its shape, and which entries of the first extent something reached.
+    Shape shape;
+    std::vector<bool> reached;
+    // Of a part, which has no tensor of its own: it is entries [begin, end) of this one's.
+    int whole = -1;
+    std::int64_t begin = 0, end = 0;
+  };
+  // Where the gradient of a Var lies: all of one, or some entries of its whole's.
+  struct Place {
+    Gradient& gradient;
+    std::int64_t begin, end;
+    Tensor tensor() const;
+    void mark(bool reached) const;
+    // False where nothing reached it. Where something reached some entries, the others become zero.
+    bool complete(const Stream& stream) const;
+  };
+  Gradient& gradient(int id) { return grads_[static_cast<std::size_t>(id)]; }
+  Place place(int id);
+  void hand_over(int id, const Stream& stream);
+
   int new_id() {
     grads_.emplace_back();
     return static_cast<int>(grads_.size()) - 1;
   }
 
   std::vector<std::unique_ptr<OpRecord>> ops_;
-  std::vector<Tensor> grads_;
+  std::vector<Gradient> grads_;
 };
 
 // What every op is given: where to run, for which layers, and whether to leave a record.
@@ -143,5 +172,13 @@ struct Context {
 inline Var stop_gradient(const Var& x) {
   return {x.value};
 }
+
+// Parts of a tensor along the first extent, of these sizes, in its memory; their gradients are slices of the whole's.
+// One part is the whole itself.
+std::vector<Var> split(Context& ctx, const Var& whole, const std::vector<std::int64_t>& sizes);
+
+// The tensor in whose memory the parts lie side by side, as one Var; their gradients are slices of its. One part is
+// given back as it is.
+Var join(Context& ctx, const Tensor& tensor, const std::vector<Var>& parts);
 
 }  // namespace wt

@@ -7,7 +7,7 @@ namespace {
 
 struct Saved {
   Tensor first;
-  Tensor like;  // for the shape of x only
+  Shape shape;  // of x
   int x_id, y_id;
   std::vector<Tensor> tensors() const { return {first}; }
 };
@@ -15,13 +15,13 @@ struct Saved {
 void backward(BackwardPass& pass, const Saved& s) {
   const Tensor dy = pass.take(s.y_id);
   if (!dy.defined()) return;
-  const auto [dx, mode] = pass.slot(s.x_id, s.like);
+  const auto [dx, mode] = pass.slot(s.x_id, s.shape, dy.dtype());
   kernels::take_rows_backward(pass.stream(), dy, s.first, dx, mode);
 }
 
 struct SavedAdd {
   Tensor source, target;
-  Tensor like;  // for the shape of the values only
+  Shape shape;  // of the values
   int x_id, values_id, out_id;
   std::vector<Tensor> tensors() const { return {source, target}; }
 };
@@ -29,7 +29,7 @@ struct SavedAdd {
 void backward_add(BackwardPass& pass, const SavedAdd& s) {
   const Tensor dout = pass.take(s.out_id);
   if (!dout.defined()) return;
-  if (const auto [dvalues, mode] = pass.slot(s.values_id, s.like); mode != GradMode::kSkip) {
+  if (const auto [dvalues, mode] = pass.slot(s.values_id, s.shape, dout.dtype()); mode != GradMode::kSkip) {
     const Tensor rows = Tensor::empty(pass.stream(), {s.source.numel(), dout.shape()[-1]}, dout.dtype());
     kernels::gather_rows(pass.stream(), dout, s.target, rows);
     if (mode == GradMode::kOverwrite) dvalues.fill_zero(pass.stream());
@@ -48,7 +48,8 @@ Var add_rows(Context& ctx, const Var& x, const Var& values, const Tensor& source
   if (!ctx.recording()) return x.value;
   const Var out = ctx.record->output(x.value, x.wants_grad() || values.wants_grad());
   if (out.wants_grad()) {
-    ctx.record->record("add_rows", SavedAdd{source, target, values.value, x.id, values.id, out.id}, backward_add);
+    ctx.record->record("add_rows", SavedAdd{source, target, values.value.shape(), x.id, values.id, out.id},
+                       backward_add);
   }
   return out;
 }
@@ -60,7 +61,7 @@ Var take_rows(Context& ctx, const Var& x, const Tensor& first, std::int64_t coun
   kernels::take_rows_forward(ctx.stream, x.value, first, y);
   if (!ctx.recording()) return y;
   const Var out = ctx.record->output(y, x.wants_grad());
-  if (out.wants_grad()) ctx.record->record("take_rows", Saved{first, x.value, x.id, out.id}, backward);
+  if (out.wants_grad()) ctx.record->record("take_rows", Saved{first, x.value.shape(), x.id, out.id}, backward);
   return out;
 }
 

@@ -10,6 +10,7 @@
 #include "autograd/ops/attention.h"
 #include "autograd/ops/linear.h"
 #include "autograd/ops/norm.h"
+#include "autograd/ops/rows.h"
 #include "autograd/parameter.h"
 #include "core/memory.h"
 #include "tests/support/expect_error.h"
@@ -68,6 +69,22 @@ TEST(Tape, SavedBytesCountATensorOnceAndBackwardReleasesThem) {
   EXPECT_LE(memory_use(Device{}).current, before + 2 * x.value.bytes() + weight.value().bytes() + 256);
   EXPECT_TRUE(record.grad(x).defined());
   EXPECT_FALSE(record.grad(sum).defined());  // taken by its producer
+}
+
+TEST(Tape, NoTensorIsKeptForItsShapeAlone) {
+  WaveRecord record;
+  Context ctx{Stream{}, &record, false, 0, 1};
+  Var x = record.leaf(random_tensor({1, 1, 1000, 3}, 1)), values = record.leaf(random_tensor({1, 1, 1000, 3}, 2));
+  const std::uint64_t bytes = x.value.bytes(), before = memory_use(Device{}).current;
+  const Var taken = ops::take_rows(ctx, x, Tensor::from<std::int32_t>({1, 1}, {2}), 2);
+  const Tensor index = Tensor::from<std::int32_t>({2}, {1, 0});
+  const Var sum = ops::add_rows(ctx, taken, values, index, index);
+  x.value = values.value = {};
+  EXPECT_LT(memory_use(Device{}).current, before - bytes);
+  record.set_grad(sum, random_tensor({1, 1, 2, 3}, 3));
+  record.backward(Stream{});
+  EXPECT_EQ(record.grad(x).shape(), (Shape{1, 1, 1000, 3}));
+  EXPECT_EQ(record.grad(values).shape(), (Shape{1, 1, 1000, 3}));
 }
 
 TEST(Tape, OutputsWithoutAGradientContributeNothing) {
