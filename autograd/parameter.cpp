@@ -52,6 +52,12 @@ void draw(const Init& init, std::uint64_t seed, const std::string& name, std::in
   });
 }
 
+// Whether the same name would be the same tensor: of a layer that both have, or of the model.
+bool share_layers(const ParameterSpec& a, const ParameterSpec& b) {
+  if (a.layers.empty() || b.layers.empty()) return a.layers.empty() == b.layers.empty();
+  return std::find_first_of(a.layers.begin(), a.layers.end(), b.layers.begin(), b.layers.end()) != a.layers.end();
+}
+
 // A piece of a published tensor: rows [begin, end).
 struct Piece {
   const PublishedTensor* tensor;
@@ -146,6 +152,7 @@ Parameter& ParameterStore::add(ParameterSpec spec) {
              " begins at row ", part.begin, ", expected ", covered);
     covered = part.end;
     for (const auto& other : parameters_) {
+      if (!share_layers(spec, other->spec())) continue;
       for (const PublishedPart& taken : other->spec().parts) {
         WT_CHECK(taken.name != part.name, "parameter ", spec.key, ": the name ", part.name, " is taken by ",
                  other->spec().key);

@@ -39,6 +39,25 @@ JsonObject JsonObject::object(const std::string& key) const {
   return JsonObject(json_[key], file_, path_of(key));
 }
 
+std::vector<JsonObject> JsonObject::objects(const std::string& key) const {
+  if (!has(key) || !json_[key].is_array() || json_[key].empty()) wrong(key, "a list of objects");
+  std::vector<JsonObject> all;
+  for (std::size_t i = 0; i < json_[key].size(); ++i) all.emplace_back(json_[key][i], file_, cat(path_of(key), ".", i));
+  return all;
+}
+
+std::vector<std::int64_t> JsonObject::integers(const std::string& key, std::int64_t min) const {
+  if (!has(key)) return {};
+  if (!json_[key].is_array()) wrong(key, "a list of whole numbers");
+  std::vector<std::int64_t> all;
+  for (const Json& value : json_[key]) {
+    const bool fits = value.is_number_integer() && (!value.is_number_unsigned() || value <= INT64_MAX);
+    if (!fits || value.get<std::int64_t>() < min) wrong(key, cat("whole numbers, at least ", min));
+    all.push_back(value.get<std::int64_t>());
+  }
+  return all;
+}
+
 std::int64_t JsonObject::integer(const std::string& key, std::int64_t min, std::optional<std::int64_t> fallback) const {
   if (!present(key, fallback.has_value())) return *fallback;
   const Json& value = json_[key];

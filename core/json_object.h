@@ -18,6 +18,7 @@ class JsonObject {
 
   bool has(const std::string& key) const;
   JsonObject object(const std::string& key) const;  // which must be there
+  std::vector<JsonObject> objects(const std::string& key) const;  // a list of at least one
 
   // A key without a fallback must be there.
   std::int64_t integer(const std::string& key, std::int64_t min, std::optional<std::int64_t> fallback = {}) const;
@@ -27,6 +28,8 @@ class JsonObject {
   std::string text(const std::string& key, std::optional<std::string> fallback = {}) const;
   // A list of at least one.
   std::vector<std::string> texts(const std::string& key) const;
+  // A list, which may be empty; empty too where there is none.
+  std::vector<std::int64_t> integers(const std::string& key, std::int64_t min) const;
   // A token id or a list of them; empty where there is none.
   std::vector<std::int64_t> tokens(const std::string& key) const;
 

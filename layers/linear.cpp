@@ -9,20 +9,8 @@
 #include "layers/model_config.h"
 
 namespace wt {
-namespace {
 
 using kernels::WeightLayout;
-
-// The input with its norm applied.
-Var whole(Context& ctx, const Normed& x) {
-  if (x.norm == nullptr) return x.x;
-  Context of_norm = ctx;
-  of_norm.lo = x.lo;
-  of_norm.hi = x.hi;
-  return (*x.norm)(of_norm, x.x);
-}
-
-}  // namespace
 
 Linear::Linear(const Builder& builder, const LinearSpec& spec)
     : inputs_(spec.inputs), outputs_(0), dropout_(builder.config().dropout) {
@@ -72,7 +60,7 @@ Var Linear::apply(Context& ctx, const WaveCells& cells, const Var& x, const Var*
 }
 
 Var Linear::operator()(Context& ctx, const WaveCells& cells, const Normed& x) const {
-  return fuses(ctx) ? fused(ctx, x, false, nullptr, {}) : apply(ctx, cells, whole(ctx, x), nullptr, {});
+  return fuses(ctx) ? fused(ctx, x, false, nullptr, {}) : apply(ctx, cells, x.applied(ctx), nullptr, {});
 }
 
 Var Linear::swiglu(Context& ctx, const WaveCells& cells, const Normed& x) const {

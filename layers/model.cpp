@@ -158,7 +158,18 @@ Model::Mixed Model::mix(Context& ctx, const WaveCells& cells, const Var& x, cons
     const Var h = mix_group(ctx, cells, groups.front(), normed, &x, state, state_out, {}, next);
     return {h, later ? Normed(h, *norm2_, ctx) : Normed((*norm2_)(ctx, h))};
   }
-  throw Error("layers of several kinds");
+  const Tensor& order = kinds_.order(ctx.lo, ctx.hi);
+  std::vector<std::int64_t> sizes;
+  for (const LayerGroup& group : groups) sizes.push_back(group.size());
+  const std::vector<Var> normed = split(ctx, (*norm1_)(ctx, x, order), sizes);
+  const Tensor delta = Tensor::empty(ctx.stream, x.value.shape(), x.value.dtype());
+  std::vector<Var> shares;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    const Tensor part = delta.slice(groups[i].at, groups[i].at + groups[i].size());
+    shares.push_back(mix_group(ctx, cells, groups[i], normed[i], nullptr, state, state_out, part, next));
+  }
+  const auto [h, n] = norm2_->of_sum(ctx, x, join(ctx, delta, shares), order);
+  return {h, n};
 }
 
 Var Model::mix_group(Context& ctx, const WaveCells& cells, const LayerGroup& group, const Normed& x,
@@ -177,7 +188,7 @@ Var Model::mix_group(Context& ctx, const WaveCells& cells, const LayerGroup& gro
   WaveCells own;
   const bool shared = kinds_.count() == 1;
   if (!shared) {
-    own = (cells.by_kind ? *cells.by_kind : cells).slice(group.at, group.at + group.size());
+    own = cells.slice_by_kind(group.at, group.at + group.size());
     own.kind = group.kind;
   }
   const Mixer::Output output =

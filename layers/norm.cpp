@@ -13,9 +13,22 @@ Norm::Norm(const Builder& builder, const std::string& key, const std::string& na
   bias_ = &builder.add(key + ".bias", name + ".bias", shape, Init::zeros(), false);
 }
 
-Var Norm::operator()(Context& ctx, const Var& x) const {
-  return bias_ != nullptr ? ops::layer_norm(ctx, x, *weight_, *bias_, config_.eps)
-                          : ops::rms_norm(ctx, x, *weight_, config_.eps);
+Var Norm::operator()(Context& ctx, const Var& x, const Tensor& order) const {
+  return bias_ != nullptr ? ops::layer_norm(ctx, x, *weight_, *bias_, config_.eps, order)
+                          : ops::rms_norm(ctx, x, *weight_, config_.eps, order);
+}
+
+Var Normed::applied(const Context& ctx) const {
+  if (norm == nullptr) return x;
+  Context of_norm = ctx;
+  of_norm.lo = lo;
+  of_norm.hi = hi;
+  return (*norm)(of_norm, x);
+}
+
+ops::AddNorm Norm::of_sum(Context& ctx, const Var& x, const Var& delta, const Tensor& order) const {
+  return bias_ != nullptr ? ops::add_norm(ctx, x, delta, order, *weight_, *bias_, config_.eps)
+                          : ops::add_norm(ctx, x, delta, order, *weight_, config_.eps);
 }
 
 }  // namespace wt

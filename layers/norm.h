@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "autograd/ops/add_norm.h"
 #include "autograd/parameter.h"
 #include "autograd/tape.h"
 
@@ -22,8 +23,11 @@ class Norm {
   // Registers `name`.weight and, for layer norm, `name`.bias.
   Norm(const Builder& builder, const std::string& key, const std::string& name);
 
-  // x_G..D -> norm(x) for layers [ctx.lo, ctx.hi).
-  Var operator()(Context& ctx, const Var& x) const;
+  // x_G..D -> norm(x) for layers [ctx.lo, ctx.hi), written in the order of kinds where `order` is given
+  // (layers/kinds.h).
+  Var operator()(Context& ctx, const Var& x, const Tensor& order = {}) const;
+  // h = x + delta, delta_G..D in the order of kinds, and norm(h).
+  ops::AddNorm of_sum(Context& ctx, const Var& x, const Var& delta, const Tensor& order) const;
 
   // RMS norms can be part of the product that follows (kernels/linear_fused.h).
   bool fuses() const { return bias_ == nullptr; }
@@ -45,6 +49,8 @@ struct Normed {
 
   Normed(const Var& whole) : x(whole) {}
   Normed(const Var& rows, const Norm& first, const Context& ctx) : x(rows), norm(&first), lo(ctx.lo), hi(ctx.hi) {}
+  // The Var with its norm, whatever the context's layers.
+  Var applied(const Context& ctx) const;
 };
 
 }  // namespace wt

@@ -19,7 +19,8 @@ cmake -S "$source/tests/examples" -B "$folder/build" -G Ninja -DCMAKE_PREFIX_PAT
 cmake --build "$folder/build"
 
 "$folder/build/own_op"
-# The same from the tree; one program of the two, since this compiles what it stands on again.
+"$folder/build/own_mixer"
+# The same from the tree; one program of them, since this compiles what it stands on again.
 cmake -S "$source/tests/examples" -B "$folder/fetched" -G Ninja -DWAVETAPE_SOURCE="$source" \
   -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE=Release -DWAVETAPE_WERROR=ON >"$folder/log" || { cat "$folder/log"; exit 1; }
 cmake --build "$folder/fetched" --target own_op >"$folder/log" || { cat "$folder/log"; exit 1; }

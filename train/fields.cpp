@@ -13,9 +13,12 @@
 namespace wt {
 namespace {
 
-// Collects the names of a group's keys and looks at nothing else.
+// Collects the names of a group's keys. Looks at nothing else of `node`, the group's map, than its choices: which keys
+// there are may depend on them. Null: the group was left out.
 class KeyCollector : public Fields {
  public:
+  explicit KeyCollector(const YamlNode* node) : node_(node) {}
+
   std::vector<std::string> keys, retired_keys;
 
   bool has(const std::string& key) const {
@@ -40,12 +43,18 @@ class KeyCollector : public Fields {
   }
 
  protected:
-  void choice_text(const char* key, std::string&, const std::vector<std::string>&, const char*) override { add(key); }
+  void choice_text(const char* key, std::string& value, const std::vector<std::string>& options, const char*) override {
+    add(key);
+    const YamlNode* chosen = node_ == nullptr ? nullptr : node_->find(key);
+    if (chosen == nullptr || chosen->kind != YamlNode::Kind::kScalar) return;
+    if (std::find(options.begin(), options.end(), chosen->text) != options.end()) value = chosen->text;
+  }
   void group_list(const char* key, const char*, const GroupList&) override { add(key); }
 
  private:
   void add(const char* key) { (retired_ ? retired_keys : keys).emplace_back(key); }
 
+  const YamlNode* node_;
   bool retired_ = false;
 };
 
@@ -154,7 +163,7 @@ class Reader : public Fields {
     if (present) Reader(node, path_of(key), places_, everywhere_, describe);
   }
   void excluded(const Describe& describe, const char* reason) override {
-    KeyCollector refused;
+    KeyCollector refused(node_);
     describe(refused);
     for (const auto* keys : {&refused.keys, &refused.retired_keys}) {
       for (const std::string& key : *keys) {
@@ -192,11 +201,13 @@ class Reader : public Fields {
   std::string path_of(const std::string& key) const { return path_.empty() ? key : path_ + "." + key; }
 
   void refuse_unknown_keys(const Describe& describe) const {
-    KeyCollector known;
+    KeyCollector known(node_);
     describe(known);
     for (const auto& [key, value] : node_->fields) {
       if (known.has(key)) continue;
-      const std::string hint = key_hint(key, known.keys, everywhere_);
+      std::vector<std::string> others = everywhere_;  // a key of another choice may be known under this very path
+      std::erase(others, path_of(key));
+      const std::string hint = key_hint(key, known.keys, others);
       throw UsageError(cat(value.where, ": ", path_of(key), ": unknown key",
                            hint.empty() ? fmt::format("; known here: {}", fmt::join(known.keys, ", ")) : hint));
     }

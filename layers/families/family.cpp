@@ -5,7 +5,7 @@
 namespace wt {
 
 const std::vector<Family>& families() {
-  static const std::vector<Family> all{kLlama, kGpt2};
+  static const std::vector<Family> all{kLlama, kGpt2, kHybrid};
   return all;
 }
 

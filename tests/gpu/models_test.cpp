@@ -31,14 +31,12 @@ ModelConfig config_of(const Case& c) {
   config.max_positions = 64;
   if (c.kind == Kind::kRmt) {
     config.armt.reset();
-    config.rmt.emplace();
     config.rmt = {.segment_size = 5, .num_mem_tokens = 3};
   }
   if (c.kind == Kind::kPlain) config.armt.reset();
   if (c.kind == Kind::kAdapters) {
-    config.lora.emplace();
     config.lora = {.rank = 4, .alpha = 6, .dropout = 0, .targets = {"c_attn", "mlp.c_proj"}};
-    if (c.type == "llama") config.lora->targets = {"q_proj", "v_proj", "o_proj", "up_proj", "down_proj"};
+    if (c.type != "gpt2") config.lora->targets = {"q_proj", "v_proj", "o_proj", "up_proj", "down_proj"};
   }
   return config;
 }
@@ -130,6 +128,8 @@ TEST_P(GpuModels, ReadingOnAgrees) {
 INSTANTIATE_TEST_SUITE_P(Kinds, GpuModels,
                          testing::Values(Case{"llama", Kind::kArmt}, Case{"llama", Kind::kRmt},
                                          Case{"llama", Kind::kAdapters}, Case{"llama", Kind::kPlain},
+                                         Case{"hybrid", Kind::kArmt}, Case{"hybrid", Kind::kRmt},
+                                         Case{"hybrid", Kind::kPlain}, Case{"hybrid", Kind::kAdapters},
                                          Case{"gpt2", Kind::kArmt}, Case{"gpt2", Kind::kRmt},
                                          Case{"gpt2", Kind::kAdapters}));
 

@@ -135,12 +135,11 @@ TEST_P(Decoding, Errors) {
   EXPECT_NO_THROW(reader.append({Tokens(16, 1)}));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Decoding,
-                         testing::Combine(testing::Values<std::string_view>("llama", "gpt2"), testing::Bool()),
-                         [](const testing::TestParamInfo<std::tuple<std::string_view, bool>>& given) {
-                           return std::string(std::get<0>(given.param)) +
-                                  (std::get<1>(given.param) ? "_armt" : "_plain");
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Models, Decoding, testing::Combine(testing::Values<std::string_view>("llama", "gpt2", "hybrid"), testing::Bool()),
+    [](const testing::TestParamInfo<std::tuple<std::string_view, bool>>& given) {
+      return std::string(std::get<0>(given.param)) + (std::get<1>(given.param) ? "_armt" : "_plain");
+    });
 
 TEST(Decoder, StaysInsideThePositionTable) {
   // GPT-2's table goes on with the memory tokens' positions, which are not for tokens.

@@ -150,6 +150,8 @@ constexpr Case kGpt2Correction{"gpt2_correction", "gpt2", true, 0, kLeft, true};
 constexpr Case kLlamaBiases{"llama_biases", "llama", true, 0, kLeft, true, true};
 constexpr Case kPlainLlama{"plain_llama", "llama", true, 0, kLeft, false};
 constexpr Case kPlainGpt2{"plain_gpt2", "gpt2", true, 0, kLeft, false};
+constexpr Case kHybrid{"hybrid", "hybrid", true, 0, kLeft, true};
+constexpr Case kPlainHybrid{"plain_hybrid", "hybrid", true, 0, kLeft, false};
 
 std::string case_name(const testing::TestParamInfo<Case>& given) {
   return given.param.name;
@@ -157,12 +159,15 @@ std::string case_name(const testing::TestParamInfo<Case>& given) {
 
 INSTANTIATE_TEST_SUITE_P(Armt, WholeModelGradients,
                          testing::Values(kLlama, kLlamaCorrection, kGpt2, kGpt2Correction, kPlainLlama, kPlainGpt2,
-                                         kLlamaBiases, Case{"llama_k2_1", "llama", true, 1, kLeft, true},
+                                         kLlamaBiases, kHybrid, kPlainHybrid,
+                                         Case{"hybrid_k2_2", "hybrid", true, 2, kLeft, true},
+                                         Case{"llama_k2_1", "llama", true, 1, kLeft, true},
                                          Case{"gpt2_k2_2", "gpt2", true, 2, kLeft, true}),
                          case_name);
 INSTANTIATE_TEST_SUITE_P(Armt, WholeModel,
                          testing::Values(kLlama, kLlamaCorrection, kGpt2, kGpt2Correction, kPlainLlama, kPlainGpt2,
-                                         kLlamaBiases, Case{"right", "llama", true, 0, SegmentAlignment::kRight, true},
+                                         kLlamaBiases, kHybrid, kPlainHybrid,
+                                         Case{"right", "llama", true, 0, SegmentAlignment::kRight, true},
                                          Case{"center", "llama", true, 0, SegmentAlignment::kCenter, true}),
                          case_name);
 

@@ -179,7 +179,7 @@ TEST_P(Readings, Errors) {
   EXPECT_ERROR(decoder.close({true}), Error, "would have 8 rows with its memory, its capacity is 7");
 }
 
-INSTANTIATE_TEST_SUITE_P(Backbones, Readings, testing::Values<std::string_view>("llama", "gpt2"),
+INSTANTIATE_TEST_SUITE_P(Backbones, Readings, testing::Values<std::string_view>("llama", "gpt2", "hybrid"),
                          [](const testing::TestParamInfo<std::string_view>& given) {
                            return std::string(given.param);
                          });

@@ -118,22 +118,23 @@ class ReferenceArmt {
     return phi;
   }
 
-  void rotate(double* x, std::size_t position) const {
-    const auto k = static_cast<std::size_t>(config_.attention().head_width(config_.hidden_size));
+  void rotate(const AttentionConfig& attention, double* x, std::size_t position) const {
+    const auto k = static_cast<std::size_t>(attention.head_width(config_.hidden_size));
     for (std::size_t i = 0; i < k / 2; ++i) {
-      const double angle =
-          static_cast<double>(position) *
-          std::pow(config_.attention().rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(k));
+      const double angle = static_cast<double>(position) *
+                           std::pow(attention.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(k));
       const double low = x[i], high = x[i + k / 2];
       x[i] = low * std::cos(angle) - high * std::sin(angle);
       x[i + k / 2] = high * std::cos(angle) + low * std::sin(angle);
     }
   }
 
-  Rows block(const std::string& name, const Rows& x) const {
-    const auto heads = static_cast<std::size_t>(config_.attention().num_heads),
-               k = static_cast<std::size_t>(config_.attention().head_width(config_.hidden_size));
-    const std::size_t kv_heads = gpt2() ? heads : static_cast<std::size_t>(config_.attention().kv_heads());
+  Rows block(const std::string& name, int layer, const Rows& x) const {
+    const auto kind = static_cast<std::size_t>(config_.kind_of_layer()[static_cast<std::size_t>(layer)]);
+    const auto& attention = std::get<AttentionConfig>(config_.kinds[kind].mixer);
+    const auto heads = static_cast<std::size_t>(attention.num_heads),
+               k = static_cast<std::size_t>(attention.head_width(config_.hidden_size));
+    const auto kv_heads = static_cast<std::size_t>(attention.kv_heads());
     Rows q, key, value;
     for (std::size_t t = 0; t < x.size(); ++t) {
       const std::vector<double> in = norm(name + (gpt2() ? "ln_1" : "input_layernorm"), x[t]);
@@ -148,8 +149,8 @@ class ReferenceArmt {
         q.push_back(affine(name + "self_attn.q_proj", in));
         key.push_back(affine(name + "self_attn.k_proj", in));
         value.push_back(affine(name + "self_attn.v_proj", in));
-        for (std::size_t h = 0; h < heads; ++h) rotate(q[t].data() + h * k, t);
-        for (std::size_t h = 0; h < kv_heads; ++h) rotate(key[t].data() + h * k, t);
+        for (std::size_t h = 0; h < heads; ++h) rotate(attention, q[t].data() + h * k, t);
+        for (std::size_t h = 0; h < kv_heads; ++h) rotate(attention, key[t].data() + h * k, t);
       }
     }
     Rows y = x;
@@ -277,7 +278,7 @@ class ReferenceArmt {
         }
         const std::string name = layer_name(l);
         if (config_.armt && number > 0) read(name, state, x);
-        x = block(name + (config_.armt ? "layer." : ""), x);
+        x = block(name + (config_.armt ? "layer." : ""), l, x);
         if (config_.armt) write(name, number == 0, {x.end() - m, x.end()}, state);
       }
       for (std::size_t j = 0; j < carried.size(); ++j) {

@@ -80,7 +80,8 @@ TEST_P(Rmt, GradientsMatchDifferencesOfTheReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Rmt,
-                         testing::Values(Case{"llama", 0}, Case{"gpt2", 0}, Case{"llama", 1}, Case{"gpt2", 2}),
+                         testing::Values(Case{"llama", 0}, Case{"gpt2", 0}, Case{"hybrid", 0}, Case{"llama", 1},
+                                         Case{"gpt2", 2}),
                          [](const testing::TestParamInfo<Case>& given) {
                            return cat(given.param.type, "_k2_", given.param.k2);
                          });

@@ -12,7 +12,8 @@
 
 namespace wt {
 
-// A model small enough to be differenced element by element, large enough to have every part.
+// A model small enough to be differenced element by element, large enough to have every part. "hybrid": two kinds of
+// attention in turn, of other heads and another rotary base.
 inline ModelConfig tiny_config(std::string_view type, int layers = 2) {
   ModelConfig c = new_config(type);
   c.vocab_size = 11;
@@ -20,15 +21,21 @@ inline ModelConfig tiny_config(std::string_view type, int layers = 2) {
   c.feed_forward.intermediate_size = 10;
   c.num_layers = layers;
   c.attention().num_heads = 2;
-  c.attention().num_kv_heads = type == "llama" ? 1 : 0;
+  c.attention().num_kv_heads = type == "gpt2" ? 0 : 1;
   c.attention().rope_theta = 100;
   c.max_positions = 6;
   c.tie_word_embeddings = type == "gpt2";
-  c.armt.emplace();
-  c.armt->segment_size = 5;
-  c.armt->num_mem_tokens = 3;
-  c.armt->d_mem = 6;
-  c.armt->nu = 3;
+  c.armt = {.segment_size = 5, .num_mem_tokens = 3, .d_mem = 6, .nu = 3};
+  if (type == "hybrid") {
+    c.kinds[0].name = "wide";
+    AttentionConfig narrow;
+    narrow.num_heads = 4;
+    narrow.num_kv_heads = 2;
+    narrow.rope_theta = 30;
+    KindConfig kind{"narrow", narrow, {}};
+    for (int layer = 1; layer < layers; layer += 2) kind.layers.push_back(layer);
+    c.kinds.push_back(kind);
+  }
   return c;
 }
 

@@ -32,7 +32,7 @@ GenerateOptions greedy(std::int64_t tokens) {
 }
 
 TEST(Generation, OverSegmentsIsReadingAgainForEveryToken) {
-  for (const std::string_view type : {"llama", "gpt2"}) {
+  for (const std::string_view type : {"llama", "gpt2", "hybrid"}) {
     const std::unique_ptr<Model> model = tiny_model(tiny_config(type, 3));  // segments of 5
     const TokenSequences prompts = random_batch({13, 5, 1}, 3, 11).sequences;
     const auto together = generate(*model, prompts, greedy(23));
