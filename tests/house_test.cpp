@@ -165,4 +165,21 @@ TEST(House, ConfigsAreYamlOnly) {
   for (const fs::path& path : files_under("configs")) EXPECT_EQ(path.extension(), ".yaml") << path.string();
 }
 
+// README shows a mixer of one's own that is compiled and run (tests/install_test.sh): it must be that one.
+TEST(House, TheReadmesMixerIsTheExamples) {
+  std::istringstream lines(read(kRoot / "README.md"));
+  std::string shown;
+  int count = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (shown.empty() && line.find("class Shift final") == std::string::npos) continue;
+    if (!line.empty() && line.rfind("    ", 0) != 0) break;
+    shown += (line.empty() ? line : line.substr(4)) + "\n";
+    ++count;
+  }
+  while (shown.size() > 1 && shown[shown.size() - 2] == '\n') shown.pop_back(), --count;
+  ASSERT_FALSE(shown.empty());
+  EXPECT_LE(count, 40);
+  EXPECT_NE(read(kRoot / "tests/examples/own_mixer.cpp").find(shown), std::string::npos) << shown;
+}
+
 }  // namespace

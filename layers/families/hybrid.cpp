@@ -62,6 +62,8 @@ void read(const JsonObject& top, ModelConfig& c) {
     KindConfig kind;
     AttentionConfig attention;
     object.must_be_one_of("kind", {"attention"}, "");
+    object.refuse_other_keys({"name", "kind", "layers", "num_heads", "num_kv_heads", "head_dim", "attention_bias",
+                              "rope_theta", "rope_scaling"});
     kind.name = object.text("name");
     kind.layers = object.integers("layers", 0);
     attention.num_heads = object.integer("num_heads", 1);
@@ -71,6 +73,7 @@ void read(const JsonObject& top, ModelConfig& c) {
     attention.rope_theta = object.positive("rope_theta", 10000.0);
     if (object.has("rope_scaling")) {
       const JsonObject rope = object.object("rope_scaling");
+      rope.refuse_other_keys({"type", "factor", "low_freq_factor", "high_freq_factor", "original_max_positions"});
       RopeScaling& scaling = attention.rope_scaling;
       rope.must_be_one_of("type", {"default", "linear", "dynamic", "llama3"}, "default");
       scaling.type = rope.text("type", "default");

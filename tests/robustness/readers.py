@@ -93,6 +93,8 @@ def add_model_readers(b):
     generate = ["generate", "model", "--prompt", " Where is Mary?", "--max-new-tokens", "2"]
     b.add("generate config.json", generate, model, "model/config.json", "json", 60, **either)
     b.add("generate model.safetensors", generate, model, "model/model.safetensors", "safetensors", 40)
+    b.add("generate hybrid config.json", ["generate", "hybrid", *generate[2:]], ["hybrid"], "hybrid/config.json", "json",
+          60, **either)
     b.add("generate tokenizer.json", generate, model, "model/tokenizer.json", "json", 16)
     ids = ["generate", "llama_sharded", "--input-ids", "1,2,3", "--max-new-tokens", "2"]
     b.add("generate index.json", ids, ["llama_sharded"], "llama_sharded/model.safetensors.index.json", "json", 16,

@@ -54,6 +54,11 @@ eval:
 LORA_CONFIG = CONFIG.replace("dir: run", "dir: lora_run").replace(
     "  armt:", "  lora: {rank: 2, alpha: 4, targets: [q_proj]}\n  armt:")
 
+# Two kinds of layers.
+HYBRID_CONFIG = CONFIG.replace("dir: run", "dir: hybrid_run").replace("type: llama", "type: hybrid").replace(
+    "  num_heads: 2\n",
+    "  mixers:\n    - {name: wide, num_heads: 2}\n    - {name: narrow, num_heads: 4, num_kv_heads: 2, layers: [1]}\n")
+
 
 def book(seed):
     """Sentences enough to hide facts in."""
@@ -86,6 +91,9 @@ def make_samples(program, source, folder):
     program.must(["train", "config.yaml"], folder)
     program.must(["train", "lora.yaml", "--no-eval"], folder)
     program.must(["export", "run", "model"], folder)
+    (folder / "hybrid.yaml").write_text(HYBRID_CONFIG)
+    program.must(["train", "hybrid.yaml", "--no-eval", "--max-steps", "2"], folder)
+    program.must(["export", "hybrid_run", "hybrid"], folder)
     shutil.copytree(folder / "model", folder / "chat")
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     for i, name in enumerate(["<|im_start|>", "<|im_end|>"]):
