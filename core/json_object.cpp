@@ -34,6 +34,12 @@ bool JsonObject::has(const std::string& key) const {
   return json_.contains(key) && !json_[key].is_null();
 }
 
+std::vector<std::string> JsonObject::keys() const {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : json_.items()) keys.push_back(key);
+  return keys;
+}
+
 JsonObject JsonObject::object(const std::string& key) const {
   if (!has(key)) wrong(key, "an object");
   return JsonObject(json_[key], file_, path_of(key));
@@ -47,8 +53,7 @@ std::vector<JsonObject> JsonObject::objects(const std::string& key) const {
 }
 
 std::vector<std::int64_t> JsonObject::integers(const std::string& key, std::int64_t min) const {
-  if (!has(key)) return {};
-  if (!json_[key].is_array()) wrong(key, "a list of whole numbers");
+  if (!has(key) || !json_[key].is_array()) wrong(key, "a list of whole numbers");
   std::vector<std::int64_t> all;
   for (const Json& value : json_[key]) {
     const bool fits = value.is_number_integer() && (!value.is_number_unsigned() || value <= INT64_MAX);

@@ -17,6 +17,7 @@ class JsonObject {
   JsonObject(const nlohmann::json& json, std::string file, std::string prefix = "");
 
   bool has(const std::string& key) const;
+  std::vector<std::string> keys() const;
   JsonObject object(const std::string& key) const;  // which must be there
   std::vector<JsonObject> objects(const std::string& key) const;  // a list of at least one
 
@@ -28,7 +29,7 @@ class JsonObject {
   std::string text(const std::string& key, std::optional<std::string> fallback = {}) const;
   // A list of at least one.
   std::vector<std::string> texts(const std::string& key) const;
-  // A list, which may be empty; empty too where there is none.
+  // A list, which may be empty.
   std::vector<std::int64_t> integers(const std::string& key, std::int64_t min) const;
   // A token id or a list of them; empty where there is none.
   std::vector<std::int64_t> tokens(const std::string& key) const;

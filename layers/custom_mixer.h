@@ -18,6 +18,11 @@ struct CustomMixer {
   bool operator==(const CustomMixer& other) const { return name == other.name; }
 };
 
+inline std::string summary(const CustomMixer& config, std::int64_t /*hidden_size*/) {
+  return config.name;
+}
+inline void check_mixer(const CustomMixer& /*config*/, std::int64_t /*hidden_size*/,
+                        const std::function<void(const std::string&, const std::string&)>& /*fail*/) {}
 inline std::unique_ptr<Mixer> make_mixer(const CustomMixer& config, const Builder& builder) {
   return config.make(builder);
 }

@@ -49,7 +49,8 @@ Kinds::Kinds(std::vector<int> kind_of_layer, const Stream& stream)
 
 const Kinds::Wave& Kinds::wave(int lo, int hi) const {
   WT_CHECK(0 <= lo && lo < hi && hi <= num_layers_, "kinds: layers [", lo, ",", hi, ") of ", num_layers_);
-  return waves_[static_cast<std::size_t>(hi * (hi - 1) / 2 + lo)];
+  const auto below = static_cast<std::size_t>(hi);
+  return waves_[below * (below - 1) / 2 + static_cast<std::size_t>(lo)];
 }
 
 }  // namespace wt

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "core/fields.h"
 #include "layers/families/family.h"
 
 namespace wt {
@@ -33,7 +35,48 @@ void check_kinds(const ModelConfig& m, const CheckFail& fail) {
   if (without == kind.end() && rest >= 0) fail(cat("mixers.", rest), "has no layer left");
 }
 
+// The name of a mixer in files; "" for one that cannot be there.
+template <class T>
+std::string kind_name() {
+  if constexpr (requires { T::kKind; }) {
+    return T::kKind;
+  } else {
+    return "";
+  }
+}
+
+template <std::size_t... I>
+void choose_mixer(Fields& f, MixerConfig& mixer, std::index_sequence<I...> /*all*/) {
+  std::vector<std::pair<std::string, std::size_t>> kinds;
+  const auto add = [&](const std::string& name, std::size_t index) {
+    if (!name.empty()) kinds.emplace_back(name, index);
+  };
+  (add(kind_name<std::variant_alternative_t<I, MixerConfig>>(), I), ...);
+  std::size_t index = mixer.index();
+  f.choice<std::size_t>("kind", index, kinds, "What mixes the rows of these layers");
+  if (index == mixer.index()) return;
+  const auto take = [&]<std::size_t J>() {
+    if (J == index) mixer.emplace<J>();
+  };
+  (take.template operator()<I>(), ...);
+}
+
 }  // namespace
+
+void describe(Fields& f, KindConfig& c) {
+  f.text("name", c.name, "What it is called in keys and messages", Presence::kRequired);
+  choose_mixer(f, c.mixer, std::make_index_sequence<std::variant_size_v<MixerConfig>>());
+  f.integers("layers", c.layers, count_from(0), "Layers that have it, [] for all that no other mixer has");
+  std::visit(
+      [&]<class T>(T& mixer) {
+        if constexpr (requires { T::kKind; }) describe(f, mixer);
+      },
+      c.mixer);
+}
+
+std::string summary(const KindConfig& config, std::int64_t hidden_size) {
+  return std::visit([&](const auto& mixer) { return summary(mixer, hidden_size); }, config.mixer);
+}
 
 std::vector<int> ModelConfig::kind_of_layer() const {
   std::vector<int> kind(static_cast<std::size_t>(num_layers), 0);
@@ -87,9 +130,7 @@ void check_model(const ModelConfig& m, const CheckFail& fail) {
     const CheckFail of_kind = [&](const std::string& key, const std::string& what) {
       fail(key == "hidden_size" ? key : prefix + key, what);
     };
-    if (const auto* attention = std::get_if<AttentionConfig>(&m.kinds[k].mixer)) {
-      check_attention(*attention, m.hidden_size, of_kind);
-    }
+    std::visit([&](const auto& mixer) { check_mixer(mixer, m.hidden_size, of_kind); }, m.kinds[k].mixer);
   }
   if (m.has_positions()) {
     if (m.rmt && m.segment_rows() > m.max_positions) {

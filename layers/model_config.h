@@ -20,7 +20,8 @@
 
 namespace wt {
 
-// All there are: each has a make_mixer() beside it.
+// All there are. Beside each: its name in files (kKind; none: it cannot be there), describe(), summary(),
+// check_mixer(), make_mixer().
 using MixerConfig = std::variant<AttentionConfig, CustomMixer>;
 
 // One kind of layer: a mixer, its settings, and the layers that have it.
@@ -30,6 +31,11 @@ struct KindConfig {
   std::vector<std::int64_t> layers;  // ascending; none: all that no other kind has
   bool operator==(const KindConfig&) const = default;
 };
+
+// Name, kind of mixer with its settings, layers.
+void describe(Fields& fields, KindConfig& config);
+// The mixer in words: "4 heads (2 key/value) of 16".
+std::string summary(const KindConfig& config, std::int64_t hidden_size);
 
 // What a family calls the parts of a model; "{l}" is the layer.
 struct ModelNames {

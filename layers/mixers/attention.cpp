@@ -137,6 +137,10 @@ void describe(Fields& f, RopeScaling& c) {
             "llama3, dynamic: length of the first training");
 }
 
+std::string summary(const AttentionConfig& c, std::int64_t hidden_size) {
+  return cat(c.num_heads, " heads (", c.kv_heads(), " key/value) of ", c.head_width(hidden_size));
+}
+
 void describe(Fields& f, AttentionConfig& c) {
   f.integer("num_heads", c.num_heads, count_from(1), "Query heads", Presence::kRequired);
   f.integer("num_kv_heads", c.num_kv_heads, count_from(0), "Key and value heads, 0 for num_heads");
@@ -146,7 +150,7 @@ void describe(Fields& f, AttentionConfig& c) {
   f.boolean("attention_bias", c.bias, "Biases on query, key, value and output");
 }
 
-void check_attention(const AttentionConfig& c, std::int64_t hidden_size, const CheckFail& fail) {
+void check_mixer(const AttentionConfig& c, std::int64_t hidden_size, const CheckFail& fail) {
   if (c.num_heads < 1) fail("num_heads", "is missing");
   for (const auto& [key, value] :
        {std::pair{"num_heads", c.num_heads}, {"num_kv_heads", c.num_kv_heads}, {"head_dim", c.head_dim}}) {

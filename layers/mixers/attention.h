@@ -29,6 +29,8 @@ struct RopeScaling {
 };
 
 struct AttentionConfig {
+  static constexpr const char* kKind = "attention";  // in YAML and config.json
+
   std::int64_t num_heads = 0;     // H
   std::int64_t num_kv_heads = 0;  // Hkv; 0 means H
   std::int64_t head_dim = 0;      // K; 0 means D / H
@@ -48,13 +50,13 @@ struct AttentionConfig {
   bool operator==(const AttentionConfig&) const = default;
 };
 
-// Its keys in YAML.
 void describe(Fields& fields, AttentionConfig& config);
 void describe(Fields& fields, RopeScaling& config);
-
+// "4 heads (2 key/value) of 16"
+std::string summary(const AttentionConfig& config, std::int64_t hidden_size);
 // Sizes that do not fit together; `fail` as in check_model().
-void check_attention(const AttentionConfig& config, std::int64_t hidden_size,
-                     const std::function<void(const std::string&, const std::string&)>& fail);
+void check_mixer(const AttentionConfig& config, std::int64_t hidden_size,
+                 const std::function<void(const std::string&, const std::string&)>& fail);
 
 std::unique_ptr<Mixer> make_mixer(const AttentionConfig& config, const Builder& builder);
 

@@ -296,8 +296,8 @@ TEST(ModelConfigJson, SizesBeyondAllModels) {
   expect_refused(llama(), R"({"num_hidden_layers":2000000000})",
                  "num_hidden_layers: is 2000000000, expected at most 10000");
   expect_refused(llama(), R"({"vocab_size":4294967296})", "vocab_size: is 4294967296, expected at most");
-  expect_refused(llama(), R"({"armt":{"segment_size":16,"num_mem_tokens":1073741824,"d_mem":8,"nu":3}})",
-                 "armt.num_mem_tokens: is 1073741824, expected at most");
+  expect_refused(llama(), R"({"armt":{"segment_size":16,"num_mem_tokens":900000000,"d_mem":8,"nu":3}})",
+                 "armt.num_mem_tokens: is 900000000, expected at most");
 }
 
 TEST(ModelConfigJson, DamagedAndMissingFiles) {

@@ -103,14 +103,6 @@ void show_safetensors(const std::string& path, bool each) {
   show_tensor_lines(file, each);
 }
 
-// "4 heads (2 key/value) of 16"
-std::string mixer_text(const ModelConfig& c, const KindConfig& kind) {
-  const auto* attention = std::get_if<AttentionConfig>(&kind.mixer);
-  if (attention == nullptr) return "a program's own";
-  return fmt::format("{} heads ({} key/value) of {}", attention->num_heads, attention->kv_heads(),
-                     attention->head_width(c.hidden_size));
-}
-
 void show_model(const ModelConfig& c) {
   if (c.lora) {
     fmt::print("  adapters: rank {}, alpha {}, dropout {}, on {}\n", c.lora->rank, c.lora->alpha, c.lora->dropout,
@@ -118,7 +110,7 @@ void show_model(const ModelConfig& c) {
   }
   const bool alike = c.kinds.size() == 1;
   fmt::print("  {}: {} layers, width {}, {}, feed-forward {}, vocabulary {}\n", c.family, c.num_layers, c.hidden_size,
-             alike ? mixer_text(c, c.kinds.front()) : fmt::format("{} kinds of mixers", c.kinds.size()), c.mlp_width(),
+             alike ? summary(c.kinds.front(), c.hidden_size) : fmt::format("{} kinds of mixers", c.kinds.size()), c.mlp_width(),
              c.vocab_size == 0 ? "of the tokenizer" : std::to_string(c.vocab_size));
   for (std::size_t k = 0; k < c.kinds.size() && !alike; ++k) {
     std::vector<int> layers;
@@ -126,7 +118,7 @@ void show_model(const ModelConfig& c) {
     for (std::size_t layer = 0; layer < kinds.size(); ++layer) {
       if (kinds[layer] == static_cast<int>(k)) layers.push_back(static_cast<int>(layer));
     }
-    fmt::print("    {}: {}, layers {}\n", c.kinds[k].name, mixer_text(c, c.kinds[k]), fmt::join(layers, " "));
+    fmt::print("    {}: {}, layers {}\n", c.kinds[k].name, summary(c.kinds[k], c.hidden_size), fmt::join(layers, " "));
   }
   if (c.rmt) {
     fmt::print("  recurrent memory: segments of {} tokens, {} memory tokens, aligned {}\n", c.rmt->segment_size,

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "core/json_fields.h"
 #include "layers/families/family.h"
 
 namespace wt {
@@ -34,18 +35,11 @@ void put_memory(nlohmann::ordered_json& json, const ModelConfig& config, ConfigF
     json.erase("backbone_type");
     json.erase("auto_map");
   }
-  if (config.armt) {
-    json["armt"] = {{"segment_size", config.armt->segment_size},
-                    {"num_mem_tokens", config.armt->num_mem_tokens},
-                    {"d_mem", config.armt->d_mem},
-                    {"nu", config.armt->nu},
-                    {"correction", config.armt->correction},
-                    {"segment_alignment", name_of(config.armt->segment_alignment)}};
-  } else {
-    json["rmt"] = {{"segment_size", config.rmt->segment_size},
-                   {"num_mem_tokens", config.rmt->num_mem_tokens},
-                   {"segment_alignment", name_of(config.rmt->segment_alignment)}};
-  }
+  const auto put = [&](const char* key, auto memory) {
+    if (memory) json[key] = write_json_fields([&](Fields& fields) { describe(fields, *memory); });
+  };
+  put("armt", config.armt);
+  put("rmt", config.rmt);
 }
 
 std::string updated_config(const std::string& text, const std::string& name, const ModelConfig& config,

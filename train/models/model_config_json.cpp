@@ -6,37 +6,16 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
-#include "core/json_object.h"
+#include "core/json_fields.h"
 #include "layers/families/family.h"
 #include "train/models/memory_config.h"
 
 namespace wt {
 namespace {
 
-SegmentAlignment read_alignment(const JsonObject& object) {
-  object.must_be_one_of("segment_alignment", {"left", "right", "center"}, "left");
-  const std::string alignment = object.text("segment_alignment", "left");
-  for (const auto value : {SegmentAlignment::kRight, SegmentAlignment::kCenter}) {
-    if (alignment == name_of(value)) return value;
-  }
-  return SegmentAlignment::kLeft;
-}
-
-void read_armt(const JsonObject& object, ArmtConfig& armt) {
-  object.refuse_other_keys({"segment_size", "num_mem_tokens", "d_mem", "nu", "correction", "segment_alignment"});
-  armt.segment_size = object.integer("segment_size", 1);
-  armt.num_mem_tokens = object.integer("num_mem_tokens", 1);
-  armt.d_mem = object.integer("d_mem", 1);
-  armt.nu = object.integer("nu", 1, 3);
-  armt.correction = object.boolean("correction", true);
-  armt.segment_alignment = read_alignment(object);
-}
-
-void read_rmt(const JsonObject& object, RmtConfig& rmt) {
-  object.refuse_other_keys({"segment_size", "num_mem_tokens", "segment_alignment"});
-  rmt.segment_size = object.integer("segment_size", 1);
-  rmt.num_mem_tokens = object.integer("num_mem_tokens", 1);
-  rmt.segment_alignment = read_alignment(object);
+template <class T>
+void read_memory(const JsonObject& object, std::optional<T>& memory) {
+  read_json_fields(object, [&](Fields& fields) { describe(fields, memory.emplace()); });
 }
 
 void read_lora(const JsonObject& object, LoraConfig& lora) {
@@ -87,8 +66,8 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
   if (config.dropout < 0 || config.dropout >= 1) {
     top.fail(family.json_key("dropout"), cat("is ", config.dropout, ", expected 0 to below 1"));
   }
-  if (top.has("armt")) read_armt(top.object("armt"), config.armt.emplace());
-  if (top.has("rmt")) read_rmt(top.object("rmt"), config.rmt.emplace());
+  if (top.has("armt")) read_memory(top.object("armt"), config.armt);
+  if (top.has("rmt")) read_memory(top.object("rmt"), config.rmt);
   if (config.armt && config.rmt) top.fail("rmt", "is there beside armt: a model has one memory");
   if (has_code && !top.has(own)) top.wrong(own, cat("the object that model_type ", own, " needs"));
   config.window = top.integer("window", 0, 0);
