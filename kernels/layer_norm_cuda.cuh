@@ -223,9 +223,9 @@ __global__ void __launch_bounds__(kPlainThreads)
     dw += g * (to_float(x[at * width + column]) - mean[at]) * rstd[at];
     db += g;
   }
-  const std::int64_t place = (std::int64_t{blockIdx.y} * gridDim.x + blockIdx.x) * width + column;
-  dw_partial[place] = dw;
-  db_partial[place] = db;
+  const std::int64_t chunk_at = (std::int64_t{blockIdx.y} * gridDim.x + blockIdx.x) * width + column;
+  dw_partial[chunk_at] = dw;
+  db_partial[chunk_at] = db;
 }
 
 // delta and h: with ADD only.
