@@ -4,6 +4,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/eigen_cpu.h"
+#include "kernels/flops_cpu.h"
 #include "kernels/parallel_cpu.h"
 #include "kernels/rotary.h"
 
@@ -33,6 +34,7 @@ void attention_forward(const Stream&, const Tensor& qkv, const AttentionHeads& h
                        const Tensor& lse) {
   const std::int64_t g = qkv.dim(0), b = qkv.dim(1), t = qkv.dim(2), w = qkv.dim(3);
   const std::int64_t h = heads.query, j = heads.key_value, k = heads.width;
+  count_product_flops(2 * g * b * h * k * t * t);  // two products, halves of squares
   dispatch_real(qkv.dtype(), [&]<class T>() {
     const T scale = T(1) / std::sqrt(T(k));
     parallel_for(g * b * h, [&](std::int64_t task) {
@@ -58,6 +60,7 @@ void attention_backward(const Stream&, const Tensor& dout, const Tensor& qkv, co
                         const AttentionHeads& heads, const Tensor& dqkv) {
   const std::int64_t g = qkv.dim(0), b = qkv.dim(1), t = qkv.dim(2), w = qkv.dim(3);
   const std::int64_t h = heads.query, j = heads.key_value, k = heads.width, group = h / j;
+  count_product_flops(5 * g * b * h * k * t * t);  // five: the scores again, and four gradients
   dispatch_real(qkv.dtype(), [&]<class T>() {
     const T scale = T(1) / std::sqrt(T(k));
     parallel_for(g * b * j, [&](std::int64_t task) {
@@ -121,6 +124,7 @@ void attention_cached(const Stream& stream, const Tensor& qkv, const AttentionHe
       T* value_rows = values.data<T>() + (sample * capacity * j + kv_head) * k;
       matrix(key_rows + before * j * k, t, k, j * k) = const_matrix(base + (h + kv_head) * k, t, k, w);
       matrix(value_rows + before * j * k, t, k, j * k) = const_matrix(base + (h + j + kv_head) * k, t, k, w);
+      count_product_flops(2 * group * k * t * (2 * before + t));
       RowMajor<T> scores;
       for (std::int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
         for (std::int64_t first = 0; first < t; first += kBlock) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/eigen_cpu.h"
+#include "kernels/flops_cpu.h"
 #include "kernels/parallel_cpu.h"
 
 namespace wt::kernels {
@@ -54,6 +55,7 @@ template <class T>
 void gemm(std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, Operand<const T> a,
           Operand<const T> b, T beta, Operand<T> c) {
   if (batch == 0 || m == 0 || n == 0) return;
+  cpu::count_product_flops(2 * batch * m * n * k);
   const std::int64_t row_tiles = (m + kTileRows - 1) / kTileRows;
   const std::int64_t col_tiles = (n + kTileCols - 1) / kTileCols;
   const std::int64_t tiles = batch * row_tiles * col_tiles;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/eigen_cpu.h"
+#include "kernels/flops_cpu.h"
 #include "kernels/memory.h"
 #include "kernels/parallel_cpu.h"
 
@@ -51,6 +52,7 @@ void memory_read_forward(const Stream&, const Tensor& x, const Tensor& phi, cons
         c.setConstant(T(kMemoryEpsilon));
         return;
       }
+      count_product_flops(2 * rows * e.p * (e.d + 1));
       const auto features = const_matrix(phi.data<T>() + row * e.p, rows, e.p, e.p);
       matrix(out.data(), rows, e.d, e.d).noalias() =
           features * const_matrix(a.data<T>() + cell * e.p * e.d, e.p, e.d, e.d);
@@ -85,6 +87,7 @@ void memory_read_backward(const Stream&, const Tensor& dy, const Tensor& phi, co
         features_grad.setZero();
         return;
       }
+      count_product_flops(2 * (state_grad == nullptr ? 1 : 2) * e.t * e.p * (e.d + 1));
       const auto features = const_matrix(phi.data<T>() + cell * e.t * e.p, e.t, e.p, e.p);
       const auto c = const_array(den.data<T>() + cell * e.t, e.t);
       const RowMajor<T> g =
@@ -125,6 +128,7 @@ void memory_write_forward(const Stream&, const Tensor& k, const Tensor& v, const
         gamma.setZero();
         return;
       }
+      count_product_flops(2 * ((flags & kCellFirst) != 0 ? 1 : 2) * m * e.p * (e.d + 1));
       const auto keys = const_matrix(k.data<T>() + cell * m * e.p, m, e.p, e.p);
       const auto values = const_matrix(v.data<T>() + cell * m * e.d, m, e.d, e.d);
       gamma.setOnes();
@@ -170,6 +174,7 @@ void memory_write_backward(const Stream&, const Tensor& k, const Tensor& b, cons
         logit_grad.setZero();
         return;
       }
+      count_product_flops(2 * m * e.p * (2 * e.d + 1));
       const auto keys = const_matrix(k.data<T>() + cell * m * e.p, m, e.p, e.p);
       const auto error = const_matrix(saved.error.data<T>() + cell * m * e.d, m, e.d, e.d);
       const auto c = const_array(saved.den.data<T>() + cell * m, m);
@@ -186,6 +191,7 @@ void memory_write_backward(const Stream&, const Tensor& k, const Tensor& b, cons
       value_grad.array().colwise() *= beta;  // now that of e, which is that of v
       if ((flags & kCellFirst) != 0) return;
 
+      count_product_flops(4 * m * e.p * (e.d + 1));
       // v_old = n / c with n = k A: dn = -de / c, and dc = -dn·n / c, where dn·n = k·(dn Aᵀ).
       const RowMajor<T> dn = (-(value_grad.array().colwise() / c)).matrix();
       RowMajor<T> t(m, e.p);

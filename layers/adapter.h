@@ -44,6 +44,9 @@ class Adapter {
   // y + the adapter's share of x, in y's memory.
   Var apply(Context& ctx, const WaveCells& cells, const Var& x, const Var& y) const;
 
+  // Elements of a layer's A and B.
+  std::int64_t num_weights() const { return a_->spec().shape.numel() + b_->spec().shape.numel(); }
+
  private:
   Adapter() = default;
 

@@ -57,11 +57,14 @@ ops::MemoryState AssociativeMemory::write(Context& ctx, const WaveCells& cells, 
                            cells.min_den);
 }
 
-Cost AssociativeMemory::cost(std::int64_t d, std::int64_t rows) const {
+Cost AssociativeMemory::cost(std::int64_t d, std::int64_t rows, std::int64_t past) const {
   const std::int64_t p = config_.num_features(), m = config_.num_mem_tokens, dm = config_.d_mem;
-  // Query, φ A and φ·z; key, value, strength, the two reads of the old value and the two sums of the write.
-  const double flops = 2 * static_cast<double>(rows * (d * dm + p * d + p)) +
-                       2 * static_cast<double>(m * (d * dm + d * d + d + 2 * p * d + 2 * p));
+  // Key, value and strength; k into A and z. Query, φ A and φ·z; k A and k·z.
+  double flops = 2.0 * static_cast<double>(m) * static_cast<double>(d * dm + d * d + d + p * d + p);
+  if (past > 0) {
+    flops += 2.0 * static_cast<double>(rows) * static_cast<double>(d * dm + p * d + p) +
+             2.0 * static_cast<double>(m) * static_cast<double>(p * d + p);
+  }
   return {flops, rows * (d + dm + p + 1) + p * d + p + m * (2 * d + 2 * p + dm)};
 }
 

@@ -41,7 +41,8 @@ class AssociativeMemory {
   // The state after writing the memory rows of y_GBTD; its tensors are a_out_GBPD and z_out_GBP.
   ops::MemoryState write(Context& ctx, const WaveCells& cells, const Var& y, const ops::MemoryState& state,
                          const Tensor& a_out, const Tensor& z_out) const;
-  Cost cost(std::int64_t hidden_size, std::int64_t rows) const;
+  // Of a cell of `rows` rows. Without rows before it the memory is empty: nothing is read, and nothing corrected.
+  Cost cost(std::int64_t hidden_size, std::int64_t rows, std::int64_t past) const;
 
  private:
   ArmtConfig config_;

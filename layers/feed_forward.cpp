@@ -43,7 +43,7 @@ Var FeedForward::operator()(Context& ctx, const WaveCells& cells, const Normed& 
 
 Cost FeedForward::cost(std::int64_t rows) const {
   const std::int64_t d = in_.inputs(), wide = in_.outputs(), f = out_.inputs();
-  return {2.0 * static_cast<double>(rows) * static_cast<double>(d * wide + f * d), rows * (d + wide + f)};
+  return {in_.flops(rows) + out_.flops(rows), rows * (d + wide + f)};
 }
 
 }  // namespace wt

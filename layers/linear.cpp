@@ -81,4 +81,9 @@ Var Linear::back(Context& ctx, const WaveCells& cells, const Var& x, const Var* 
   return {out, dropped.id};
 }
 
+double Linear::flops(std::int64_t rows) const {
+  const std::int64_t weights = inputs_ * outputs_ + (adapter_ ? adapter_->num_weights() : 0);
+  return 2.0 * static_cast<double>(rows) * static_cast<double>(weights);
+}
+
 }  // namespace wt

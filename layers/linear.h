@@ -42,6 +42,8 @@ class Linear {
 
   std::int64_t inputs() const { return inputs_; }
   std::int64_t outputs() const { return outputs_; }
+  // Of one layer's product, and its adapter's, with so many rows (layers/mixer.h: Cost).
+  double flops(std::int64_t rows) const;
 
  private:
   Var apply(Context& ctx, const WaveCells& cells, const Var& x, const Var* residual, const Tensor& out) const;

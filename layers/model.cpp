@@ -211,7 +211,7 @@ Cost Model::cost(int layer, std::int64_t rows, std::int64_t past) const {
   const int kind = kinds_.groups(layer, layer + 1).front().kind;
   cost += mixers_[static_cast<std::size_t>(kind)]->cost(rows, past);
   cost += feed_forward_->cost(rows);
-  if (memory_) cost += memory_->cost(d, rows);
+  if (memory_) cost += memory_->cost(d, rows, past);
   return cost;
 }
 

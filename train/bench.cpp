@@ -122,7 +122,9 @@ BenchRow bench_prefill(const Model& model, std::int64_t tokens, int batch, const
   }
   row.name = "prefill " + schedule;
   row.tokens = tokens * batch;
-  row.mfu = batch * sequence_flops(model, tokens) / row.seconds / options.peak_flops;
+  const double read =
+      even ? sequence_flops(model, 2 * tokens) - sequence_flops(model, tokens) : sequence_flops(model, tokens);
+  row.mfu = batch * read / row.seconds / options.peak_flops;
   return row;
 }
 
@@ -212,7 +214,8 @@ BenchRow bench_decode(const Model& model, std::int64_t prompt, std::int64_t new_
   row.name = "decode";
   row.tokens = new_tokens * batch;
   row.peak_bytes = memory_use(model.stream().device()).peak;
-  row.mfu = step_flops(model, batch) * static_cast<double>(new_tokens) / row.seconds / options.peak_flops;
+  const double read = sequence_flops(model, prompt + new_tokens) - sequence_flops(model, prompt);
+  row.mfu = (batch * read + model.head_flops(row.tokens)) / row.seconds / options.peak_flops;
   return row;
 }
 

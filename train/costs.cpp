@@ -10,9 +10,9 @@ namespace wt {
 
 namespace {
 
-Cost layers_cost(const Model& model, std::int64_t rows) {
+Cost layers_cost(const Model& model, std::int64_t rows, std::int64_t past) {
   Cost cost;
-  for (int layer = 0; layer < model.num_layers(); ++layer) cost += model.cost(layer, rows, 0);
+  for (int layer = 0; layer < model.num_layers(); ++layer) cost += model.cost(layer, rows, past);
   return cost;
 }
 
@@ -20,14 +20,13 @@ Cost layers_cost(const Model& model, std::int64_t rows) {
 
 double sequence_flops(const Model& model, std::int64_t tokens) {
   double flops = 0;
+  std::int64_t past = 0;
   for (const Segment& segment : cut_segments(tokens, model.segment_size(tokens), model.config().segment_alignment())) {
-    flops += layers_cost(model, model.layout().rows(segment.length)).flops;
+    const std::int64_t rows = model.layout().rows(segment.length);
+    flops += layers_cost(model, rows, past).flops;
+    past += rows;
   }
   return flops;
-}
-
-double step_flops(const Model& model, std::int64_t batch) {
-  return layers_cost(model, batch).flops + model.head_flops(batch);
 }
 
 double measure_gemm_rate(const Stream& stream, DType dtype) {
@@ -66,7 +65,7 @@ MemoryEstimate estimate_memory(const ModelConfig& c, std::int64_t parameters, st
     state +=
         static_cast<double>(std::max<std::size_t>(1, spec.layers.size())) * static_cast<double>(spec.shape.numel());
   }
-  const auto whole_kept = static_cast<double>(layers_cost(model, rows).kept);
+  const auto whole_kept = static_cast<double>(layers_cost(model, rows, 0).kept);
   const double inputs = static_cast<double>(c.num_layers) * static_cast<double>(c.hidden_size * rows) + state;
   const auto size = static_cast<std::uint64_t>(element);
   // Weights, gradients, moments and the state are never narrower than f32 (core/split_float.h).

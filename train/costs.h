@@ -9,13 +9,12 @@
 
 namespace wt {
 
-// Floating-point operations of reading a sequence of `tokens` tokens, segment by segment, without the head. Counted:
-// matrix products (2 per weight and row), causal attention (half of the square: 2·rows²·H·K per segment), memory read
-// and write: what the modules say (layers/mixer.h: Cost). Not counted: norms, activations, softmax. Forward and
-// backward together are three times that; recomputation does not count, as usual for MFU.
+// Floating-point operations of reading a sequence of `tokens` tokens from its beginning, segment by segment, without
+// the head. Counted: matrix products (2 per weight and row, adapters' among them), causal attention (half of the
+// square: 2·rows²·H·K per segment), memory read and write: what the modules say (layers/mixer.h: Cost). Not counted:
+// norms, activations, softmax, padding. Forward and backward together are three times that; recomputation does not
+// count, as usual for MFU.
 double sequence_flops(const Model& model, std::int64_t tokens);
-// Of a decoding step of `batch` samples, with the head.
-double step_flops(const Model& model, std::int64_t batch);
 
 // GFLOP/s of this machine's matrix product, measured with the product's own kernel: on the CPU a 1024 cube with all
 // threads, on a GPU an 8192 cube.

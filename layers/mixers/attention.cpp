@@ -78,8 +78,7 @@ class Attention final : public Mixer {
     const std::int64_t d = in_.inputs(), w = in_.outputs(), q = out_.inputs();
     const auto t = static_cast<double>(rows);
     // The causal half of the two products of rows and rows.
-    return {2 * t * static_cast<double>(d * w + q * d) + 2 * t * t * static_cast<double>(q),
-            rows * (d + w + q + heads_.query)};
+    return {in_.flops(rows) + out_.flops(rows) + 2 * t * t * static_cast<double>(q), rows * (d + w + q + heads_.query)};
   }
 
  private:
