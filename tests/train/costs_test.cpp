@@ -36,8 +36,8 @@ ModelConfig plain(ModelConfig c) {
 }
 
 std::vector<Kind> kinds() {
-  ModelConfig llama = tiny_config("llama", 3), gpt2 = tiny_config("gpt2", 3);
-  for (ModelConfig* c : {&llama, &gpt2}) {
+  ModelConfig llama = tiny_config("llama", 3), gpt2 = tiny_config("gpt2", 3), hybrid = tiny_config("hybrid", 3);
+  for (ModelConfig* c : {&llama, &gpt2, &hybrid}) {
     c->armt->segment_size = kSegment;
     c->max_positions = kTokens;
   }
@@ -57,7 +57,8 @@ std::vector<Kind> kinds() {
   return {{"armt_llama", llama},           {"armt_llama_biases", biased}, {"armt_llama_wide_heads", wide},
           {"armt_llama_lora", adapted},    {"armt_gpt2", gpt2},           {"armt_gpt2_lora", adapted_gpt2},
           {"rmt_llama", with_rmt(llama)},  {"rmt_gpt2", with_rmt(gpt2)},  {"llama", plain(llama)},
-          {"llama_biases", plain(biased)}, {"gpt2", plain(gpt2)}};
+          {"llama_biases", plain(biased)}, {"gpt2", plain(gpt2)},         {"armt_hybrid", hybrid},
+          {"hybrid", plain(hybrid)}};
 }
 
 // The costs' own interface, here alone.
