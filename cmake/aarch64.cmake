@@ -1,5 +1,5 @@
 # Debian's cross compiler for 64-bit Arm: cmake -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake, with the libraries of
-# packages.txt installed as :arm64 (`dpkg --add-architecture arm64`).
+# packages.txt and libgomp1 installed as :arm64 (`dpkg --add-architecture arm64`); tests then run under qemu.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)

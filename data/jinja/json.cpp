@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "core/error.h"
 #include "data/jinja/text.h"
@@ -42,15 +43,16 @@ class Writer {
         write_all(value.items(), "[]", level, [&](const Value& item) { write(item, level + 1); });
         return;
       case Value::Kind::kDict: {
-        Entries entries = value.entries();
+        std::vector<const Entries::value_type*> order;
+        for (const auto& entry : value.entries()) order.push_back(&entry);
         if (style_.sort_keys) {
-          std::stable_sort(entries.begin(), entries.end(),
-                           [&](const auto& a, const auto& b) { return compare(a.first, b.first, work_) < 0; });
+          std::stable_sort(order.begin(), order.end(),
+                           [&](const auto* a, const auto* b) { return compare(a->first, b->first, work_) < 0; });
         }
-        write_all(entries, "{}", level, [&](const auto& entry) {
-          write_key(entry.first, level);
+        write_all(order, "{}", level, [&](const auto* entry) {
+          write_key(entry->first, level);
           out_ += style_.colon;
-          write(entry.second, level + 1);
+          write(entry->second, level + 1);
         });
         return;
       }
