@@ -9,7 +9,9 @@
 
 // cuDNN takes most bf16 shapes (attention_cudnn.h) and attention_decode_cuda.cu few rows over a long cache. The kernels
 // here do the rest, f32 above all, in float32 throughout: a block of 16 x 16 threads owns a square tile of scores,
-// recomputed from q and k wherever it is needed, and walks over the tiles of its row (or column) in a fixed order.
+// recomputed from q and k wherever it is needed, and walks over the tiles of its row (or column) in a fixed order. It
+// is one file because forward, both backwards and the cached pass are built of the same tile: its layout in shared
+// memory, how it is loaded, multiplied and masked.
 namespace wt::kernels::cuda {
 namespace {
 

@@ -5,7 +5,8 @@
 //   write           e = v - κ A,  A' = A + (β k)ᵀ e,  z' = z + kᵀ γ      κ = k / c, 0 where nothing is read
 //   write backward  u = e dA'ᵀ,  dv = (β k) dA',  w = dv Aᵀ,  dA = dA' - κᵀ dv
 //                   db = β (1 - β) k·u,  dc = k·w / c²,  dk = β u + γ dz' - w / c + z dc,  dz = dz' + kᵀ dc
-// A cell is masked by zeros in ψ, κ and β k, so what a masked cell's other operands hold must be finite.
+// A cell is masked by zeros in ψ, κ and β k, so what a masked cell's other operands hold must be finite. It is one file
+// because these equations are read together and their kernels share how a warp holds, loads and sums a row.
 #include <cmath>
 #include <initializer_list>
 

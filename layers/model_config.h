@@ -75,7 +75,7 @@ struct ModelConfig {
   std::optional<RmtConfig> rmt;
   // A plain backbone's most tokens: of longer texts it is given the last ones. 0: no limit.
   std::int64_t window = 0;
-  // The blocks have adapters, and only those and the memory train (train/freeze.h).
+  // The blocks have adapters, and only those and the memory train (train/run/freeze.h).
   std::optional<LoraConfig> lora;
 
   // The mixer of a model whose layers are all alike.

@@ -115,7 +115,7 @@ struct TrainConfig {
   std::int64_t checkpoint_every = 100;
   std::int64_t keep_checkpoints = 2;
   std::int64_t max_skipped = 20;
-  std::vector<std::string> freeze;  // patterns of published names (train/freeze.h)
+  std::vector<std::string> freeze;  // patterns of published names (train/run/freeze.h)
   std::vector<StageConfig> stages;
 
   std::int64_t total_steps() const;

@@ -19,7 +19,7 @@
 #include "train/commands/commands.h"
 #include "train/notice.h"
 #include "train/output.h"
-#include "train/startup.h"
+#include "train/run/startup.h"
 
 namespace {
 

@@ -12,11 +12,11 @@ namespace wt {
 // A run's folder:
 //   config.yaml      the resolved configuration; config.1.yaml, .2, … what it was before a resumption changed it
 //   given.yaml       the configuration file that the run was last started or resumed with
-//   data.json        what the run's data were, to know them again (data_files.h)
-//   starts.jsonl     what it was started with and on, each time (provenance.h)
+//   data.json        what the run's data were, to know them again (run/data_files.h)
+//   starts.jsonl     what it was started with and on, each time (run/provenance.h)
 //   metrics.jsonl    one JSON object a line: {"step": 120, "loss": 1.23, …}
 //   log.txt          what was printed
-//   checkpoints/     see checkpoint.h
+//   checkpoints/     see run/checkpoint.h
 // While it is open, no other process can open it.
 class RunFolder {
  public:

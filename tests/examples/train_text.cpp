@@ -9,7 +9,7 @@
 
 #include "core/files.h"
 #include "schedulers/language_model.h"
-#include "train/optimizer.h"
+#include "train/run/optimizer.h"
 
 namespace {
 

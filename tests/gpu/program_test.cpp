@@ -13,7 +13,7 @@
 #include "tests/support/golden.h"
 #include "tests/support/gpu.h"
 #include "tests/support/run_program.h"
-#include "train/checkpoint.h"
+#include "train/run/checkpoint.h"
 
 namespace wt {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/accuracy.h"
+#include "train/eval/accuracy.h"
 
 #include <gtest/gtest.h>
 

@@ -4,11 +4,11 @@
 #include <algorithm>
 
 #include "tests/support/expect_error.h"
-#include "train/curriculum.h"
-#include "train/evaluate.h"
-#include "train/generate.h"
+#include "train/eval/evaluate.h"
+#include "train/eval/generate.h"
 #include "train/models/model_config_json.h"
-#include "train/run_model.h"
+#include "train/run/curriculum.h"
+#include "train/run/run_model.h"
 
 namespace wt {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/checkpoint.h"
+#include "train/run/checkpoint.h"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -15,7 +15,7 @@
 #include "tests/support/expect_error.h"
 #include "tests/support/file_limit.h"
 #include "tests/support/temp_folder.h"
-#include "train/crc32c.h"
+#include "train/run/crc32c.h"
 
 namespace wt {
 namespace {

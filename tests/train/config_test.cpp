@@ -360,9 +360,9 @@ TEST(Config, MessagesNameKeysThatThereAre) {
   const std::set<std::string> of_files{"book_names", "prompt_offsets", "eos_token", "eos_token_id", "tokenizer_config"};
   const std::set<std::string> of_code{"validation_share"};  // no user can set it
   namespace fs = std::filesystem;
-  std::set<std::string> files{"train/curriculum.cpp",    "train/trainer.cpp",   "train/trainer_steps.cpp",
-                              "train/config_checks.cpp", "train/run_setup.cpp", "train/run_model.cpp",
-                              "train/task_mixture.cpp"};
+  std::set<std::string> files{"train/run/curriculum.cpp",  "train/run/trainer.cpp",   "train/run/trainer_steps.cpp",
+                              "train/config_checks.cpp",   "train/run/run_setup.cpp", "train/run/run_model.cpp",
+                              "train/run/task_mixture.cpp"};
   for (const auto& entry : fs::directory_iterator(WAVETAPE_SOURCE_DIR "/data")) {
     const std::string name = entry.path().filename().string();
     for (const char* start : {"associative", "babilong", "book", "eval_set", "inline", "story"}) {

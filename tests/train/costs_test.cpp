@@ -8,7 +8,7 @@
 
 #include "kernels/flops_cpu.h"
 #include "tests/schedulers/support.h"
-#include "train/generate.h"
+#include "train/eval/generate.h"
 
 namespace wt {
 namespace {

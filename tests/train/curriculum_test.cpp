@@ -1,4 +1,4 @@
-#include "train/curriculum.h"
+#include "train/run/curriculum.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 #include "tests/support/books.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temp_folder.h"
-#include "train/evaluate.h"
+#include "train/eval/evaluate.h"
 
 namespace wt {
 namespace {

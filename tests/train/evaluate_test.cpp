@@ -1,5 +1,5 @@
 // Evaluation: however samples are grouped, read and cut into pieces, the answers are those of one at a time.
-#include "train/evaluate.h"
+#include "train/eval/evaluate.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -16,8 +16,8 @@
 #include "tests/support/expect_error.h"
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
+#include "train/eval/prompts.h"
 #include "train/models/model_io.h"
-#include "train/prompts.h"
 
 namespace wt {
 namespace {

@@ -1,5 +1,5 @@
 // Generation over several segments, state files, and the command around them.
-#include "train/generate.h"
+#include "train/eval/generate.h"
 
 #include <gtest/gtest.h>
 
@@ -16,9 +16,9 @@
 #include "tests/support/expect_error.h"
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
+#include "train/eval/prompts_file.h"
 #include "train/models/model_io.h"
 #include "train/models/state_file.h"
-#include "train/prompts_file.h"
 
 namespace wt {
 namespace {

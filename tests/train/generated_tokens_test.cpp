@@ -8,7 +8,7 @@
 
 #include "tests/schedulers/support.h"
 #include "tests/support/temp_folder.h"
-#include "train/generate.h"
+#include "train/eval/generate.h"
 #include "train/models/model_io.h"
 #include "train/models/state_file.h"
 

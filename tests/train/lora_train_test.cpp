@@ -10,10 +10,10 @@
 #include "core/safetensors.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/run_program.h"
-#include "train/checkpoint.h"
-#include "train/freeze.h"
 #include "train/models/model_config_json.h"
 #include "train/models/model_io.h"
+#include "train/run/checkpoint.h"
+#include "train/run/freeze.h"
 
 namespace wt {
 namespace {

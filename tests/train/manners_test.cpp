@@ -7,7 +7,7 @@
 #include "core/files.h"
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
-#include "train/checkpoint.h"
+#include "train/run/checkpoint.h"
 
 namespace wt {
 namespace {

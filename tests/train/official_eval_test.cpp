@@ -10,10 +10,10 @@
 #include "data/tokenizer.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/run_program.h"
-#include "train/accuracy.h"
-#include "train/evaluate.h"
-#include "train/official_results.h"
-#include "train/score.h"
+#include "train/eval/accuracy.h"
+#include "train/eval/evaluate.h"
+#include "train/eval/official_results.h"
+#include "train/eval/score.h"
 
 namespace wt {
 namespace {

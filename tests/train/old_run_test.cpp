@@ -13,8 +13,8 @@
 #include "core/safetensors.h"
 #include "tests/support/run_program.h"
 #include "tests/support/tolerances.h"
-#include "train/checkpoint.h"
 #include "train/config.h"
+#include "train/run/checkpoint.h"
 #include "train/yaml.h"
 
 namespace wt {

@@ -8,9 +8,9 @@
 #include "core/safetensors.h"
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
-#include "train/checkpoint.h"
 #include "train/config.h"
 #include "train/metrics.h"
+#include "train/run/checkpoint.h"
 
 namespace wt {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/prompts.h"
+#include "train/eval/prompts.h"
 
 #include <gtest/gtest.h>
 

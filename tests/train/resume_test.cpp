@@ -1,5 +1,5 @@
 // Going on with a run: what may change, what may not, and what is written down of it.
-#include "train/resume.h"
+#include "train/run/resume.h"
 
 #include <gtest/gtest.h>
 

@@ -8,8 +8,8 @@
 #include "core/files.h"
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
-#include "train/checkpoint.h"
-#include "train/provenance.h"
+#include "train/run/checkpoint.h"
+#include "train/run/provenance.h"
 
 namespace wt {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/score.h"
+#include "train/eval/score.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "train/task_mixture.h"
+#include "train/run/task_mixture.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Event files read back: what TensorBoard is told of a run.
-#include "train/tensorboard.h"
+#include "train/run/tensorboard.h"
 
 #include <gtest/gtest.h>
 
@@ -12,9 +12,9 @@
 #include "tests/support/file_limit.h"
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
-#include "train/checkpoint.h"
-#include "train/crc32c.h"
-#include "train/tensorboard_eval.h"
+#include "train/eval/tensorboard_eval.h"
+#include "train/run/checkpoint.h"
+#include "train/run/crc32c.h"
 
 namespace wt {
 namespace {

@@ -15,12 +15,12 @@
 #include "tests/support/golden.h"
 #include "tests/support/run_program.h"
 #include "tests/support/tolerances.h"
-#include "train/checkpoint.h"
 #include "train/costs.h"
-#include "train/generate.h"
+#include "train/eval/generate.h"
 #include "train/models/model_io.h"
-#include "train/optimizer.h"
-#include "train/run_state.h"
+#include "train/run/checkpoint.h"
+#include "train/run/optimizer.h"
+#include "train/run/run_state.h"
 
 namespace wt {
 namespace {

@@ -1,5 +1,5 @@
 // wavetape bench: how fast a model runs on this machine.
-#include "train/bench.h"
+#include "train/bench/bench.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

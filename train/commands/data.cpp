@@ -10,8 +10,8 @@
 #include "data/tokenizer.h"
 #include "train/commands/commands.h"
 #include "train/commands/seed_option.h"
-#include "train/open_books.h"
 #include "train/progress.h"
+#include "train/run/open_books.h"
 #include "train/signals.h"
 #include "train/units.h"
 

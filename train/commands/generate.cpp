@@ -1,5 +1,5 @@
 // wavetape generate: read texts, continue them.
-#include "train/generate.h"
+#include "train/eval/generate.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -15,13 +15,13 @@
 #include "data/tokenizer.h"
 #include "train/commands/commands.h"
 #include "train/commands/seed_option.h"
+#include "train/eval/prompts_file.h"
 #include "train/models/end_tokens.h"
 #include "train/models/model_io.h"
 #include "train/models/state_file.h"
 #include "train/notice.h"
 #include "train/output.h"
 #include "train/progress.h"
-#include "train/prompts_file.h"
 #include "train/signals.h"
 
 namespace wt {

@@ -17,7 +17,6 @@
 #include "data/babi/stories.h"
 #include "data/hdf5_file.h"
 #include "data/tokenizer.h"
-#include "train/checkpoint.h"
 #include "train/commands/commands.h"
 #include "train/config.h"
 #include "train/metrics.h"
@@ -25,6 +24,7 @@
 #include "train/models/model_config_json.h"
 #include "train/models/model_location.h"
 #include "train/models/state_file.h"
+#include "train/run/checkpoint.h"
 #include "train/units.h"
 
 namespace wt {
@@ -110,8 +110,8 @@ void show_model(const ModelConfig& c) {
   }
   const bool alike = c.kinds.size() == 1;
   fmt::print("  {}: {} layers, width {}, {}, feed-forward {}, vocabulary {}\n", c.family, c.num_layers, c.hidden_size,
-             alike ? summary(c.kinds.front(), c.hidden_size) : fmt::format("{} kinds of mixers", c.kinds.size()), c.mlp_width(),
-             c.vocab_size == 0 ? "of the tokenizer" : std::to_string(c.vocab_size));
+             alike ? summary(c.kinds.front(), c.hidden_size) : fmt::format("{} kinds of mixers", c.kinds.size()),
+             c.mlp_width(), c.vocab_size == 0 ? "of the tokenizer" : std::to_string(c.vocab_size));
   for (std::size_t k = 0; k < c.kinds.size() && !alike; ++k) {
     std::vector<int> layers;
     const std::vector<int> kinds = c.kind_of_layer();

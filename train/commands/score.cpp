@@ -1,5 +1,5 @@
 // wavetape score: accuracy of a folder of results, by BABILong's metric.
-#include "train/score.h"
+#include "train/eval/score.h"
 
 #include <CLI/CLI.hpp>
 #include <cstdio>

@@ -13,9 +13,9 @@
 #include "train/commands/seed_option.h"
 #include "train/costs.h"
 #include "train/notice.h"
-#include "train/resume.h"
-#include "train/run_setup.h"
-#include "train/trainer.h"
+#include "train/run/resume.h"
+#include "train/run/run_setup.h"
+#include "train/run/trainer.h"
 #include "train/units.h"
 
 namespace wt {

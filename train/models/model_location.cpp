@@ -3,9 +3,9 @@
 #include <filesystem>
 
 #include "core/error.h"
-#include "train/checkpoint.h"
 #include "train/models/lora.h"
 #include "train/models/model_folder.h"
+#include "train/run/checkpoint.h"
 
 namespace wt {
 namespace {

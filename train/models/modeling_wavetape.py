@@ -5,7 +5,8 @@
 
 A text is read segment by segment; what crosses a segment's border is the memory alone. generate() keeps it from token to
 token, closes a segment when it is full and goes on in the next, as `wavetape generate` does. Texts of a batch must be
-equally long: padding is refused, and so are beams. Dropout is not applied.
+equally long: padding is refused, and so are beams. Dropout is not applied. It is one file because a model folder has
+one, which auto_map names, and it must run there with nothing else of wavetape.
 
 ARMT: Rodkin et al., arXiv 2407.04841. RMT: Bulatov et al., arXiv 2207.06881.
 Legend: B samples, T rows, D width, N tokens and M memory rows of a segment, P = 2 nu d_mem features of a memory key.

@@ -10,7 +10,7 @@
 
 #include "core/error.h"
 #include "core/utf8.h"
-#include "train/accuracy.h"
+#include "train/eval/accuracy.h"
 #include "train/report/charts.h"
 #include "train/report/html.h"
 #include "train/report/report_parts.h"

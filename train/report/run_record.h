@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "train/evaluate.h"
+#include "train/eval/evaluate.h"
 
 namespace wt {
 
@@ -40,7 +40,7 @@ struct AnswerRow {
 
 // Reads what eval_json() wrote; rows that are not like that are counted in `notes`.
 std::vector<EvalRow> parse_eval_json(std::string_view text, const std::string& name, std::vector<std::string>& notes);
-// Reads what answers_csv() wrote (train/evaluate.h). Throws Error for anything else.
+// Reads what answers_csv() wrote (train/eval/evaluate.h). Throws Error for anything else.
 std::vector<AnswerRow> parse_answers(std::string_view text, const std::string& name);
 
 struct RunRecord {
