@@ -18,7 +18,7 @@ class JsonObject {
 
   bool has(const std::string& key) const;
   std::vector<std::string> keys() const;
-  JsonObject object(const std::string& key) const;  // which must be there
+  JsonObject object(const std::string& key) const;                // which must be there
   std::vector<JsonObject> objects(const std::string& key) const;  // a list of at least one
 
   // A key without a fallback must be there.

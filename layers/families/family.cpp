@@ -4,6 +4,9 @@
 
 namespace wt {
 
+// Each in a file of its own.
+extern const Family kLlama, kGpt2, kHybrid;
+
 const std::vector<Family>& families() {
   static const std::vector<Family> all{kLlama, kGpt2, kHybrid};
   return all;

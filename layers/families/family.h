@@ -53,6 +53,4 @@ void describe_architecture(Fields& fields, ModelConfig& config);
 void describe_vocabulary(Fields& fields, ModelConfig& config);
 void describe_tokens(Fields& fields, ModelConfig& config);
 
-extern const Family kLlama, kGpt2, kHybrid;
-
 }  // namespace wt

@@ -111,13 +111,13 @@ constexpr Family::Key kKeys[] = {{"hidden_size", "n_embd"}, {"intermediate_size"
 
 }  // namespace
 
-constinit const Family kGpt2{.name = "gpt2",
-                             .architecture = "GPT2LMHeadModel",
-                             .fix = fix,
-                             .describe = describe,
-                             .check = check,
-                             .read = read,
-                             .write = write,
-                             .json_keys = kKeys};
+extern constinit const Family kGpt2{.name = "gpt2",
+                                    .architecture = "GPT2LMHeadModel",
+                                    .fix = fix,
+                                    .describe = describe,
+                                    .check = check,
+                                    .read = read,
+                                    .write = write,
+                                    .json_keys = kKeys};
 
 }  // namespace wt

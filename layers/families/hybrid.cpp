@@ -74,13 +74,13 @@ void write(const ModelConfig& c, nlohmann::ordered_json& json) {
 
 }  // namespace
 
-constinit const Family kHybrid{.name = "hybrid",
-                               .architecture = "",
-                               .fix = fix,
-                               .describe = describe,
-                               .check = check,
-                               .read = read,
-                               .write = write,
-                               .json_keys = {}};
+extern constinit const Family kHybrid{.name = "hybrid",
+                                      .architecture = "",
+                                      .fix = fix,
+                                      .describe = describe,
+                                      .check = check,
+                                      .read = read,
+                                      .write = write,
+                                      .json_keys = {}};
 
 }  // namespace wt

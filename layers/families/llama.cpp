@@ -140,13 +140,13 @@ constexpr Family::Key kKeys[] = {{"num_layers", "num_hidden_layers"},
 
 }  // namespace
 
-constinit const Family kLlama{.name = "llama",
-                              .architecture = "LlamaForCausalLM",
-                              .fix = fix,
-                              .describe = describe,
-                              .check = check,
-                              .read = read,
-                              .write = write,
-                              .json_keys = kKeys};
+extern constinit const Family kLlama{.name = "llama",
+                                     .architecture = "LlamaForCausalLM",
+                                     .fix = fix,
+                                     .describe = describe,
+                                     .check = check,
+                                     .read = read,
+                                     .write = write,
+                                     .json_keys = kKeys};
 
 }  // namespace wt

@@ -14,8 +14,8 @@
 namespace wt {
 namespace {
 
-// The memory of a random model carries rounding on: a hundred times what schedules differ by in a step. (A kind of layers
-// alone adds its share in the product, beside others after it.)
+// The memory of a random model carries rounding on: a hundred times what schedules differ by in a step. (A kind of
+// layers alone adds its share in the product, beside others after it.)
 void expect_near(const Tensor& a, const Tensor& b) {
   const auto left = a.to_vector<double>(), right = b.to_vector<double>();
   ASSERT_EQ(left.size(), right.size());

@@ -21,8 +21,9 @@ inline constexpr double kSameSums = 1e-12;
 
 // A run of ten steps against the same run as an earlier program or another machine does it, by the largest number of
 // each tensor: products summed in another order. One rounding of every weight where such a run begins changes its end
-// by 4e-6 in float32 and by 2e-13 in double, there most in biases of keys, whose gradient is nothing but rounding.
-inline constexpr double kOldRunF32 = 4e-5;
+// by 4e-6 in float32 and by 2e-13 in double, there most in biases of keys, whose gradient is nothing but rounding; a
+// build for a sanitizer changes the norm of a gradient by 7e-5 in float32.
+inline constexpr double kOldRunF32 = 2e-4;
 inline constexpr double kOldRunF64 = 1e-11;
 
 // A kernel in float32 against the same inputs in double: sums of some hundred products of size one.

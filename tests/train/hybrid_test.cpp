@@ -112,10 +112,12 @@ TEST(Hybrid, InterruptedAndResumedIsAtOnce) {
   train("parts", "--max-steps 3");
   train("parts", "--resume");
   train("again", "train.activations=recompute");
+  train("threads", "run.threads=3");
   const auto weights = [&](const std::string& name) {
     return read_file(folder / (name + "/checkpoints/step_00000006/weights.safetensors"));
   };
   EXPECT_TRUE(weights("again") == weights("whole"));
+  EXPECT_TRUE(weights("threads") == weights("whole"));
   EXPECT_TRUE(weights("parts") == weights("whole"));
 
   const std::string out = folder / "out";
