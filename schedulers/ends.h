@@ -3,6 +3,7 @@
 // Legend: B samples, T rows of a segment, D width, R wanted rows.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "schedulers/wave_inputs.h"
@@ -75,7 +76,8 @@ class RowSink final : public Sink {
   RowSink(const Model& model, const SegmentGrid& grid, const std::vector<TokenPlace>& places, std::int64_t rows,
           const State& state);
   const std::vector<Chosen>& chosen() const { return chosen_; }
-  const Tensor& hidden() const { return hidden_; }
+  // What was delivered, once: the sink keeps none of it for backward.
+  Tensor release_hidden() { return std::exchange(hidden_, {}); }
   void take(EndRecord& record, int item, const Tensor& slot) override;
   void gradient(EndRecord& record, const Tensor& dslot) override;
   // dhidden_RD, and where the gradient of the model's own state comes from.

@@ -61,7 +61,7 @@ Tensor Executor::forward(const Work& work, State& state, const ExecutorOptions& 
 
   if (!options.gradients) {
     Reader(model_, work, *source_, *sink_, sink_->chosen(), state, min_den_, constants, options.kept).run();
-    return sink_->hidden();
+    return sink_->release_hidden();
   }
   const auto new_slots = [&](int lo, int hi) {
     return Slots{Tensor::empty(stream, {hi - lo, b, rows_, d}, model_.dtype()), lo};
@@ -119,7 +119,7 @@ Tensor Executor::forward(const Work& work, State& state, const ExecutorOptions& 
     tape_.push_back(std::move(step));
     in = out;
   }
-  return sink_->hidden();
+  return sink_->release_hidden();
 }
 
 // Whether wave w keeps its record. With kAuto: while, after it, every later wave still has room for its input and
@@ -166,7 +166,9 @@ void Executor::backward(const Tensor& dhidden) {
     step = Step{};  // the wave's memory goes back before the next one's gradients need it
   }
   tape_.clear();
-  dstate_ = {};
+  source_.reset();
+  sink_.reset();
+  state_ = dstate_ = {};
 }
 
 void Executor::backward_wave(Step& step, const Tensor& dy) {
