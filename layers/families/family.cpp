@@ -35,6 +35,17 @@ ModelConfig new_config(std::string_view family) {
   return config;
 }
 
+void fix_usual(ModelConfig& c) {
+  const ModelConfig usual;
+  c.norm.kind = usual.norm.kind;
+  c.feed_forward.kind = usual.feed_forward.kind;
+  c.feed_forward.in = usual.feed_forward.in;
+  c.feed_forward.out = usual.feed_forward.out;
+  c.names = usual.names;
+  c.layout = usual.layout;
+  c.shrink_outputs = false;
+}
+
 void describe_architecture(Fields& f, ModelConfig& c) {
   std::vector<std::pair<std::string, std::string>> names;
   for (const Family& family : families()) names.emplace_back(family.name, family.name);

@@ -46,6 +46,9 @@ inline const Family& family_of(const ModelConfig& config) {
 // A configuration of that family, sizes as in ModelConfig.
 ModelConfig new_config(std::string_view family);
 
+// Norms, feed-forward layer, names and layouts as ModelConfig has them by itself: Llama's.
+void fix_usual(ModelConfig& config);
+
 // The keys of an architecture, its family first.
 void describe_architecture(Fields& fields, ModelConfig& config);
 

@@ -9,17 +9,6 @@
 namespace wt {
 namespace {
 
-void fix(ModelConfig& c) {
-  const ModelConfig usual;
-  c.norm.kind = usual.norm.kind;
-  c.feed_forward.kind = usual.feed_forward.kind;
-  c.feed_forward.in = usual.feed_forward.in;
-  c.feed_forward.out = usual.feed_forward.out;
-  c.names = usual.names;
-  c.layout = usual.layout;
-  c.shrink_outputs = false;
-}
-
 void describe(Fields& f, ModelConfig& c) {
   describe_vocabulary(f, c);
   f.groups<KindConfig>("mixers", c.kinds, KindConfig{}, "The kinds of layers",
@@ -76,7 +65,7 @@ void write(const ModelConfig& c, nlohmann::ordered_json& json) {
 
 extern constinit const Family kHybrid{.name = "hybrid",
                                       .architecture = "",
-                                      .fix = fix,
+                                      .fix = fix_usual,
                                       .describe = describe,
                                       .check = check,
                                       .read = read,

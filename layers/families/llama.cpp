@@ -20,13 +20,7 @@ void fix(ModelConfig& c) {
   attention.rotary = true;
   attention.in = usual.attention().in;
   attention.out = usual.attention().out;
-  c.norm.kind = usual.norm.kind;
-  c.feed_forward.kind = usual.feed_forward.kind;
-  c.feed_forward.in = usual.feed_forward.in;
-  c.feed_forward.out = usual.feed_forward.out;
-  c.names = usual.names;
-  c.layout = usual.layout;
-  c.shrink_outputs = false;
+  fix_usual(c);
 }
 
 void describe(Fields& f, ModelConfig& c) {
