@@ -33,12 +33,12 @@ TEST_P(LinearGradients, MatchDifferences) {
   if (with_residual) check.inputs.push_back({random_tensor({g, 2, 3, kOut}, 4)});
   check.parameters = {&weight};
   if (with_bias) check.parameters.push_back(&bias);
-  check.op = [&, g = g, layout = layout, slot = with_slot, add_bias = with_bias](Context& ctx,
-                                                                                 const std::vector<Var>& x) {
-    ops::LinearOptions options{.bias = add_bias ? &bias : nullptr, .layout = layout};
+  check.op = [&, count = g, order = layout, slot = with_slot, add_bias = with_bias](Context& ctx,
+                                                                                    const std::vector<Var>& x) {
+    ops::LinearOptions options{.bias = add_bias ? &bias : nullptr, .layout = order};
     if (x.size() > 1) options.residual = &x[1];
-    const Tensor buffer = Tensor::empty(ctx.stream, {g + 1, 2, 3, kOut}, DType::kF64);
-    if (slot) options.out = buffer.slice(1, g + 1);
+    const Tensor buffer = Tensor::empty(ctx.stream, {count + 1, 2, 3, kOut}, DType::kF64);
+    if (slot) options.out = buffer.slice(1, count + 1);
     const Var y = ops::linear(ctx, x[0], weight, options);
     WT_CHECK(!slot || y.value.raw() == options.out.raw(), "the output is not where it was asked for");
     return std::vector<Var>{y};

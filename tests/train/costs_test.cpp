@@ -116,8 +116,9 @@ TEST_P(Costs, OfBackwardAreTwiceThat) {
   const kernels::AttentionHeads heads = c.attention().heads(c.hidden_size);
   const std::int64_t scores = rows * rows * heads.query * heads.width;
   const std::int64_t mass = c.armt ? 2 * c.armt->num_mem_tokens * c.armt->num_features() : 0;
+  const std::int64_t cells = c.num_layers * (kTokens / size);
   const double forward = expected_.blocks + expected_.head, both = run(Schedule::kSequential, options);
-  EXPECT_EQ(both, 3 * forward + static_cast<double>(c.num_layers * kTokens / size * (scores - mass)));
+  EXPECT_EQ(both, 3 * forward + static_cast<double>(cells * (scores - mass)));
   options.activations = Activations::kRecompute;
   EXPECT_EQ(run(Schedule::kSequential, options) - both, expected_.blocks);
 }
