@@ -46,6 +46,15 @@ void fix_usual(ModelConfig& c) {
   c.shrink_outputs = false;
 }
 
+AttentionConfig& only_attention(ModelConfig& c) {
+  c.kinds.resize(1);
+  KindConfig& kind = c.kinds[0];
+  if (!std::holds_alternative<AttentionConfig>(kind.mixer)) kind.mixer.emplace<AttentionConfig>();
+  kind.name.clear();
+  kind.layers.clear();
+  return std::get<AttentionConfig>(kind.mixer);
+}
+
 void describe_architecture(Fields& f, ModelConfig& c) {
   std::vector<std::pair<std::string, std::string>> names;
   for (const Family& family : families()) names.emplace_back(family.name, family.name);

@@ -48,6 +48,8 @@ ModelConfig new_config(std::string_view family);
 
 // Norms, feed-forward layer, names and layouts as ModelConfig has them by itself: Llama's.
 void fix_usual(ModelConfig& config);
+// Makes one kind of layers of them all, without a name, and returns its attention: as it was if it was one already.
+AttentionConfig& only_attention(ModelConfig& config);
 
 // The keys of an architecture, its family first.
 void describe_architecture(Fields& fields, ModelConfig& config);

@@ -12,11 +12,7 @@ namespace wt {
 namespace {
 
 void fix(ModelConfig& c) {
-  c.kinds.resize(1);
-  if (!std::holds_alternative<AttentionConfig>(c.kinds[0].mixer)) c.kinds[0].mixer.emplace<AttentionConfig>();
-  c.kinds[0].name.clear();
-  c.kinds[0].layers.clear();
-  AttentionConfig& attention = c.attention();
+  AttentionConfig& attention = only_attention(c);
   attention.rotary = false;
   attention.bias = true;
   attention.in = {"attn.c_attn"};

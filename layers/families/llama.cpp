@@ -12,11 +12,7 @@ namespace {
 
 void fix(ModelConfig& c) {
   const ModelConfig usual;
-  c.kinds.resize(1);
-  if (!std::holds_alternative<AttentionConfig>(c.kinds[0].mixer)) c.kinds[0].mixer.emplace<AttentionConfig>();
-  c.kinds[0].name.clear();
-  c.kinds[0].layers.clear();
-  AttentionConfig& attention = c.attention();
+  AttentionConfig& attention = only_attention(c);
   attention.rotary = true;
   attention.in = usual.attention().in;
   attention.out = usual.attention().out;
