@@ -47,6 +47,9 @@ void draw(const Init& init, std::uint64_t seed, const std::string& name, std::in
         case Init::Kind::kUniform:
           values[i] = static_cast<T>(init.scale * (2 * random.uniform() - 1));
           break;
+        case Init::Kind::kOfUniform:
+          values[i] = static_cast<T>(init.function(random.uniform()));
+          break;
       }
     }
   });

@@ -15,13 +15,15 @@ namespace wt {
 
 // How fresh values are drawn.
 struct Init {
-  enum class Kind : std::uint8_t { kZeros, kOnes, kNormal, kUniform };
+  enum class Kind : std::uint8_t { kZeros, kOnes, kNormal, kUniform, kOfUniform };
   Kind kind = Kind::kZeros;
-  double scale = 0;  // standard deviation (normal), or bound: uniform in [-scale, scale)
+  double scale = 0;                      // standard deviation (normal), or bound: uniform in [-scale, scale)
+  double (*function)(double) = nullptr;  // of a number that is uniform in [0, 1)
   static Init zeros() { return {Kind::kZeros, 0}; }
   static Init ones() { return {Kind::kOnes, 0}; }
   static Init normal(double deviation) { return {Kind::kNormal, deviation}; }
   static Init uniform(double bound) { return {Kind::kUniform, bound}; }
+  static Init of_uniform(double (*function)(double)) { return {Kind::kOfUniform, 0, function}; }
 };
 
 // Rows [begin, end) of a layer's tensor under the name that checkpoints know them by. "{l}" stands for the layer. Fused

@@ -103,8 +103,9 @@ void WaveRecord::link(const Var& part, const Var& whole, std::int64_t begin, std
 
 void WaveRecord::set_grad(const Var& var, const Tensor& grad) {
   WT_CHECK(var.wants_grad(), "gradient given for a tensor that wants none");
-  WT_CHECK(grad.shape() == var.value.shape() && grad.dtype() == var.value.dtype(), "gradient is ", grad,
-           ", the tensor ", var.value);
+  const DType dtype = var.value.dtype();
+  WT_CHECK(grad.shape() == var.value.shape() && (grad.dtype() == dtype || grad.dtype() == wide(dtype)), "gradient is ",
+           grad, ", the tensor ", var.value);
   WT_CHECK(gradient(var.id).whole < 0, "gradient given for a part of a tensor");
   gradient(var.id).tensor = grad;
   place(var.id).mark(true);

@@ -110,7 +110,8 @@ class WaveRecord {
     ops_.push_back(std::make_unique<detail::TypedOpRecord<Saved>>(name, std::move(saved), function));
   }
 
-  // Seeds the gradient of an output, which is no part, before backward. The tensor may be written to.
+  // Seeds the gradient of an output, which is no part, before backward: in the output's dtype, or in the wide one where
+  // many waves add to it. The tensor may be written to.
   void set_grad(const Var& var, const Tensor& grad);
   // The gradient of a leaf after backward; undefined where nothing reached it.
   Tensor grad(const Var& var) const;

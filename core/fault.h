@@ -10,6 +10,7 @@ enum class Fault : std::int32_t {
   kNone,
   kRotaryEntry,   // rotary: an entry that the table of angles does not have
   kCacheRow,      // cached attention: a row that the key/value cache does not have
+  kTextRow,       // text attention: a row that the cache of the text does not have
   kRow,           // take_rows, gather_rows, scatter_add_rows, put_rows: a row that the tensor does not have
   kEmbeddingRow,  // embedding: an id or a position that is in no table
   kTargetId,      // cross entropy: a target outside the vocabulary
@@ -22,6 +23,8 @@ constexpr const char* text_of(Fault fault) {
       return "rotary: a position is beyond the table of angles";
     case Fault::kCacheRow:
       return "cached attention: a row is beyond the key/value cache";
+    case Fault::kTextRow:
+      return "text attention: a row is beyond the cache of its text";
     case Fault::kRow:
       return "rows: an index names no row of its tensor";
     case Fault::kEmbeddingRow:

@@ -3,15 +3,12 @@
 #include "kernels/dispatch.h"
 
 namespace wt::kernels {
-namespace {
 
 void check_heads(const char* op, const Tensor& qkv, const AttentionHeads& heads) {
   WT_CHECK(heads.query > 0 && heads.key_value > 0 && heads.width > 0 && heads.query % heads.key_value == 0, op, ": ",
            heads.query, " query heads do not divide into ", heads.key_value, " key/value heads");
   WT_CHECK(qkv.shape()[-1] == heads.row_width(), op, ": qkv is ", qkv, ", expected rows of ", heads.row_width());
 }
-
-}  // namespace
 
 WT_BACKENDS(attention_forward)
 WT_BACKENDS(attention_backward)

@@ -16,6 +16,9 @@ struct AttentionHeads {
   std::int64_t row_width() const { return (query + 2 * key_value) * width; }
 };
 
+// Throws unless the heads divide into their groups and fill the rows of qkv.
+void check_heads(const char* op, const Tensor& qkv, const AttentionHeads& heads);
+
 // qkv_GBTW holds q, k and v side by side in each row -> out_GBT(HK), lse_GBHT (log of the softmax's denominator).
 void attention_forward(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& out,
                        const Tensor& lse);

@@ -13,6 +13,22 @@ bool cudnn_attends(DType dtype, const AttentionHeads& heads, std::int64_t rows);
 void cudnn_attention_forward(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads, const Tensor& out,
                              const Tensor& lse);
 
+// Attention over texts in caches (kernels/text_attention.h), whose cells count as samples. The GPU's memory says how
+// many rows each sample has, i32 (B), and at which element they begin, i64 (B + 1) with one for the end. What other
+// texts, or nobody, left in the caches is not seen.
+struct TextPlaces {
+  Tensor num_queries, num_keys;
+  Tensor query_offsets, key_offsets, out_offsets;
+};
+// Samples that one call takes, of such a cache; 0: none.
+std::int64_t cudnn_text_samples(DType dtype, const AttentionHeads& heads, std::int64_t rows, std::int64_t capacity);
+
+// Samples [first, first + count), which the places are of. The caches hold the new rows already. Writes nothing to
+// `out` for rows that are not in use.
+void cudnn_text_attention_forward(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads,
+                                  const Tensor& keys, const Tensor& values, std::int64_t first, std::int64_t count,
+                                  const TextPlaces& places, const Tensor& out, const Tensor& lse);
+
 // Plans that are kept: those used last.
 std::size_t cudnn_plans();
 

@@ -29,15 +29,32 @@ struct Problem {
   int device = 0;
   bool backward = false;
   std::int64_t batch = 0, rows = 0, query = 0, key_value = 0, width = 0;
+  std::int64_t capacity = 0;  // rows of the caches of texts; 0: keys and values lie beside the queries
   auto operator<=>(const Problem&) const = default;
   std::string str() const {
     return cat("attention", backward ? " backward" : "", " of ", batch, " samples, ", rows, " rows, ", query,
-               " query and ", key_value, " key/value heads of width ", width);
+               " query and ", key_value, " key/value heads of width ", width,
+               capacity > 0 ? cat(", caches of ", capacity, " rows") : std::string());
   }
 };
 
 // Names of the graphs' tensors.
-enum Id : std::int64_t { kQuery = 1, kKey, kValue, kOut, kLse, kGradOut, kGradQuery, kGradKey, kGradValue };
+enum Id : std::int64_t {
+  kQuery = 1,
+  kKey,
+  kValue,
+  kOut,
+  kLse,
+  kGradOut,
+  kGradQuery,
+  kGradKey,
+  kGradValue,
+  kNumQueries,
+  kNumKeys,
+  kQueryOffsets,
+  kKeyOffsets,
+  kOutOffsets
+};
 
 struct Plan {
   Graph graph;
@@ -105,12 +122,52 @@ void describe_lse(Tensor_attributes& lse, const Problem& p) {
       .set_stride({p.query * p.rows, p.rows, 1, 1});
 }
 
+// A number for each sample.
+std::shared_ptr<Tensor_attributes> numbers(Graph& graph, const char* name, Id id, std::int64_t count,
+                                           fe::DataType_t type) {
+  return graph.tensor(Tensor_attributes()
+                          .set_name(name)
+                          .set_uid(id)
+                          .set_data_type(type)
+                          .set_dim({count, 1, 1, 1})
+                          .set_stride({1, 1, 1, 1}));
+}
+
+// Texts in caches. With offsets for all of them the rows of a sample may begin anywhere, and what lies beyond its last
+// key is not even multiplied by zero.
+void define_text(Graph& graph, const Problem& p, std::int64_t row, std::int64_t out_row, float scale) {
+  const auto offsets = [&](const char* name, Id id) {
+    return numbers(graph, name, id, p.batch + 1, fe::DataType_t::INT64);
+  };
+  Problem cached = p;
+  cached.rows = p.capacity;
+  Tensor_attributes query, key, value;
+  describe(query, "q", kQuery, p, p.query, row);
+  describe(key, "k", kKey, cached, p.key_value, p.key_value * p.width);
+  describe(value, "v", kValue, cached, p.key_value, p.key_value * p.width);
+  query.set_ragged_offset(offsets("q offsets", kQueryOffsets));
+  const auto of_keys = offsets("k and v offsets", kKeyOffsets);
+  key.set_ragged_offset(of_keys);
+  value.set_ragged_offset(of_keys);
+  auto options = fe::graph::SDPA_attributes().set_name("text attention").set_generate_stats(true).set_attn_scale(scale);
+  options.set_padding_mask(true)
+      .set_seq_len_q(numbers(graph, "queries", kNumQueries, p.batch, fe::DataType_t::INT32))
+      .set_seq_len_kv(numbers(graph, "keys", kNumKeys, p.batch, fe::DataType_t::INT32))
+      .set_diagonal_alignment(fe::DiagonalAlignment_t::BOTTOM_RIGHT)
+      .set_diagonal_band_right_bound(0);
+  const auto [out, lse] = graph.sdpa(graph.tensor(query), graph.tensor(key), graph.tensor(value), options);
+  describe(out->set_output(true), "out", kOut, p, p.query, out_row);
+  out->set_ragged_offset(offsets("out offsets", kOutOffsets));
+  describe_lse(lse->set_output(true), p);
+}
+
 void define(Graph& graph, const Problem& p) {
   const std::int64_t row = (p.query + 2 * p.key_value) * p.width, out_row = p.query * p.width;
   const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(p.width)));
   graph.set_io_data_type(fe::DataType_t::BFLOAT16)
       .set_intermediate_data_type(fe::DataType_t::FLOAT)
       .set_compute_data_type(fe::DataType_t::FLOAT);
+  if (p.capacity > 0) return define_text(graph, p, row, out_row, scale);
   const auto query = input(graph, "q", kQuery, p, p.query, row);
   const auto key = input(graph, "k", kKey, p, p.key_value, row);
   const auto value = input(graph, "v", kValue, p, p.key_value, row);
@@ -196,10 +253,12 @@ Pointers inputs(const Tensor& qkv, const AttentionHeads& heads, std::int64_t fir
           {kValue, part(qkv, first, (heads.query + heads.key_value) * heads.width)}};
 }
 
-// Samples to run at once: cuDNN's kernels count the elements of a tensor in 32 bits. Being deterministic costs the
-// backward a bf16 number per score.
+// cuDNN's kernels count the elements of a tensor in 32 bits.
+constexpr std::int64_t kMostElements = (std::int64_t{1} << 31) - 1;
+
+// Samples to run at once. Being deterministic costs the backward a bf16 number per score.
 std::int64_t samples_at_once(std::int64_t batch, const AttentionHeads& heads, std::int64_t rows, bool backward) {
-  constexpr std::int64_t kMostElements = (std::int64_t{1} << 31) - 1, kMostScoreBytes = std::int64_t{1} << 30;
+  constexpr std::int64_t kMostScoreBytes = std::int64_t{1} << 30;
   const std::int64_t padded = (rows + 127) / 128 * 128;
   const std::int64_t countable = std::max<std::int64_t>(1, kMostElements / (rows * heads.row_width()));
   const std::int64_t scores = std::max<std::int64_t>(1, kMostScoreBytes / (heads.query * padded * padded * 2));
@@ -233,6 +292,32 @@ void cudnn_attention_forward(const Stream& stream, const Tensor& qkv, const Atte
     pointers[kLse] = part_of_lse(lse, first);
     run(stream, problem, std::move(pointers));
   }
+}
+
+std::int64_t cudnn_text_samples(DType dtype, const AttentionHeads& heads, std::int64_t rows, std::int64_t capacity) {
+  if (!cudnn_attends(dtype, heads, rows) || capacity == 0) return 0;
+  const std::int64_t most =
+      kMostElements / std::max(rows * heads.row_width(), capacity * heads.key_value * heads.width);
+  return most < 4 ? most : most / 4 * 4;  // as in samples_at_once()
+}
+
+void cudnn_text_attention_forward(const Stream& stream, const Tensor& qkv, const AttentionHeads& heads,
+                                  const Tensor& keys, const Tensor& values, std::int64_t first, std::int64_t count,
+                                  const TextPlaces& places, const Tensor& out, const Tensor& lse) {
+  const Problem problem{stream.device().index, false,           count,       qkv.dim(2),
+                        heads.query,           heads.key_value, heads.width, keys.dim(2)};
+  const std::int64_t cache = first * keys.dim(2) * heads.key_value * heads.width;
+  run(stream, problem,
+      {{kQuery, part(qkv, first, 0)},
+       {kKey, keys.data<BFloat16>() + cache},
+       {kValue, values.data<BFloat16>() + cache},
+       {kOut, part(out, first, 0)},
+       {kLse, part_of_lse(lse, first)},
+       {kNumQueries, places.num_queries.raw()},
+       {kNumKeys, places.num_keys.raw()},
+       {kQueryOffsets, places.query_offsets.raw()},
+       {kKeyOffsets, places.key_offsets.raw()},
+       {kOutOffsets, places.out_offsets.raw()}});
 }
 
 void cudnn_attention_backward(const Stream& stream, const Tensor& dout, const Tensor& qkv, const Tensor& out,

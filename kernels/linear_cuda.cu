@@ -9,6 +9,15 @@ Matrix rows_of(const Tensor& t, bool transposed = false) {
   return {t.raw(), t.dtype(), t.dim(2), t.dim(1) * t.dim(2), transposed};
 }
 
+// A weight, or those of its outputs that are computed (kernels/linear.h).
+Matrix weight_of(const Tensor& w, std::int64_t first, bool transposed = false) {
+  Matrix matrix = rows_of(w, transposed);
+  if (first != kAllOutputs) {
+    matrix.data = static_cast<char*>(matrix.data) + first * w.dim(2) * static_cast<std::int64_t>(size_of(w.dtype()));
+  }
+  return matrix;
+}
+
 // y = bias [+ residual] in each row, for the product to be added to.
 template <class T, class Y>
 __global__ void prefill_kernel(const float* bias, const T* residual, Y* y, std::int64_t count, std::int64_t rows,
@@ -49,11 +58,15 @@ constexpr int kThreads = 256;
 }  // namespace
 
 void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, WeightLayout layout, const Tensor& bias,
-                    const Tensor& residual, const Tensor& y, bool constant_weight) {
+                    const Tensor& residual, const Tensor& y, bool constant_weight, std::int64_t first) {
   const LinearExtents e = linear_extents(x, y);
   if (y.numel() == 0) return;
+  if (first != kAllOutputs && e.g == 1) {  // lie together
+    const Tensor part = w.select(0).slice(first, first + e.o).reshape({1, e.o, e.i});
+    return cuda::linear_forward(stream, x, part, layout, bias, residual, y, constant_weight, kAllOutputs);
+  }
   const FusedLinear parts{.bias = bias, .residual = residual, .constant_weight = constant_weight};
-  if (layout == WeightLayout::kOutIn && linear_few_rows(stream, x, w, parts, y)) return;
+  if (layout == WeightLayout::kOutIn && first == kAllOutputs && linear_few_rows(stream, x, w, parts, y)) return;
   Tensor added = residual;  // what the product is added to
   if (bias.defined()) {
     dispatch_float("linear", x.dtype(), [&]<class T>() {
@@ -70,23 +83,23 @@ void linear_forward(const Stream& stream, const Tensor& x, const Tensor& w, Weig
     });
     added = y;
   }
-  gemm(stream, e.g, e.r, e.o, e.i, 1, rows_of(x), rows_of(w, layout == WeightLayout::kOutIn), added.defined() ? 1 : 0,
-       rows_of(added.defined() ? added : y), rows_of(y));
+  gemm(stream, e.g, e.r, e.o, e.i, 1, rows_of(x), weight_of(w, first, layout == WeightLayout::kOutIn),
+       added.defined() ? 1 : 0, rows_of(added.defined() ? added : y), rows_of(y));
 }
 
 void linear_backward_input(const Stream& stream, const Tensor& dy, const Tensor& w, WeightLayout layout,
-                           const Tensor& dx, GradMode mode) {
+                           const Tensor& dx, GradMode mode, std::int64_t first) {
   const LinearExtents e = linear_extents(dx, dy);
-  gemm(stream, e.g, e.r, e.i, e.o, 1, rows_of(dy), rows_of(w, layout == WeightLayout::kInOut),
+  gemm(stream, e.g, e.r, e.i, e.o, 1, rows_of(dy), weight_of(w, first, layout == WeightLayout::kInOut),
        mode == GradMode::kAccumulate ? 1.0f : 0.0f, rows_of(dx), rows_of(dx));
 }
 
 void linear_backward_weight(const Stream& stream, const Tensor& dy, const Tensor& x, WeightLayout layout,
-                            const Tensor& dw) {
+                            const Tensor& dw, std::int64_t first) {
   const LinearExtents e = linear_extents(x, dy);
   if (e.r == 0) return;
   if (layout == WeightLayout::kOutIn) {
-    gemm(stream, e.g, e.o, e.i, e.r, 1, rows_of(dy, true), rows_of(x), 1, rows_of(dw), rows_of(dw));
+    gemm(stream, e.g, e.o, e.i, e.r, 1, rows_of(dy, true), rows_of(x), 1, weight_of(dw, first), weight_of(dw, first));
   } else {
     gemm(stream, e.g, e.i, e.o, e.r, 1, rows_of(x, true), rows_of(dy), 1, rows_of(dw), rows_of(dw));
   }

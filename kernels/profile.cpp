@@ -37,6 +37,8 @@ const char* name_of(KernelClass kernel_class) {
       return "attention";
     case KernelClass::kMemory:
       return "memory read/write";
+    case KernelClass::kScan:
+      return "scan";
     case KernelClass::kHead:
       return "head";
     case KernelClass::kOptimizer:

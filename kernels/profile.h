@@ -12,8 +12,8 @@
 namespace wt::kernels {
 
 // What a kernel's time counts as in a summary; named where the kernel is dispatched.
-enum class KernelClass : std::uint8_t { kGemm, kAttention, kMemory, kHead, kOptimizer, kElementwise };
-// "GEMM", "attention", "memory read/write", "head", "optimizer", "norm and elementwise".
+enum class KernelClass : std::uint8_t { kGemm, kAttention, kMemory, kScan, kHead, kOptimizer, kElementwise };
+// "GEMM", "attention", "memory read/write", "scan", "head", "optimizer", "norm and elementwise".
 const char* name_of(KernelClass kernel_class);
 
 struct KernelTime {

@@ -1,12 +1,11 @@
 #include "autograd/ops/attention.h"
 
-#include "kernels/rotary.h"
-
 namespace wt::ops {
 namespace {
 
 struct RotarySaved {
   Tensor cos_sin, first;
+  kernels::RotaryOptions options;
   std::int64_t heads;
   int id;
   std::vector<Tensor> tensors() const { return {}; }  // the table is shared by all waves
@@ -15,7 +14,7 @@ struct RotarySaved {
 void rotary_backward(BackwardPass& pass, const RotarySaved& s) {
   const Tensor grad = pass.take(s.id);
   if (!grad.defined()) return;
-  kernels::rotary(pass.stream(), grad, s.heads, s.cos_sin, s.first, true);
+  kernels::rotary(pass.stream(), grad, s.heads, s.cos_sin, s.first, true, s.options);
   pass.pass(s.id, grad);  // same Var before and after: the value was turned in place, so is the gradient
 }
 
@@ -38,12 +37,14 @@ void attention_backward(BackwardPass& pass, const AttentionSaved& s) {
 }  // namespace
 
 Var rotary(Context& ctx, const Var& qkv, const kernels::AttentionHeads& heads, const Tensor& cos_sin,
-           const Tensor& first) {
+           const Tensor& first, const kernels::RotaryOptions& options) {
   const OpScope scope("rotary");
   const std::int64_t turned = heads.query + heads.key_value;
-  kernels::rotary(ctx.stream, qkv.value, turned, cos_sin, first, false);
+  kernels::RotaryOptions of_heads = options;
+  of_heads.head_width = heads.width;
+  kernels::rotary(ctx.stream, qkv.value, turned, cos_sin, first, false, of_heads);
   if (ctx.recording() && qkv.wants_grad()) {
-    ctx.record->record("rotary", RotarySaved{cos_sin, first, turned, qkv.id}, rotary_backward);
+    ctx.record->record("rotary", RotarySaved{cos_sin, first, of_heads, turned, qkv.id}, rotary_backward);
   }
   return qkv;
 }

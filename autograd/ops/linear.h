@@ -14,6 +14,8 @@ struct LinearOptions {
   kernels::WeightLayout layout = kernels::WeightLayout::kOutIn;
   Tensor out = {};
   bool wide_output = false;  // y in the wide dtype of x's: bf16 products as f32, for the logits
+  // Of the weight's outputs, [first, first + outputs) only; the bias is then whole, too.
+  std::int64_t first = kernels::kAllOutputs, outputs = 0;
 };
 Var linear(Context& ctx, const Var& x, const Parameter& weight, const LinearOptions& options = {});
 

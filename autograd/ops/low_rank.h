@@ -4,6 +4,7 @@
 
 #include "autograd/parameter.h"
 #include "autograd/tape.h"
+#include "kernels/linear.h"
 
 namespace wt::ops {
 
@@ -21,6 +22,8 @@ struct LowRank {
 // layer's: R r (I + O) instead of the R I O that the gradient of an effective weight W + scale · b a would cost, and
 // the only form with dropout on x. The parts' b stand in one (O, Pr) matrix, zero elsewhere, since tensors have no
 // strides: P r columns in place of r are still few. Merged weights are for files and inference (train/models/lora.h).
-Var low_rank(Context& ctx, const Var& x, const Var& y, const LowRank& adapter);
+// `first`: y has the outputs from there on only (kernels/linear.h), which an adapter with blocks is not for.
+Var low_rank(Context& ctx, const Var& x, const Var& y, const LowRank& adapter,
+             std::int64_t first = kernels::kAllOutputs);
 
 }  // namespace wt::ops

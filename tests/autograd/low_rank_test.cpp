@@ -51,6 +51,19 @@ class LowRankOp : public testing::TestWithParam<Case> {
   }
 };
 
+TEST(LowRankOutputs, GradientsMatchDifferences) {
+  Parameter a = random_parameter(kLayers, {kRank, kIn}, 2), b = random_parameter(kLayers, {kOut, kRank}, 3);
+  for (const std::int64_t first : {0, 3}) {
+    EXPECT_GRADIENTS({.inputs = {{random_tensor({2, 2, 3, kIn}, 1)}, {random_tensor({2, 2, 3, 4}, 4)}},
+                      .parameters = {&a, &b},
+                      .op = [&](Context& ctx, const std::vector<Var>& x) -> std::vector<Var> {
+                        return {ops::low_rank(ctx, x[0], x[1], {&a, &b, 0.7, {}}, first)};
+                      },
+                      .lo = 1,
+                      .hi = 3});
+  }
+}
+
 TEST_P(LowRankOp, GradientsMatchDifferences) {
   for (const int g : {1, 3}) {
     Parameter a = random_parameter(kLayers, {count() * kRank, kIn}, 2);

@@ -62,6 +62,20 @@ TEST(OpGradients, LinearOfTheWholeModel) {
                     .hi = 3});
 }
 
+TEST(OpGradients, LinearOfSomeOutputs) {
+  for (const auto& [lo, hi] : {std::pair(1, 3), std::pair(2, 3)}) {
+    Parameter weight = random_parameter(3, {7, 4}, 2), bias = random_parameter(3, {7}, 3);
+    EXPECT_GRADIENTS({.inputs = {{random_tensor({hi - lo, 2, 5, 4}, 1)}},
+                      .parameters = {&weight, &bias},
+                      .op = [&](Context& ctx, const std::vector<Var>& x) -> std::vector<Var> {
+                        return {ops::linear(ctx, x[0], weight, {.bias = &bias, .first = 0, .outputs = 5}),
+                                ops::linear(ctx, x[0], weight, {.bias = &bias, .first = 5, .outputs = 2})};
+                      },
+                      .lo = lo,
+                      .hi = hi});
+  }
+}
+
 TEST(OpGradients, LinearWithSplitDepth) {
   // More than 2048 rows: the weight's gradient is summed in pieces.
   Parameter weight = random_parameter(1, {1, 2}, 2);

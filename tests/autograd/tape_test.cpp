@@ -40,6 +40,21 @@ TEST(Tape, OpsOfUnwantedInputsLeaveNoRecord) {
   EXPECT_EQ(record.num_ops(), 1u);
 }
 
+TEST(Tape, AGradientIsInTheTensorsDtypeOrInTheWideOne) {
+  const auto give = [](DType value, DType grad) {
+    WaveRecord record;
+    const Var x = record.leaf(Tensor::zeros(Stream{}, {2}, value));
+    record.set_grad(x, Tensor::zeros(Stream{}, {2}, grad));
+    return record.grad(x).dtype();
+  };
+  EXPECT_EQ(give(DType::kBF16, DType::kBF16), DType::kBF16);
+  EXPECT_EQ(give(DType::kBF16, DType::kF32), DType::kF32);
+  EXPECT_EQ(give(DType::kF32, DType::kF32), DType::kF32);
+  EXPECT_ERROR(give(DType::kF32, DType::kBF16), Error, "gradient is bf16[2], the tensor f32[2]");
+  EXPECT_ERROR(give(DType::kF32, DType::kF64), Error, "gradient is f64[2], the tensor f32[2]");
+  EXPECT_ERROR(give(DType::kBF16, DType::kF64), Error, "gradient is f64[2], the tensor bf16[2]");
+}
+
 TEST(Tape, SavedBytesAreThoseOfTheOps) {
   Parameter weight = random_parameter(1, {3, 3}, 1);
   WaveRecord record;

@@ -17,13 +17,16 @@
 #include "kernels/activation.h"
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/causal_conv.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/dpfp.h"
+#include "kernels/gated_norm.h"
 #include "kernels/layer_norm.h"
 #include "kernels/linear.h"
 #include "kernels/memory.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rotary.h"
+#include "kernels/ssd.h"
 
 namespace wt::kernels {
 namespace {
@@ -174,17 +177,19 @@ void add_rowwise(std::int64_t g, std::int64_t r, std::int64_t d, std::int64_t f)
   });
 }
 
+// Active, all of their rows in use.
+Cells full_cells(std::int64_t g, std::int64_t b, std::int64_t t) {
+  const auto count = static_cast<std::size_t>(g * b);
+  return {Tensor::from<std::uint8_t>({g, b}, std::vector<std::uint8_t>(count, kCellActive)),
+          Tensor::from<std::int32_t>({g, b}, std::vector<std::int32_t>(count, static_cast<std::int32_t>(t)))};
+}
+
 void add_memory(std::int64_t g, std::int64_t b, std::int64_t t, std::int64_t m, std::int64_t d, std::int64_t d_mem) {
   const std::int64_t nu = 3, p = 2 * nu * d_mem;
   const std::string shape = "/" + std::to_string(g) + "x" + std::to_string(b) + "x" + std::to_string(t) + "x" +
                             std::to_string(d) + "/d_mem" + std::to_string(d_mem);
   const double features = static_cast<double>(g * b * t * p), product = 2.0 * static_cast<double>(g * b * p * d);
-  const auto cells = [=] {
-    return Cells{
-        Tensor::from<std::uint8_t>({g, b}, std::vector<std::uint8_t>(static_cast<std::size_t>(g * b), kCellActive)),
-        Tensor::from<std::int32_t>(
-            {g, b}, std::vector<std::int32_t>(static_cast<std::size_t>(g * b), static_cast<std::int32_t>(t)))};
-  };
+  const auto cells = [=] { return full_cells(g, b, t); };
   add(("dpfp/forward" + shape), [=](benchmark::State& state) {
     const Tensor x = normal({g * b * t, d_mem}), phi = empty({g * b * t, p});
     measure(state, {features, 4 * features}, [&] { dpfp_forward(kStream, x, nu, phi); });
@@ -233,6 +238,61 @@ void add_memory(std::int64_t g, std::int64_t b, std::int64_t t, std::int64_t m, 
       dz.fill_zero(kStream);
       state.ResumeTiming();
     });
+  });
+}
+
+// What stands between the two projections of a Mamba-2 layer; one row is a decoded token.
+void add_mamba2(std::int64_t g, std::int64_t t, const SsdShape& shape) {
+  const std::int64_t inner = shape.inner(), e = shape.columns(), h = shape.heads, k = 4;
+  const std::string name = "/" + std::to_string(g) + "x" + std::to_string(t) + "x" + std::to_string(h) + "x" +
+                           std::to_string(shape.width) + "x" + std::to_string(shape.state) + "/chunk" +
+                           std::to_string(shape.chunk);
+  const double rows = static_cast<double>(g * t), channels = rows * static_cast<double>(e),
+               n = rows * static_cast<double>(inner), pairs = rows * static_cast<double>(std::min(t, shape.chunk)),
+               of_group = pairs * static_cast<double>(shape.groups * shape.state),
+               of_heads = pairs * static_cast<double>(inner), of_states = 2 * n * static_cast<double>(shape.state);
+  const Shape states{g, 1, h, shape.width, shape.state};
+  add(("causal_conv/forward" + name), [=](benchmark::State& state) {
+    const Tensor x = normal({g, 1, t, inner + e}), w = normal({g, e, k}), bias = normal({g, e}),
+                 tail = normal({g, 1, k - 1, e}), y = empty({g, 1, t, e});
+    const Cells all = full_cells(g, 1, t);
+    measure(state, {12 * channels, 8 * channels},
+            [&] { causal_conv_forward(kStream, x, inner, w, bias, tail, all, y, tail); });
+  });
+  add(("causal_conv/backward" + name), [=](benchmark::State& state) {
+    const Tensor x = normal({g, 1, t, inner + e}), w = normal({g, e, k}), bias = normal({g, e}),
+                 tail = normal({g, 1, k - 1, e}), dy = normal({g, 1, t, e}), dx = empty(x.shape()),
+                 dw = empty(w.shape()), dbias = empty(bias.shape()), dtail = empty(tail.shape());
+    const Cells all = full_cells(g, 1, t);
+    measure(state, {34 * channels, 12 * channels},
+            [&] { causal_conv_backward(kStream, dy, x, inner, w, bias, tail, all, {}, dx, dw, dbias, dtail); });
+  });
+  add(("ssd/forward" + name), [=](benchmark::State& state) {
+    const Tensor xbc = normal({g, 1, t, e}), dt = normal({g, 1, t, h}), y = empty({g, 1, t, inner}), s = normal(states);
+    const SsdWeights weights{normal({g, h}), normal({g, h}), normal({g, h})};
+    const Cells all = full_cells(g, 1, t);
+    measure(state, {of_group + of_heads + 2 * of_states},
+            [&] { ssd_forward(kStream, xbc, dt, weights, shape, s, all, y, s); });
+  });
+  add(("ssd/backward" + name), [=](benchmark::State& state) {
+    const Tensor xbc = normal({g, 1, t, e}), dt = normal({g, 1, t, h}), dy = normal({g, 1, t, inner}),
+                 s = normal(states), ds = empty(states), dxbc = empty(xbc.shape()), ddt = empty(dt.shape());
+    const SsdWeights weights{normal({g, h}), normal({g, h}), normal({g, h})},
+        dweights{empty({g, h}), empty({g, h}), empty({g, h})};
+    const Cells all = full_cells(g, 1, t);
+    measure(state, {3 * of_group + 2 * of_heads + 5 * of_states},
+            [&] { ssd_backward(kStream, dy, xbc, dt, weights, shape, s, all, {}, dxbc, ddt, dweights, ds); });
+  });
+  add(("gated_norm/forward" + name), [=](benchmark::State& state) {
+    const Tensor y = normal({g, 1, t, inner}), z = normal({g, 1, t, inner + e}), w = normal({g, inner}),
+                 o = empty(y.shape()), scale = empty({g, 1, t, 1});
+    measure(state, {9 * n, 12 * n}, [&] { gated_norm_forward(kStream, y, z, w, {}, o, scale); });
+  });
+  add(("gated_norm/backward" + name), [=](benchmark::State& state) {
+    const Tensor y = normal({g, 1, t, inner}), z = normal({g, 1, t, inner + e}), w = normal({g, inner}),
+                 dout = normal(y.shape()), scale = positive({g, 1, t, 1}), dy = empty(y.shape()), dz = empty(z.shape()),
+                 dw = empty(w.shape());
+    measure(state, {24 * n, 20 * n}, [&] { gated_norm_backward(kStream, dout, y, z, w, scale, {}, dy, dz, dw); });
   });
 }
 
@@ -285,6 +345,12 @@ void add_all() {
   add_rowwise(2, 1152, 768, 3072);
   add_memory(4, 16, 80, 16, 128, 32);
   add_memory(2, 1, 1152, 128, 768, 64);
+  // A layer of Mamba-2 130M, and of it one token.
+  const SsdShape mamba2{.heads = 24, .width = 64, .state = 128, .groups = 1, .chunk = 64};
+  add_linear("mamba2_in", 1, 512, 768, 3352);
+  add_linear("mamba2_out", 1, 512, 1536, 768);
+  add_mamba2(1, 512, mamba2);
+  add_mamba2(1, 1, mamba2);
   add_head(256, 2000);
   add_head(256, 50257);
   add_optimizer(1'000'000);

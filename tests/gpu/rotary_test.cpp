@@ -94,6 +94,58 @@ TEST_P(GpuRotary, EveryCellMayBeginAtAnEntryOfItsOwn) {
   EXPECT_LT(relative_error(got, want), tolerance(dtype));
 }
 
+TEST_P(GpuRotary, PartsOfHeadsAndPlacesInATextAsOnTheCpu) {
+  const DType dtype = GetParam();
+  for (const auto& [r, k] : {std::pair{64, 128}, std::pair{8, 24}, std::pair{6, 7}, std::pair{16, 16}}) {
+    const Tensor x = input({2, 3, 37, 5 * k + 8}, 4, dtype), angles = table(50, r);
+    std::vector<double> by;
+    for (std::int64_t i = 0; i < r / 2; ++i) by.push_back(std::pow(5e5, -2.0 * static_cast<double>(i) / r));
+    const Tensor frequencies = Tensor::from<double>({r / 2}, by);
+    const Tensor past = Tensor::from<std::int32_t>({2, 3}, {0, 5, 1000, 131'072, 10'000'000, 2'000'000'000});
+    for (const Tensor& first : {Tensor{}, Tensor::from<std::int32_t>({2, 3}, {0, 13, 1, 2, 3, 4})}) {
+      for (const bool inverse : {false, true}) {
+        for (const bool far : {false, true}) {
+          const Tensor want = x.clone(kCpu), got = upload(x, dtype);
+          const RotaryOptions options{k, far ? frequencies : Tensor{}, far ? past : Tensor{}};
+          const RotaryOptions there{k, far ? upload(frequencies) : Tensor{}, far ? upload(past) : Tensor{}};
+          rotary(kCpu, want, 5, angles, first, inverse, options);
+          rotary(gpu(), got, 5, upload(angles), first.defined() ? upload(first) : first, inverse, there);
+          EXPECT_LT(relative_error(got, want), tolerance(dtype)) << r << " of " << k << ", far " << far;
+        }
+      }
+    }
+  }
+}
+
+// Against long double: each table's entry, each cell's rotation and their product are rounded.
+TEST(GpuRotaryOfTexts, ExactTenMillionRowsOn) {
+  const std::int64_t r = 64, t = 500;
+  std::vector<double> by;
+  for (std::int64_t i = 0; i < r / 2; ++i) by.push_back(std::pow(5e5, -2.0 * static_cast<double>(i) / r));
+  std::vector<float> angles;
+  for (std::int64_t row = 0; row < t; ++row) {
+    for (const double f : by) angles.push_back(static_cast<float>(std::cos(static_cast<double>(row) * f)));
+    for (const double f : by) angles.push_back(static_cast<float>(std::sin(static_cast<double>(row) * f)));
+  }
+  const std::vector<std::int32_t> pasts{0, 131'072, 9'999'999, 10'000'000};
+  std::vector<float> ones;  // pairs (1, 0) turn into (cos, sin)
+  for (std::int64_t i = 0; i < 4 * t * r; ++i) ones.push_back(i % r < r / 2 ? 1.0f : 0.0f);
+  const Tensor x = upload(Tensor::from<float>({1, 4, t, r}, ones));
+  rotary(gpu(), x, 1, upload(Tensor::from<float>({t, r}, angles)), {}, false,
+         {.frequencies = Tensor::from<double>(gpu(), {r / 2}, by),
+          .past = Tensor::from<std::int32_t>(gpu(), {1, 4}, pasts)});
+  const std::vector<float> got = x.to_cpu(gpu()).to_vector<float>();
+  double worst = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const auto at = static_cast<std::int64_t>(i);
+    const long double position = pasts[static_cast<std::size_t>(at / (t * r))] + at / r % t;
+    const long double angle = position * static_cast<long double>(by[static_cast<std::size_t>(at % (r / 2))]);
+    const long double want = at % r < r / 2 ? std::cos(angle) : std::sin(angle);
+    worst = std::max(worst, std::abs(static_cast<double>(static_cast<long double>(got[i]) - want)));
+  }
+  EXPECT_LT(worst, 2e-7);
+}
+
 INSTANTIATE_TEST_SUITE_P(DTypes, GpuRotary, ::testing::Values(DType::kF32, DType::kBF16),
                          [](const auto& dtype) { return std::string(name_of(dtype.param)); });
 

@@ -9,16 +9,20 @@
 #include "kernels/adamw.h"
 #include "kernels/add_norm.h"
 #include "kernels/attention.h"
+#include "kernels/causal_conv.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/dpfp.h"
 #include "kernels/dropout.h"
 #include "kernels/embedding.h"
+#include "kernels/gated_norm.h"
 #include "kernels/layer_norm.h"
 #include "kernels/linear.h"
 #include "kernels/memory.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rotary.h"
 #include "kernels/rows.h"
+#include "kernels/ssd.h"
+#include "kernels/text_attention.h"
 #include "tests/kernels/support.h"
 #include "tests/support/tolerances.h"
 
@@ -151,12 +155,40 @@ std::vector<Case> all_cases() {
          attention_cached(kStream, qkv, heads, integers({s.b}, length), keys, values, out);
          return {out, keys, values};
        }});
+  cases.push_back(
+      {"text_attention", [](const Size& s, DType t) -> std::vector<Tensor> {
+         const AttentionHeads heads{4, 2, 5};
+         const Shape rows{s.g, s.b, s.t, heads.row_width()}, outs{s.g, s.b, s.t, 20}, cache{s.g, s.b, s.t + 7, 2, 5};
+         Cells cells = mixed_cells(s);
+         std::vector<std::int32_t> past, origin;
+         for (std::int64_t i = 0; i < s.g * s.b; ++i) {
+           past.push_back(static_cast<std::int32_t>(6 - i));
+           origin.push_back(static_cast<std::int32_t>(i % 2));
+         }
+         cells.past = integers({s.g, s.b}, past);
+         cells.origin = integers({s.g, s.b}, origin);
+         const Tensor qkv = normal_tensor(rows, 1, t), dout = normal_tensor(outs, 2, t);
+         const Tensor keys = normal_tensor(cache, 3, t), values = normal_tensor(cache, 4, t),
+                      dkeys = normal_tensor(cache, 5, t), dvalues = normal_tensor(cache, 6, t);
+         const Tensor out = poisoned(outs, t), lse = poisoned({s.g, s.b, 4, s.t}, t), dqkv = poisoned(rows, t);
+         text_attention_forward(kStream, qkv, heads, cells, keys, values, out, lse);
+         text_attention_backward(kStream, dout, qkv, out, lse, heads, cells, keys, values, dkeys, dvalues, dqkv);
+         return {out, keys, values, dkeys, dvalues, dqkv};
+       }});
   cases.push_back({"rotary", [](const Size& s, DType t) -> std::vector<Tensor> {
                      const Tensor x = normal_tensor({s.g, s.b, s.t, 18}, 1, t), back = x.clone(kStream);
                      const Tensor table = normal_tensor({s.t + 1, 6}, 2, t);
                      rotary(kStream, x, 2, table, {}, false);
                      rotary(kStream, back, 2, table, {}, true);
                      return {x, back};
+                   }});
+  cases.push_back({"rotary_of_texts", [](const Size& s, DType t) -> std::vector<Tensor> {
+                     const Tensor x = normal_tensor({s.g, s.b, s.t, 18}, 1, t),
+                                  past = integers({s.g, s.b},
+                                                  std::vector<std::int32_t>(static_cast<std::size_t>(s.g * s.b), 1000));
+                     const Tensor table = normal_tensor({s.t + 1, 6}, 2, t), by = normal_tensor({3}, 3, DType::kF64);
+                     rotary(kStream, x, 2, table, {}, false, {.head_width = 8, .frequencies = by, .past = past});
+                     return {x};
                    }});
   cases.push_back({"cross_entropy", [](const Size& s, DType t) -> std::vector<Tensor> {
                      const std::int64_t r = s.b * s.t;
@@ -212,6 +244,52 @@ std::vector<Case> all_cases() {
                      memory_write_backward(kStream, k, b, a, z, saved, cells, da, dz, dk, dv, db);
                      return {a_out, z_out, saved.error, saved.den, saved.gamma, least, da, dz, dk, dv, db};
                    }});
+  cases.push_back({"causal_conv", [](const Size& s, DType t) -> std::vector<Tensor> {
+                     const std::int64_t e = 150, width = e + 5, k = 4;
+                     const Shape matrix{s.g, s.b, s.t, width}, rows{s.g, s.b, s.t, e}, tails{s.g, s.b, k - 1, e};
+                     const Tensor x = normal_tensor(matrix, 1, t), w = normal_tensor({s.g, e, k}, 2, t),
+                                  bias = normal_tensor({s.g, e}, 3, t), tail = normal_tensor(tails, 4, t),
+                                  dy = normal_tensor(rows, 5, t), dtail_out = normal_tensor(tails, 6, t);
+                     const Cells cells = mixed_cells(s);
+                     const Tensor y = poisoned(rows, t), tail_out = poisoned(tails, t),
+                                  dx = normal_tensor(matrix, 7, t), dtail = poisoned(tails, t),
+                                  dw = normal_tensor(w.shape(), 8, t), dbias = normal_tensor(bias.shape(), 9, t);
+                     causal_conv_forward(kStream, x, 3, w, bias, tail, cells, y, tail_out);
+                     causal_conv_backward(kStream, dy, x, 3, w, bias, tail, cells, dtail_out, dx, dw, dbias, dtail);
+                     return {y, tail_out, dx, dw, dbias, dtail};
+                   }});
+  cases.push_back(
+      {"ssd", [](const Size& s, DType t) -> std::vector<Tensor> {
+         const SsdShape shape{.heads = 10, .width = 5, .state = 7, .groups = 2, .chunk = 80, .least = 0.1, .most = 1};
+         const Shape rows{s.g, s.b, s.t, shape.columns()}, states{s.g, s.b, 10, 5, 7}, heads{s.g, 10};
+         const Tensor xbc = normal_tensor(rows, 1, t, 0.5), dt = normal_tensor({s.g, s.b, s.t, 10}, 2, t),
+                      state = normal_tensor(states, 3, t), dy = normal_tensor({s.g, s.b, s.t, 50}, 4, t),
+                      ds_out = normal_tensor(states, 5, t);
+         const SsdWeights weights{normal_tensor(heads, 6, t), normal_tensor(heads, 7, t), normal_tensor(heads, 8, t)};
+         const SsdWeights dweights{normal_tensor(heads, 9, t), normal_tensor(heads, 10, t),
+                                   normal_tensor(heads, 11, t)};
+         const Cells cells = mixed_cells(s);
+         const Tensor y = poisoned(dy.shape(), t), s_out = poisoned(states, t), dxbc = poisoned(rows, t),
+                      ddt = poisoned(dt.shape(), t), ds = poisoned(states, t);
+         ssd_forward(kStream, xbc, dt, weights, shape, state, cells, y, s_out);
+         ssd_backward(kStream, dy, xbc, dt, weights, shape, state, cells, ds_out, dxbc, ddt, dweights, ds);
+         return {y, s_out, dxbc, ddt, ds, dweights.a_log, dweights.d, dweights.dt_bias};
+       }});
+  for (const bool norm_first : {false, true}) {
+    cases.push_back(
+        {norm_first ? "norm_then_gate" : "gate_then_norm", [=](const Size& s, DType t) -> std::vector<Tensor> {
+           const std::int64_t i = 28, width = 31;
+           const GatedNorm norm{.groups = 4, .norm_first = norm_first};
+           const Shape rows{s.g, s.b, s.t, i}, matrix{s.g, s.b, s.t, width};
+           const Tensor y = normal_tensor(rows, 1, t), z = normal_tensor(matrix, 2, t),
+                        w = normal_tensor({s.g, i}, 3, t), dout = normal_tensor(rows, 4, t);
+           const Tensor o = poisoned(rows, t), rstd = poisoned({s.g, s.b, s.t, 4}, t), dy = poisoned(rows, t),
+                        dz = normal_tensor(matrix, 5, t), dw = normal_tensor({s.g, i}, 6, t);
+           gated_norm_forward(kStream, y, z, w, norm, o, rstd);
+           gated_norm_backward(kStream, dout, y, z, w, rstd, norm, dy, dz, dw);
+           return {o, rstd, dy, dz, dw};
+         }});
+  }
   cases.push_back({"embedding", [](const Size& s, DType t) -> std::vector<Tensor> {
                      const std::int64_t r = s.b * s.t, d = 19;
                      const Tensor table = normal_tensor({47, d}, 1, t), memory = normal_tensor({3, d}, 2, t),
