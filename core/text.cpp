@@ -40,6 +40,17 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kBlanks) + 1 - first);
 }
 
+void each_line(std::string_view text, const std::function<void(std::string_view line, std::int64_t number)>& visit) {
+  std::int64_t number = 0;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view line = trimmed(text.substr(begin, end - begin));
+    ++number;
+    if (!line.empty()) visit(line, number);
+    begin = end + 1;
+  }
+}
+
 int edit_distance(std::string_view a, std::string_view b) {
   // Optimal string alignment; row i holds the distances of a's first i letters to every beginning of b.
   const std::size_t n = b.size();

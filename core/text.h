@@ -1,6 +1,8 @@
-// Small help with words in messages.
+// Small help with text: words in messages, lines of files.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +15,9 @@ std::string printable_line(std::string_view message);
 
 // The text without blanks, tabs and line breaks around it.
 std::string_view trimmed(std::string_view text);
+
+// Visits the lines that are not blank, in order and without the blanks around them; `number` counts all of them from 1.
+void each_line(std::string_view text, const std::function<void(std::string_view line, std::int64_t number)>& visit);
 
 // Insertions, deletions, replacements and swaps of neighbours that turn one word into the other.
 int edit_distance(std::string_view a, std::string_view b);

@@ -43,5 +43,19 @@ TEST(Nearest, AWordOfAMillionLettersIsNearNothing) {
   EXPECT_EQ(nearest("hiden_size", {"intermediate_size", "hidden_size"}), "hidden_size");
 }
 
+TEST(EachLine, KnowsItsNumber) {
+  const auto lines = [](std::string_view text) {
+    std::vector<std::string> seen;
+    each_line(text, [&](std::string_view line, std::int64_t number) {
+      seen.push_back(std::to_string(number) + ":" + std::string(line));
+    });
+    return seen;
+  };
+  EXPECT_EQ(lines("a\n\n \t\r\n  b c \r\nd"), (std::vector<std::string>{"1:a", "4:b c", "5:d"}));
+  EXPECT_EQ(lines("\n\na\n"), (std::vector<std::string>{"3:a"}));
+  EXPECT_TRUE(lines("").empty());
+  EXPECT_TRUE(lines("\n \n").empty());
+}
+
 }  // namespace
 }  // namespace wt

@@ -225,6 +225,12 @@ def add_evaluation_readers(b):
           ["chat", *model[1:]], "chat/tokenizer_config.json", "json", 16, may_pass=("missing", "a folder"), **left)
     b.add("score", ["score", "results", "--output", "out/earlier.csv", "--plot", "out/earlier.svg"], ["results"],
           f"results/{RESULTS}", "csv", 20, names=[RESULTS, "results"])
+    gptscore = ["gptscore", "--model", "model", "--input", "answers.jsonl", "--instructions", "aspects.yaml", "--output",
+                "results"]
+    files = ["model", "answers.jsonl", "aspects.yaml"]
+    b.add("gptscore --input", gptscore, files, "answers.jsonl", "lines", 30)
+    b.add("gptscore --instructions", gptscore, files, "aspects.yaml", "yaml", 20)
+    b.add("gptscore model.safetensors", gptscore, files, "model/model.safetensors", "safetensors", 12, **left)
     report = ["report", "run", "--output", "out/earlier.html"]
     # What a page cannot show it says on the page: only a folder that is no run is refused.
     for file in ["config.yaml", "metrics.jsonl", "eval.json", "answers.csv"]:

@@ -117,6 +117,10 @@ def make_samples(program, source, folder):
     program.must(["generate", "model", "--input", "books/first.txt", "--save-state", "book.state"], folder)
     (folder / "prompts.jsonl").write_text(
         '" Where is Mary?"\n{"prompt": " Where is John?", "id": 7, "more": [1, {"a": null}]}\n')
+    (folder / "answers.jsonl").write_text(
+        '{"source": "Where is Mary?", "hypothesis": "in the office", "reference": "She is in the office ."}\n'
+        '{"id": 7, "system": "other", "source": "Who?", "hypothesis": "it \'s John", "reference": ["Mary", "John"]}\n')
+    (folder / "aspects.yaml").write_text("quality: 'Say it well:'\nplain: Say it again.\n")
     program.must(["eval", "model", "--set", "qa1_300.json", "--layout", "official", "--output", "results"], folder)
     ids = struct.pack("<12q", *range(5, 17)) + bytes([0, 0, 1, 1, 0, 1] * 2)
     header = {"input_ids": {"dtype": "I64", "shape": [2, 6], "data_offsets": [0, 96]},

@@ -143,6 +143,9 @@ def writers():
         # Three files, each whole or as it was.
         Writer("eval --output", [*evaluate, "--output", "results"], ["results"],
                grows=(r"results", r"results/(eval\.csv|eval\.json|answers\.csv)")),
+        Writer("gptscore --output", ["gptscore", "--model", "{good}/model", "--input", "{good}/answers.jsonl",
+                                     "--instructions", "{good}/aspects.yaml", "--output", "results"], ["results"],
+               grows=(r"results", r"results/(scores\.csv|scores\.json|gptscore\.svg)")),
         Writer("eval --layout official", [*evaluate, "--layout", "official", "--output", "results"], ["results"],
                earlier=False, grows=(r"results", r"results/qa1_300_[a-z_]+\.(csv|json)")),
         # What is there of a run is gone on with.
@@ -310,6 +313,8 @@ class Test:
                     ["generate", str(self.good / "model"), "--prompts-file", str(self.good / "prompts.jsonl"),
                      "--max-new-tokens", "2"],
                     ["eval", str(self.good / "model"), "--set", str(self.good / "qa1_300.json")],
+                    ["gptscore", "--model", str(self.good / "model"), "--input", str(self.good / "answers.jsonl"),
+                     "--instructions", str(self.good / "aspects.yaml")],
                     ["train", str(self.good / "config.yaml"), "--print-config"], ["--help"], ["data", "books", "--help"]]
         for words in commands:
             with open("/dev/full", "wb") as full:

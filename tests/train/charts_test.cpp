@@ -204,6 +204,75 @@ TEST(Curves, ThinningKeepsSpikesAndGaps) {
   EXPECT_EQ(thinned(many, 50'000).x.size(), many.x.size()) << "no more than fit";
 }
 
+// Quartiles and whiskers as numpy.percentile and matplotlib give them.
+TEST(Boxes, StatisticsOfTukey) {
+  const BoxStatistics box = box_statistics({3, 1, 2, 10, 4, -7, 2.5, 3.5});
+  EXPECT_EQ(box.count, 8u);
+  EXPECT_DOUBLE_EQ(box.mean, 19.0 / 8);
+  EXPECT_DOUBLE_EQ(box.q1, 1.75);
+  EXPECT_DOUBLE_EQ(box.median, 2.75);
+  EXPECT_DOUBLE_EQ(box.q3, 3.625);
+  EXPECT_DOUBLE_EQ(box.low, 1);
+  EXPECT_DOUBLE_EQ(box.high, 4);
+  EXPECT_EQ(box.outliers, (std::vector<double>{-7, 10}));
+  const BoxStatistics one = box_statistics({-2.5});
+  EXPECT_EQ(one.q1, -2.5);
+  EXPECT_EQ(one.high, -2.5);
+  EXPECT_TRUE(one.outliers.empty());
+  const BoxStatistics far = box_statistics({-100, 1, 1, 1});
+  EXPECT_DOUBLE_EQ(far.q1, -24.25);
+  EXPECT_DOUBLE_EQ(far.low, -24.25) << "a whisker never ends inside of the box";
+  EXPECT_EQ(far.outliers, std::vector<double>{-100});
+  EXPECT_ERROR(box_statistics({}), Error, "no values");
+  EXPECT_ERROR(box_statistics({1, NAN}), Error, "a value is nan");
+  EXPECT_ERROR(box_statistics({INFINITY}), Error, "a value is inf");
+}
+
+TEST(Boxes, AreDrawnWhereTheirValuesAre) {
+  const BoxStatistics wide = box_statistics({-4, -3, -2, -1, 0, 20}), narrow = box_statistics({9, 10, 11});
+  const std::vector<BoxPanel> panels{{"one", "score", {{"a", wide}, {"b <2>", std::nullopt}}},
+                                     {"two", "score", {{"a", narrow}, {"b <2>", wide}}},
+                                     {"three", "nll", {{"a", narrow}}}};
+  const std::string svg = box_plot_svg("Scores", "evaluator & co", panels);
+  expect_well_formed(svg);
+  EXPECT_EQ(count(svg, "<polygon"), 4u);
+  EXPECT_EQ(count(svg, "<circle"), 2u) << "an outlier in two boxes";
+  EXPECT_EQ(count(svg, ">n = 0<"), 1u);
+  EXPECT_EQ(count(svg, "b &lt;2&gt;<"), 2u);
+  EXPECT_NE(svg.find("<title>a, one: median -1.5, quartiles -2.75 and -0.25, whiskers -4 to 0, mean 1.667; 6 values, 1 "
+                     "outside</title>"),
+            std::string::npos);
+  // The same axis, the same scale: both dots stand at one height, and the third panel's box elsewhere.
+  static const std::regex dot("<circle cx=\"[0-9.]+\" cy=\"([0-9.]+)\"");
+  std::vector<std::string> at;
+  for (auto it = std::sregex_iterator(svg.begin(), svg.end(), dot); it != std::sregex_iterator(); ++it) {
+    at.push_back(it->str(1));
+  }
+  ASSERT_EQ(at.size(), 2u);
+  EXPECT_EQ(at[0], at[1]);
+  static const std::regex box("<polygon points=\"([^\"]*)\"");
+  std::vector<std::string> shapes;
+  for (auto it = std::sregex_iterator(svg.begin(), svg.end(), box); it != std::sregex_iterator(); ++it) {
+    shapes.push_back(it->str(1).substr(it->str(1).find(',')));
+  }
+  EXPECT_NE(shapes[1], shapes[3]) << "the same values on another axis";
+}
+
+TEST(Boxes, AnyValuesLeaveAPicture) {
+  std::vector<BoxPanel> panels;
+  for (const std::vector<double>& values :
+       std::vector<std::vector<double>>{{0}, {5, 5, 5}, {1e30, -1e30}, {1e-300, 2e-300}, {-1e29}}) {
+    panels.push_back({"p", std::to_string(panels.size()), {{std::string(70, 'x'), box_statistics(values)}}});
+  }
+  panels.push_back({"empty", "e", {{"none", std::nullopt}}});
+  const std::string svg = box_plot_svg("T", "", panels);
+  expect_well_formed(svg);
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+  EXPECT_EQ(svg.find("=\"inf"), std::string::npos);
+  EXPECT_ERROR(box_plot_svg("T", "", {}), Error, "nothing to draw");
+  EXPECT_ERROR(box_plot_svg("T", "", {{"p", "a", {}}}), Error, "nothing to draw");
+}
+
 TEST(Svg, AsPartOfAPageItLeavesTheSheetToThePage) {
   Svg svg(100, 50, "A & B");
   svg.polyline({{0, 0}, {1, 1}}, "#123456", 2, "", 0.3);

@@ -37,6 +37,7 @@ void add_commands(CLI::App& program) {
   add_train(program);
   add_eval(program);
   add_score(program);
+  add_gptscore(program);
   add_report(program);
   add_forward(program);
   add_generate(program);

@@ -21,6 +21,7 @@ struct ExitWith {
 void add_train(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_score(CLI::App& program);
+void add_gptscore(CLI::App& program);
 void add_report(CLI::App& program);
 void add_forward(CLI::App& program);
 void add_generate(CLI::App& program);

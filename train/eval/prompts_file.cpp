@@ -1,6 +1,5 @@
 #include "train/eval/prompts_file.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -47,14 +46,9 @@ PromptLine parse_line(std::string_view text, const std::string& place) {
 std::vector<PromptLine> read_prompts_file(const std::string& path) {
   const std::string text = read_file(path);
   std::vector<PromptLine> lines;
-  std::size_t number = 0;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view line = trimmed(std::string_view(text).substr(begin, end - begin));
-    ++number;
-    if (!line.empty()) lines.push_back(parse_line(line, cat(path, ":", number)));
-    begin = end + 1;
-  }
+  each_line(text, [&](std::string_view line, std::int64_t number) {
+    lines.push_back(parse_line(line, cat(path, ":", number)));
+  });
   if (lines.empty()) throw Error(cat(path, ": no prompts in it, expected a JSON string on each line"));
   return lines;
 }

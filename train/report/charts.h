@@ -1,5 +1,5 @@
-// The pictures of results: accuracy as a heatmap of tasks and lengths, and anything as lines over the lengths. SVG
-// text, readable on light and dark pages.
+// The pictures of results: accuracy as a heatmap of tasks and lengths, and anything as lines over the lengths or as
+// boxes of its distribution. SVG text, readable on light and dark pages.
 #pragma once
 
 #include <optional>
@@ -63,6 +63,33 @@ std::string line_chart_svg(const std::string& title, const std::string& subtitle
 Svg line_chart(const std::string& title, const std::string& subtitle, const std::string& x_title,
                const std::vector<std::string>& columns, const std::vector<ChartLine>& lines,
                const ChartScale& scale = {});
+
+// How values are spread (Tukey, "Exploratory Data Analysis", 1977). Quantiles lie on straight lines between the values
+// in their order, the q-quantile at (n - 1) q from the first one.
+struct BoxStatistics {
+  std::size_t count = 0;
+  double mean = 0, q1 = 0, median = 0, q3 = 0;
+  double low = 0, high = 0;      // the furthest values within 1.5 (q3 - q1) of the quartiles, at least these
+  std::vector<double> outliers;  // beyond them, in order
+};
+// Throws Error where there is no value, or one that is not finite.
+BoxStatistics box_statistics(std::vector<double> values);
+
+struct Box {
+  std::string name;
+  std::optional<BoxStatistics> statistics;  // nothing: an empty place
+};
+
+// Boxes side by side. Panels with the same axis share its scale.
+struct BoxPanel {
+  std::string title, axis;
+  std::vector<Box> boxes;
+};
+
+// A box from quartile to quartile with a line at the median, whiskers to low and high, a dot for each outlier; the i-th
+// box of every panel has the i-th line's colour. As many panels side by side as have room. Throws Error where there is
+// no box.
+std::string box_plot_svg(const std::string& title, const std::string& subtitle, const std::vector<BoxPanel>& panels);
 
 // A figure over the steps.
 struct Curve {
