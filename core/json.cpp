@@ -32,9 +32,36 @@ bool nests_too_deep(std::string_view json) {
   return false;
 }
 
+// Infinity and -Infinity, which are no JSON but which Python's library writes and reads, as that of Hugging Face spells
+// them where it keeps to JSON: {"__float__": "Infinity"}. NaN stays an error.
+std::string with_infinity(std::string_view json) {
+  constexpr std::string_view kWord = "Infinity";
+  std::string out;
+  bool in_text = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    if (in_text && json[i] == '\\') {
+      out += json.substr(i++, 2);
+      continue;
+    }
+    if (json[i] == '"') in_text = !in_text;
+    const bool negative = json.substr(i).starts_with("-Infinity");
+    if (in_text || !json.substr(i + (negative ? 1 : 0)).starts_with(kWord)) {
+      out += json[i];
+      continue;
+    }
+    out += negative ? R"({"__float__": "-Infinity"})" : R"({"__float__": "Infinity"})";
+    i += kWord.size() - (negative ? 0 : 1);
+  }
+  return out;
+}
+
 template <class Json>
 Json parse(std::string_view text, const std::string& name) {
   check_json_depth(text, name);
+  if (text.find("Infinity") != std::string_view::npos) {
+    const std::string spelt = with_infinity(text);
+    if (spelt != text) return parse<Json>(spelt, name);
+  }
   try {
     return Json::parse(text);
   } catch (const typename Json::parse_error& error) {

@@ -12,6 +12,7 @@ namespace wt {
 // "NAME: not valid JSON near byte N", "NAME: a number in it is out of range" (of double, which 1e400 is), or "NAME:
 // lists or objects stand too deep in each other" (more than 200): what goes through such a tree calls itself as often,
 // and the stack would end before a hostile file does.
+// Infinity, which Python writes bare, is read as {"__float__": "Infinity"}.
 nlohmann::json parse_json(std::string_view text, const std::string& name);
 nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& name);
 

@@ -89,6 +89,27 @@ bool JsonObject::boolean(const std::string& key, std::optional<bool> fallback) c
   return json_[key].get<bool>();
 }
 
+bool JsonObject::is_text(const std::string& key) const {
+  return has(key) && json_[key].is_string();
+}
+
+std::optional<std::pair<double, double>> JsonObject::interval(const std::string& key) const {
+  if (!has(key)) return std::nullopt;
+  const auto number = [&](const Json& value) {
+    const Json& inner =
+        value.is_object() && value.size() == 1 && value.contains("__float__") ? value["__float__"] : value;
+    if (inner.is_number() && !value.is_object()) return inner.get<double>();
+    if (inner.is_string() && (inner == "Infinity" || inner == "inf")) return std::numeric_limits<double>::infinity();
+    return std::numeric_limits<double>::quiet_NaN();
+  };
+  const Json& value = json_[key];
+  constexpr const char* kExpected = "two numbers, the first not above the second";
+  if (!value.is_array() || value.size() != 2) wrong(key, kExpected);
+  const double low = number(value[0]), high = number(value[1]);
+  if (!std::isfinite(low) || !(low <= high)) wrong(key, kExpected);
+  return std::pair(low, high);
+}
+
 std::string JsonObject::text(const std::string& key, std::optional<std::string> fallback) const {
   if (!present(key, fallback.has_value())) return *fallback;
   if (!json_[key].is_string()) wrong(key, "text");

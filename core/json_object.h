@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace wt {
@@ -26,6 +27,10 @@ class JsonObject {
   double real(const std::string& key, std::optional<double> fallback = {}) const;      // finite
   double positive(const std::string& key, std::optional<double> fallback = {}) const;  // above 0
   bool boolean(const std::string& key, std::optional<bool> fallback = {}) const;
+  bool is_text(const std::string& key) const;  // false where it is absent
+  // Two numbers, the first not above the second, which may be infinite: "Infinity", or as Python's libraries write it,
+  // {"__float__": "Infinity"} or bare (core/json.h).
+  std::optional<std::pair<double, double>> interval(const std::string& key) const;
   std::string text(const std::string& key, std::optional<std::string> fallback = {}) const;
   // A list of at least one.
   std::vector<std::string> texts(const std::string& key) const;

@@ -89,7 +89,8 @@ void backward_steps(const SsdInputs<T>& in, const SsdChunk& rows, std::int64_t k
   const std::int64_t p = in.shape.width;
   const auto x = in.x(rows, k);
   const auto dx = w.dx.block(0, k * p, rows.count, p);
-  const auto alpha = w.alpha.head(rows.count), delta = in.delta.col(k).segment(rows.first, rows.count);
+  const auto alpha = w.alpha.head(rows.count);
+  const auto delta = in.delta.col(k).segment(rows.first, rows.count);
   const Column<T> raw = in.raw.col(k).segment(rows.first, rows.count), open = softplus<T>(raw);
   auto dt = grads.dt.col(k).segment(rows.first, rows.count).array();
   dt = (open >= T(in.shape.least) && open <= T(in.shape.most))

@@ -107,10 +107,10 @@ std::unique_ptr<Adapter> Adapter::make(const LoraConfig& lora, const Parameter& 
   return adapter;
 }
 
-Var Adapter::apply(Context& ctx, const WaveCells& cells, const Var& x, const Var& y) const {
+Var Adapter::apply(Context& ctx, const WaveCells& cells, const Var& x, const Var& y, std::int64_t first) const {
   kernels::DropoutKey key = cells.dropout;
   key.site = site_;
-  return ops::low_rank(ctx, ops::dropout(ctx, x, cells.number, dropout_, key), y, {a_, b_, scale_, blocks_});
+  return ops::low_rank(ctx, ops::dropout(ctx, x, cells.number, dropout_, key), y, {a_, b_, scale_, blocks_}, first);
 }
 
 }  // namespace wt

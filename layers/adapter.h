@@ -41,8 +41,9 @@ class Adapter {
   static std::unique_ptr<Adapter> make(const LoraConfig& lora, const Parameter& weight, int site,
                                        ParameterStore& store);
 
-  // y + the adapter's share of x, in y's memory.
-  Var apply(Context& ctx, const WaveCells& cells, const Var& x, const Var& y) const;
+  // y + the adapter's share of x, in y's memory. `first` as in ops::low_rank().
+  Var apply(Context& ctx, const WaveCells& cells, const Var& x, const Var& y,
+            std::int64_t first = kernels::kAllOutputs) const;
 
   // Elements of a layer's A and B.
   std::int64_t num_weights() const { return a_->spec().shape.numel() + b_->spec().shape.numel(); }

@@ -21,6 +21,9 @@ struct CustomMixer {
 inline std::string summary(const CustomMixer& config, std::int64_t /*hidden_size*/) {
   return config.name;
 }
+inline bool carries_text(const CustomMixer& /*config*/) {
+  return false;
+}
 inline void check_mixer(const CustomMixer& /*config*/, std::int64_t /*hidden_size*/,
                         const std::function<void(const std::string&, const std::string&)>& /*fail*/) {}
 inline std::unique_ptr<Mixer> make_mixer(const CustomMixer& config, const Builder& builder) {

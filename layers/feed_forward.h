@@ -13,8 +13,8 @@
 namespace wt {
 
 struct FeedForwardConfig {
-  enum class Kind : std::uint8_t { kSwiglu, kGelu };
-  Kind kind = Kind::kSwiglu;
+  enum class Kind : std::uint8_t { kSwiglu, kGelu, kNone };
+  Kind kind = Kind::kSwiglu;           // kNone: a layer is its mixer alone, y = h
   std::int64_t intermediate_size = 0;  // F; 0 means 4 D
   bool bias = false;
   // What the family calls the matrices: gate and up, or up alone.

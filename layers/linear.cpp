@@ -63,6 +63,20 @@ Var Linear::operator()(Context& ctx, const WaveCells& cells, const Normed& x) co
   return fuses(ctx) ? fused(ctx, x, false, nullptr, {}) : apply(ctx, cells, x.applied(ctx), nullptr, {});
 }
 
+Var Linear::outputs_of(Context& ctx, const WaveCells& cells, const Var& x, std::int64_t first, std::int64_t count,
+                       bool wide) const {
+  const Var y = ops::linear(
+      ctx, x, *weight_,
+      {.bias = bias_, .layout = weight_->spec().layout, .wide_output = wide, .first = first, .outputs = count});
+  return adapter_ ? adapter_->apply(ctx, cells, x, y, first) : y;
+}
+
+Linear::Apart Linear::apart(Context& ctx, const WaveCells& cells, const Normed& x, std::int64_t wide) const {
+  const Var in = x.applied(ctx);
+  const std::int64_t main = outputs_ - wide;
+  return {outputs_of(ctx, cells, in, 0, main, false), outputs_of(ctx, cells, in, main, wide, true)};
+}
+
 Var Linear::swiglu(Context& ctx, const WaveCells& cells, const Normed& x) const {
   return fuses(ctx) ? fused(ctx, x, true, nullptr, {}) : ops::swiglu(ctx, (*this)(ctx, cells, x));
 }

@@ -34,6 +34,11 @@ class Linear {
 
   // w · norm?(x) [+ bias] [+ the adapter's share]. x_G..I -> y_G..O
   Var operator()(Context& ctx, const WaveCells& cells, const Normed& x) const;
+  // The same in two: all outputs but the last `wide`, and these in the wide dtype. Of a matrix of one part, (out, in).
+  struct Apart {
+    Var main, wide;
+  };
+  Apart apart(Context& ctx, const WaveCells& cells, const Normed& x, std::int64_t wide) const;
   // swiglu of the same: the first half of the outputs is the gate (kernels/activation.h). -> y_G..(O/2)
   Var swiglu(Context& ctx, const WaveCells& cells, const Normed& x) const;
   // [residual +] dropout(w · x [+ bias]), written to `out` where that is defined. `residual` may be null. Without
@@ -47,6 +52,8 @@ class Linear {
 
  private:
   Var apply(Context& ctx, const WaveCells& cells, const Var& x, const Var* residual, const Tensor& out) const;
+  Var outputs_of(Context& ctx, const WaveCells& cells, const Var& x, std::int64_t first, std::int64_t count,
+                 bool wide) const;
   Var fused(Context& ctx, const Normed& x, bool swiglu, const Var* residual, const Tensor& out) const;
   bool fuses(const Context& ctx) const;
 

@@ -79,8 +79,10 @@ Model::Model(const ModelConfig& config, DType dtype, const Stream& stream, Weigh
       specs_.push_back(std::move(spec));
     }
   }
-  norm2_.emplace(builder, "feed_forward_norm", names.feed_forward_norm);
-  feed_forward_.emplace(builder, config.feed_forward);
+  if (config.feed_forward.kind != FeedForwardConfig::Kind::kNone) {
+    norm2_.emplace(builder, "feed_forward_norm", names.feed_forward_norm);
+    feed_forward_.emplace(builder, config.feed_forward);
+  }
   norm_.emplace(Builder(store_, config, {}, "", base), "norm", names.norm);
   if (!config.tie_word_embeddings) {
     head_ = &whole.add("lm_head", outer + names.head + ".weight", {v, d}, Init::normal(config.init_std), true);
@@ -93,6 +95,24 @@ Model::Model(const ModelConfig& config, DType dtype, const Stream& stream, Weigh
 
 std::int64_t Model::segment_size(std::int64_t sequence_length) const {
   return recurrent() ? config_.segment_size() : std::max<std::int64_t>(sequence_length, 1);
+}
+
+bool Model::state_grows() const {
+  return std::any_of(specs_.begin(), specs_.end(), [](const StateSpec& spec) { return spec.grows() && !spec.open; });
+}
+
+void Model::read_by(std::int64_t tokens) {
+  const bool all_carry = std::all_of(config_.kinds.begin(), config_.kinds.end(), [](const KindConfig& kind) {
+    return std::holds_alternative<Mamba2Config>(kind.mixer) ||
+           std::visit([](const auto& mixer) { return carries_text(mixer); }, kind.mixer);
+  });
+  WT_CHECK(all_carry && !config_.has_memory() && tokens > 0, "model: segments of ", tokens,
+           " tokens are for layers that carry a text's state");
+  set_segment_size(config_, tokens);
+}
+
+std::int64_t Model::closed_rows(std::int64_t tokens) const {
+  return recurrent() ? tokens / config_.segment_size() * layout_.rows(config_.segment_size()) : 0;
 }
 
 std::int64_t Model::max_segment_tokens() const {
@@ -136,8 +156,12 @@ Model::WaveOutput Model::forward(Context& ctx, const WaveCells& cells, const Var
                                  const std::vector<Tensor>& state_out, const Tensor& out) const {
   WaveOutput output{{}, state};
   const Var read = memory_ ? memory_->read(ctx, cells, x, {state[0], state[1]}) : x;
-  const Mixed mixed = mix(ctx, cells, read, state, state_out, output.state);
-  output.y = (*feed_forward_)(ctx, cells, mixed.normed, mixed.h, out);
+  if (feed_forward_) {
+    const Mixed mixed = mix(ctx, cells, read, state, state_out, output.state);
+    output.y = (*feed_forward_)(ctx, cells, mixed.normed, mixed.h, out);
+  } else {
+    output.y = mix_alone(ctx, cells, read, state, state_out, out, output.state);
+  }
   if (memory_ && cells.write) {
     const ops::MemoryState next =
         memory_->write(ctx, cells, output.y, {state[0], state[1]}, state_out[0], state_out[1]);
@@ -147,16 +171,26 @@ Model::WaveOutput Model::forward(Context& ctx, const WaveCells& cells, const Var
   return output;
 }
 
+// norm(x), where nothing is recorded left to the products that follow.
+Normed Model::normed_by(Context& ctx, const Norm& norm, const Var& x) {
+  return !ctx.recording() && norm.fuses() ? Normed(x, norm, ctx) : Normed(norm(ctx, x));
+}
+
+// x + mix(norm1(x)) of a wave whose layers are of one kind, written to `out`.
+Var Model::mix_alone(Context& ctx, const WaveCells& cells, const Var& x, const std::vector<Var>& state,
+                     const std::vector<Tensor>& state_out, const Tensor& out, std::vector<Var>& next) const {
+  const LayerGroup& group = kinds_.groups(ctx.lo, ctx.hi).front();
+  return mix_group(ctx, cells, group, normed_by(ctx, *norm1_, x), &x, state, state_out, out, next);
+}
+
 // x + mix(norm1(x)), and its norm. Where all layers of the wave are of one kind the residual rides on the mixer's last
 // product; else the mixers write their shares side by side, in the order of kinds, and one more pass adds them up.
 Model::Mixed Model::mix(Context& ctx, const WaveCells& cells, const Var& x, const std::vector<Var>& state,
                         const std::vector<Tensor>& state_out, std::vector<Var>& next) const {
   const std::vector<LayerGroup>& groups = kinds_.groups(ctx.lo, ctx.hi);
   if (groups.size() == 1) {
-    const bool later = !ctx.recording() && norm1_->fuses();  // by the products that follow
-    const Normed normed = later ? Normed(x, *norm1_, ctx) : Normed((*norm1_)(ctx, x));
-    const Var h = mix_group(ctx, cells, groups.front(), normed, &x, state, state_out, {}, next);
-    return {h, later ? Normed(h, *norm2_, ctx) : Normed((*norm2_)(ctx, h))};
+    const Var h = mix_alone(ctx, cells, x, state, state_out, {}, next);
+    return {h, normed_by(ctx, *norm2_, h)};
   }
   const Tensor& order = kinds_.order(ctx.lo, ctx.hi);
   std::vector<std::int64_t> sizes;
@@ -207,10 +241,11 @@ Var Model::head(Context& ctx, const Var& hidden) const {
 
 Cost Model::cost(int layer, std::int64_t rows, std::int64_t past) const {
   const std::int64_t d = config_.hidden_size;
-  Cost cost{0, rows * (2 * d + 2)};  // input and middle, and the norms' two factors
+  // Input and middle, and the norms' two factors.
+  Cost cost{0, feed_forward_ ? rows * (2 * d + 2) : rows * (d + 1)};
   const int kind = kinds_.groups(layer, layer + 1).front().kind;
   cost += mixers_[static_cast<std::size_t>(kind)]->cost(rows, past);
-  cost += feed_forward_->cost(rows);
+  if (feed_forward_) cost += feed_forward_->cost(rows);
   if (memory_) cost += memory_->cost(d, rows, past);
   return cost;
 }

@@ -31,11 +31,18 @@ class Model {
   const Kinds& kinds() const { return kinds_; }
 
   // Whether it reads by segments and carries a state from one to the next.
-  bool recurrent() const { return config_.has_memory(); }
+  bool recurrent() const { return config_.segment_size() > 0; }
+  // Whether some of it grows with the text.
+  bool state_grows() const;
   // The last layer's output enters the next segment's input, so that segments run one after another.
   bool one_after_another() const { return layout_.carries; }
-  // Tokens of a full segment; a model without memory reads everything as one segment.
+  // Tokens of a full segment; a model that is not recurrent reads everything as one segment.
   std::int64_t segment_size(std::int64_t sequence_length) const;
+  // From here on segments of so many tokens, where all layers carry a text's state by themselves: it makes no
+  // difference to what is read. Throws Error for another model.
+  void read_by(std::int64_t tokens);
+  // Rows of a text's first `tokens` tokens, which are full segments.
+  std::int64_t closed_rows(std::int64_t tokens) const;
   // Tokens that fit one segment; 0: no limit.
   std::int64_t max_segment_tokens() const;
   const SegmentLayout& layout() const { return layout_; }
@@ -79,6 +86,9 @@ class Model {
     Var h;
     Normed normed;  // what the feed-forward half is given
   };
+  static Normed normed_by(Context& ctx, const Norm& norm, const Var& x);
+  Var mix_alone(Context& ctx, const WaveCells& cells, const Var& x, const std::vector<Var>& state,
+                const std::vector<Tensor>& state_out, const Tensor& out, std::vector<Var>& next) const;
   Mixed mix(Context& ctx, const WaveCells& cells, const Var& x, const std::vector<Var>& state,
             const std::vector<Tensor>& state_out, std::vector<Var>& next) const;
   Var mix_group(Context& ctx, const WaveCells& cells, const LayerGroup& group, const Normed& x, const Var* residual,
@@ -94,7 +104,7 @@ class Model {
   std::optional<AssociativeMemory> memory_;
   std::vector<std::unique_ptr<Mixer>> mixers_;  // by kind
   std::optional<Norm> norm1_, norm2_, norm_;
-  std::optional<FeedForward> feed_forward_;
+  std::optional<FeedForward> feed_forward_;  // with norm2_; none: layers are their mixers alone
   std::vector<StateSpec> specs_;
   std::vector<std::size_t> specs_of_kind_;  // where each kind's begin; the memory's are the first
 };

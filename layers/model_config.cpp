@@ -10,12 +10,19 @@
 namespace wt {
 namespace {
 
+// In front of a mixer's keys: "mixers.1.", "attention.", or nothing where there is one mixer and no list.
+std::string key_of_kind(const ModelConfig& m, std::size_t kind) {
+  const std::string& name = m.kinds[kind].name;
+  if (family_of(m).kinds_by_name) return name + ".";
+  return m.kinds.size() > 1 || !name.empty() ? cat("mixers.", kind, ".") : "";
+}
+
 void check_kinds(const ModelConfig& m, const CheckFail& fail) {
   std::vector<int> kind(static_cast<std::size_t>(m.num_layers), -1);
   int rest = -1;
   for (std::size_t k = 0; k < m.kinds.size(); ++k) {
     const KindConfig& of = m.kinds[k];
-    const std::string key = cat("mixers.", k, ".layers");
+    const std::string key = key_of_kind(m, k) + "layers";
     if (of.layers.empty()) {
       if (rest >= 0)
         fail(key, cat("is missing, and of mixer ", rest, " too: one of them has all that others have not"));
@@ -32,7 +39,40 @@ void check_kinds(const ModelConfig& m, const CheckFail& fail) {
   if (without != kind.end() && rest < 0) {
     fail("mixers", cat("leave layer ", without - kind.begin(), " without one; a mixer without layers has the rest"));
   }
-  if (without == kind.end() && rest >= 0) fail(cat("mixers.", rest), "has no layer left");
+  if (without == kind.end() && rest >= 0) {
+    const std::string key = key_of_kind(m, static_cast<std::size_t>(rest));
+    fail(key.substr(0, key.size() - 1), "has no layer left");
+  }
+}
+
+void check_segments(const ModelConfig& m, const CheckFail& fail) {
+  if (m.own_segment_size > 0) {
+    if (m.has_memory()) {
+      fail("segment_size", cat("is ", m.own_segment_size, ", but ", m.armt ? "armt" : "rmt", " has a segment_size"));
+    }
+    if (m.window > 0)
+      fail("segment_size", cat("is ", m.own_segment_size, ", but a window reads a text as one segment"));
+    if (m.has_positions()) {
+      fail("segment_size",
+           cat("is ", m.own_segment_size, ", but ", m.family, " has a table of positions for one segment"));
+    }
+  }
+  const bool any_carries = std::any_of(m.kinds.begin(), m.kinds.end(), [](const KindConfig& kind) {
+    return std::visit([](const auto& mixer) { return carries_text(mixer); }, kind.mixer);
+  });
+  if (m.window > 0 && any_carries) {
+    fail("window", cat("is ", m.window, ", which is for attention that reads a text as one segment; leave it out"));
+  }
+  if (m.feed_forward.kind == FeedForwardConfig::Kind::kNone && m.kinds.size() > 1) {
+    fail("mixers", "are of several kinds: such layers have a feed-forward half");
+  }
+  for (std::size_t k = 0; k < m.kinds.size(); ++k) {
+    const auto* attention = std::get_if<AttentionConfig>(&m.kinds[k].mixer);
+    if (attention == nullptr || !carries_text(*attention)) continue;
+    const std::string key = key_of_kind(m, k) + "span";
+    if (m.rmt) fail(key, "is text, but RMT hands its memory rows from segment to segment");
+    if (m.has_positions()) fail(key, "is text, which a table of positions is not for");
+  }
 }
 
 // The name of a mixer in files; "" for one that cannot be there.
@@ -93,6 +133,18 @@ double ModelConfig::output_std() const {
   return shrink_outputs ? init_std / std::sqrt(2.0 * static_cast<double>(num_layers)) : init_std;
 }
 
+bool ModelConfig::layers_carry_text() const {
+  return std::all_of(kinds.begin(), kinds.end(), [](const KindConfig& kind) {
+    return std::visit([](const auto& mixer) { return carries_text(mixer); }, kind.mixer);
+  });
+}
+
+std::int64_t ModelConfig::segment_size() const {
+  if (armt) return armt->segment_size;
+  if (rmt) return rmt->segment_size;
+  return own_segment_size > 0 || !layers_carry_text() || window > 0 ? own_segment_size : kUsualSegment;
+}
+
 SegmentLayout ModelConfig::segment_layout() const {
   const std::int64_t m = num_mem_tokens();
   return {.before = rmt ? m : 0,
@@ -115,6 +167,7 @@ void check_model(const ModelConfig& m, const CheckFail& fail) {
                           {"vocab_size", m.vocab_size, 1 << 26},
                           {"max_positions", m.max_positions, std::int64_t{1} << 40},
                           {"window", m.window, std::int64_t{1} << 40},
+                          {"segment_size", m.own_segment_size, 1 << 26},
                           {"armt.segment_size", m.armt ? m.armt->segment_size : 0, 1 << 26},
                           {"armt.num_mem_tokens", m.armt ? m.armt->num_mem_tokens : 0, 1 << 20},
                           {"armt.d_mem", m.armt ? m.armt->d_mem : 0, 1 << 16},
@@ -126,12 +179,13 @@ void check_model(const ModelConfig& m, const CheckFail& fail) {
   }
   check_kinds(m, fail);
   for (std::size_t k = 0; k < m.kinds.size(); ++k) {
-    const std::string prefix = m.kinds.size() > 1 || !m.kinds[k].name.empty() ? cat("mixers.", k, ".") : "";
+    const std::string prefix = key_of_kind(m, k);
     const CheckFail of_kind = [&](const std::string& key, const std::string& what) {
       fail(key == "hidden_size" ? key : prefix + key, what);
     };
     std::visit([&](const auto& mixer) { check_mixer(mixer, m.hidden_size, of_kind); }, m.kinds[k].mixer);
   }
+  check_segments(m, fail);
   if (m.has_positions()) {
     if (m.rmt && m.segment_rows() > m.max_positions) {
       fail("rmt.segment_size", cat("is ", m.rmt->segment_size, ", with twice ", m.rmt->num_mem_tokens,

@@ -14,6 +14,7 @@
 #include "layers/custom_mixer.h"
 #include "layers/feed_forward.h"
 #include "layers/mixers/attention.h"
+#include "layers/mixers/mamba2.h"
 #include "layers/norm.h"
 #include "layers/recurrent_rows.h"
 #include "layers/segment_layout.h"
@@ -21,8 +22,8 @@
 namespace wt {
 
 // All there are. Beside each: its name in files (kKind; none: it cannot be there), describe(), summary(),
-// check_mixer(), make_mixer().
-using MixerConfig = std::variant<AttentionConfig, CustomMixer>;
+// check_mixer(), carries_text(), make_mixer().
+using MixerConfig = std::variant<AttentionConfig, Mamba2Config, CustomMixer>;
 
 // One kind of layer: a mixer, its settings, and the layers that have it.
 struct KindConfig {
@@ -75,6 +76,10 @@ struct ModelConfig {
   std::optional<RmtConfig> rmt;
   // A plain backbone's most tokens: of longer texts it is given the last ones. 0: no limit.
   std::int64_t window = 0;
+  // Tokens of a segment of a model without ARMT and RMT. 0: kUsualSegment where every layer carries a text's state
+  // itself, so that segments make no difference; else a text is one segment.
+  std::int64_t own_segment_size = 0;
+  static constexpr std::int64_t kUsualSegment = 1024;
   // The blocks have adapters, and only those and the memory train (train/run/freeze.h).
   std::optional<LoraConfig> lora;
 
@@ -92,17 +97,20 @@ struct ModelConfig {
   bool has_positions() const { return !names.positions.empty(); }
 
   bool has_memory() const { return armt || rmt; }
+  // Whether all layers carry a text's state from segment to segment by themselves.
+  bool layers_carry_text() const;
   // Tokens of a full segment; 0: a plain backbone, which reads all as one segment.
-  std::int64_t segment_size() const { return armt ? armt->segment_size : rmt ? rmt->segment_size : 0; }
+  std::int64_t segment_size() const;
+  bool recurrent() const { return segment_size() > 0; }
   std::int64_t num_mem_tokens() const { return armt ? armt->num_mem_tokens : rmt ? rmt->num_mem_tokens : 0; }
   SegmentAlignment segment_alignment() const {
     return armt ? armt->segment_alignment : rmt ? rmt->segment_alignment : SegmentAlignment::kLeft;
   }
   SegmentLayout segment_layout() const;
-  // Rows of a full segment with its memory, which is what dynamic rotary scaling goes by; 0 for a plain backbone.
+  // Rows of a full segment with its memory, which is what dynamic rotary scaling goes by; 0 where a text is one.
   std::int64_t segment_rows() const { return segment_layout().rows(segment_size()); }
   // What the data counts as a segment: for a plain backbone as many tokens as it can read.
-  std::int64_t data_segment() const { return has_memory() ? segment_size() : window > 0 ? window : max_positions; }
+  std::int64_t data_segment() const { return recurrent() ? segment_size() : window > 0 ? window : max_positions; }
   bool operator==(const ModelConfig&) const = default;
 };
 

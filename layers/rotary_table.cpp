@@ -56,14 +56,18 @@ std::vector<double> rotary_frequencies(double theta, std::int64_t width, const R
 RotaryTables::RotaryTables(const AttentionConfig& config, const ModelConfig& model)
     : theta_(config.rope_theta),
       scaling_(config.rope_scaling),
-      width_(config.head_width(model.hidden_size)),
+      width_(config.rotary ? config.rotary_width(model.hidden_size) : 0),
       segment_rows_(model.segment_rows()),
-      by_rows_(config.rope_scaling.type == "dynamic" && !model.has_memory()) {
+      by_rows_(config.rope_scaling.type == "dynamic" && !model.recurrent()) {
   if (config.rotary) static_cast<void>(frequencies(segment_rows_));  // complains of bad settings now
 }
 
 std::vector<double> RotaryTables::frequencies(std::int64_t rows) const {
   return rotary_frequencies(theta_, width_, scaling_, rows);
+}
+
+Tensor RotaryTables::text_frequencies(const Stream& stream) const {
+  return Tensor::from<double>(stream, {width_ / 2}, frequencies(0));
 }
 
 RotaryAngles RotaryTables::of_segments(const Stream& stream, const Shape& cells,

@@ -8,9 +8,9 @@
 
 namespace wt {
 
-// Angular frequency of each of the K/2 pairs: θ^(-2i/K), changed as the scaling asks. "dynamic" (NTK-aware scaling, as
-// Hugging Face's library has it) takes, for n = `rows` above the original length n0, θ (f n/n0 - (f - 1))^(K/(K-2)) in
-// place of θ. Source of "llama3": the rule published with Llama 3.1's weights.
+// Angular frequency of each of the R/2 pairs of the `width` R that turns: θ^(-2i/R), changed as the scaling asks.
+// "dynamic" (NTK-aware scaling, as Hugging Face's library has it) takes, for n = `rows` above the original length n0,
+// θ (f n/n0 - (f - 1))^(R/(R-2)) in place of θ. Source of "llama3": the rule published with Llama 3.1's weights.
 std::vector<double> rotary_frequencies(double theta, std::int64_t width, const RopeScaling& scaling,
                                        std::int64_t rows = 0);
 
@@ -37,6 +37,8 @@ class RotaryTables {
   // For t further rows of each sample, behind `before` rows; it then has `after`.
   RotaryAngles of_further_rows(const Stream& stream, const std::vector<std::int32_t>& before,
                                const std::vector<std::int32_t>& after, std::int64_t t, DType dtype) const;
+  // Radians a position, (R/2) f64: not for dynamic scaling.
+  Tensor text_frequencies(const Stream& stream) const;
   // Whether several further rows at once need other angles than the same ones in single calls.
   bool by_rows() const { return by_rows_; }
   // For one further row of each sample: entry p is for a row at position p. It holds `rows` entries or more; later
@@ -55,14 +57,14 @@ class RotaryTables {
 
   double theta_;
   RopeScaling scaling_;
-  std::int64_t width_;         // K
+  std::int64_t width_;         // R
   std::int64_t segment_rows_;  // of a model with memory, else 0
   bool by_rows_;
   mutable Tensor table_;  // of of_single_rows()
   mutable Stacked last_;
 };
 
-// (positions, K): K/2 cosines, then K/2 sines, of position · frequency, computed in double.
+// (positions, R): R/2 cosines, then R/2 sines, of position · frequency, computed in double.
 Tensor rotary_table(const Stream& stream, const std::vector<double>& frequencies, std::int64_t positions, DType dtype);
 
 }  // namespace wt

@@ -14,6 +14,7 @@ State::State(std::vector<StateSpec> specs, std::int64_t batch, const Stream& str
     : specs_(std::move(specs)), batch_(batch), stream_(stream) {
   for (const StateSpec& spec : specs_) {
     WT_CHECK(std::is_sorted(spec.layers.begin(), spec.layers.end()), "state ", spec.name, ": layers are out of order");
+    WT_CHECK(spec.carried || !spec.grows(), "state ", spec.name, ": rows of a text are carried");
     WT_CHECK(spec.grows() || !spec.open, "state ", spec.name, ": only rows live in an open segment");
     tensors_.push_back(spec.grows() ? Tensor{} : make(spec, 0));
   }
@@ -62,39 +63,79 @@ State State::opened(std::int64_t rows) const {
   return open;
 }
 
+void State::share_rows(const State& other) {
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    if (specs_[i].grows() && !specs_[i].open) tensors_[i] = other.tensors_[i];
+  }
+  reserved_ = other.reserved_;
+}
+
 State State::gradient() const {
   State gradient = *this;
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     const Tensor& value = tensors_[i];
+    const DType dtype = specs_[i].grows() ? wide(specs_[i].dtype) : specs_[i].dtype;
     gradient.tensors_[i] =
-        specs_[i].gradient && value.defined() ? Tensor::zeros(stream_, value.shape(), value.dtype()) : Tensor{};
+        specs_[i].gradient && value.defined() ? Tensor::zeros(stream_, value.shape(), dtype) : Tensor{};
   }
   return gradient;
 }
 
-void State::zero(int layer, int sample) const {
+template <class Visit>
+void State::each(int layer, const Visit& visit) const {
   for (std::size_t i = 0; i < specs_.size(); ++i) {
-    if (specs_[i].grows() || !tensors_[i].defined() || specs_[i].layers.empty() != (layer == kOwn)) continue;
+    if (!tensors_[i].defined() || specs_[i].layers.empty() != (layer == kOwn)) continue;
     const auto [begin, end] = range(specs_[i], layer, layer + 1);
-    if (layer != kOwn && begin == end) continue;
-    tensors_[i].select(layer == kOwn ? 0 : begin).select(sample).fill_zero(stream_);
+    if (layer == kOwn) {
+      visit(i, 0);
+    } else if (begin < end) {
+      visit(i, begin);
+    }
   }
 }
 
-void State::copy(int layer, int sample, const State& from, int from_sample) const {
+void State::zero(int layer, int sample) const {
+  each(layer, [&](std::size_t i, std::int64_t place) {
+    if (!specs_[i].grows()) tensors_[i].select(place).select(sample).fill_zero(stream_);
+  });
+}
+
+void State::zero_uncarried(int lo, int hi) const {
   for (std::size_t i = 0; i < specs_.size(); ++i) {
-    if (specs_[i].grows() || !tensors_[i].defined() || specs_[i].layers.empty() != (layer == kOwn)) continue;
-    const auto [begin, end] = range(specs_[i], layer, layer + 1);
-    if (layer != kOwn && begin == end) continue;
-    const std::int64_t place = layer == kOwn ? 0 : begin;
-    tensors_[i].select(place).select(sample).copy_from(stream_, from.tensors_[i].select(place).select(from_sample));
+    if (specs_[i].carried || !tensors_[i].defined()) continue;
+    const auto [begin, end] = range(specs_[i], lo, hi);
+    if (begin < end) tensors_[i].slice(begin, end).fill_zero(stream_);
   }
+}
+
+void State::zero_uncarried(int sample) const {
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    if (specs_[i].carried || !tensors_[i].defined()) continue;
+    for (std::int64_t place = 0; place < tensors_[i].dim(0); ++place) {
+      tensors_[i].select(place).select(sample).fill_zero(stream_);
+    }
+  }
+}
+
+void State::zero_rows(int layer, int sample, std::int64_t begin, std::int64_t end) const {
+  each(layer, [&](std::size_t i, std::int64_t place) {
+    if (specs_[i].grows()) tensors_[i].select(place).select(sample).slice(begin, end).fill_zero(stream_);
+  });
+}
+
+void State::copy(int layer, int sample, const State& from, int from_sample, std::int64_t rows) const {
+  each(layer, [&](std::size_t i, std::int64_t place) {
+    const Tensor to = tensors_[i].select(place).select(sample);
+    const Tensor source = from.tensors_[i].select(place).select(from_sample);
+    if (specs_[i].open || (specs_[i].grows() && rows == 0)) return;
+    specs_[i].grows() ? to.slice(0, rows).copy_from(stream_, source.slice(0, rows)) : to.copy_from(stream_, source);
+  });
 }
 
 void State::copy_sample(int sample, const State& from, int from_sample) const {
   WT_CHECK(from.reserved_ <= reserved_, "state: ", from.reserved_, " rows to copy to ", reserved_);
   for (std::size_t i = 0; i < specs_.size(); ++i) {
-    if (!from.tensors_[i].defined() || specs_[i].open) continue;
+    if (!from.tensors_[i].defined() || specs_[i].open || tensors_[i].raw() == from.tensors_[i].raw()) continue;
     for (std::int64_t place = 0; place < tensors_[i].dim(0); ++place) {
       const Tensor to = tensors_[i].select(place).select(sample);
       const Tensor source = from.tensors_[i].select(place).select(from_sample);
@@ -131,7 +172,7 @@ NamedTensors State::published(std::optional<int> sample, std::int64_t rows) cons
   for (int layer = kOwn; layer < layers; ++layer) {
     for (std::size_t i = 0; i < specs_.size(); ++i) {
       const StateSpec& spec = specs_[i];
-      if (spec.open || spec.layers.empty() != (layer == kOwn)) continue;
+      if (spec.open || (spec.grows() && rows == 0) || spec.layers.empty() != (layer == kOwn)) continue;
       const auto [begin, end] = range(spec, layer, layer + 1);
       if (layer != kOwn && begin == end) continue;
       const Tensor of_layer = tensors_[i].select(layer == kOwn ? 0 : begin);

@@ -22,6 +22,7 @@ struct StateSpec {
   Life life = Life::kFixed;
   bool open = false;     // kRows that live in an open segment only: what attention keeps while decoding
   bool gradient = true;  // false: backward stops at the segment's border
+  bool carried = true;   // false: zero again at the start of every segment
 
   bool grows() const { return life == Life::kRows; }
 };
@@ -47,13 +48,23 @@ class State {
   std::vector<Tensor> fork(int lo, int hi) const;
   // Copies of the fixed ones, shared rows, and room for `rows` rows of an open segment.
   State opened(std::int64_t rows) const;
-  // Zeros for the gradient of every spec that has one; the others undefined.
+  // Has a text's rows in the memory where `other`, of the same specs and batch, has them.
+  void share_rows(const State& other);
+  // Zeros for the gradient of every spec that has one, that of rows wide, since many segments add to it; the others
+  // undefined.
   State gradient() const;
 
   // Of one layer, or kOwn, and sample. Rows are not touched: they count for as many as were put there.
   void zero(int layer, int sample) const;
-  void copy(int layer, int sample, const State& from, int from_sample) const;
-  // Copies everything of one sample, rows of a text too; `from` has the same specs and reserved no more rows.
+  // What is not carried, of layers [lo, hi) and all samples; and of one sample, all layers.
+  void zero_uncarried(int lo, int hi) const;
+  void zero_uncarried(int sample) const;
+  // Rows [begin, end) alone, of what grows in that layer.
+  void zero_rows(int layer, int sample, std::int64_t begin, std::int64_t end) const;
+  // With the first `rows` of a text's rows, which both have reserved.
+  void copy(int layer, int sample, const State& from, int from_sample, std::int64_t rows = 0) const;
+  // Copies everything of one sample, all reserved rows of a text too, except what is the same memory; `from` has the
+  // same specs and reserved no more rows.
   void copy_sample(int sample, const State& from, int from_sample) const;
 
   // Room for the rows of a text: at least so many for each sample. What is there stays.
@@ -61,7 +72,7 @@ class State {
   std::int64_t reserved() const { return reserved_; }
 
   // What state files and `forward` write, layer by layer: views (B, …) of all samples, or (…) of one. `rows`: how many
-  // of a growing one.
+  // of a growing one, which is left out where they are none.
   NamedTensors published(std::optional<int> sample = {}, std::int64_t rows = 0) const;
   std::uint64_t bytes() const;
 
@@ -70,6 +81,9 @@ class State {
     std::int64_t begin, end;
   };
   Range range(const StateSpec& spec, int lo, int hi) const;
+  // visit(spec, place in its tensor) for what that layer, or kOwn, has.
+  template <class Visit>
+  void each(int layer, const Visit& visit) const;
   Tensor make(const StateSpec& spec, std::int64_t rows) const;
 
   std::vector<StateSpec> specs_;

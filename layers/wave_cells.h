@@ -13,7 +13,7 @@ namespace wt {
 
 struct WaveCells {
   // By cell.
-  kernels::Cells cells;               // flags_GB, rows_GB, open_GB
+  kernels::Cells cells;               // flags_GB, rows_GB, open_GB, past_GB, origin_GB
   Tensor memory_first;                // (G, B) i32: the row of each cell's first memory token behind the others
   std::vector<std::int32_t> lengths;  // (G·B): rows in use, on the host
   std::vector<std::int32_t> before;   // (G·B): rows of open segments that ran before; asked where several run at once
@@ -45,7 +45,8 @@ struct WaveCells {
 inline WaveCells WaveCells::cut(const WaveCells& from, std::int64_t lo, std::int64_t hi) const {
   WaveCells part = *this;
   const auto tensor = [&](const Tensor& whole) { return whole.defined() ? whole.slice(lo, hi) : whole; };
-  part.cells = {tensor(from.cells.flags), tensor(from.cells.rows), tensor(from.cells.open)};
+  part.cells = {tensor(from.cells.flags), tensor(from.cells.rows), tensor(from.cells.open), tensor(from.cells.past),
+                tensor(from.cells.origin)};
   part.memory_first = tensor(from.memory_first);
   part.number = tensor(from.number);
   const std::int64_t b = from.cells.flags.dim(1);

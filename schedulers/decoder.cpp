@@ -9,28 +9,52 @@
 
 namespace wt {
 
-Decoder::Decoder(const Model& model, State state, const std::vector<bool>& has_memory, std::int64_t capacity)
+namespace {
+
+// Rows that a text may go on for before its cache is laid anew.
+constexpr std::int64_t kFurtherRows = 4096;
+
+}  // namespace
+
+Decoder::Decoder(const Model& model, State state, const std::vector<std::int64_t>& past, std::int64_t capacity)
     : model_(model),
       closed_(std::move(state)),
       before_(model.layout().before),
       capacity_(capacity + before_),
       records_(model.stream().device().is_cuda()) {
   const Stream& stream = model.stream();
-  const auto b = static_cast<std::int64_t>(has_memory.size());
-  open_ = closed_.opened(capacity_);
-  for (const bool reads : has_memory) {
-    flags_.push_back(static_cast<std::uint8_t>(kernels::kCellActive | (reads ? 0 : kernels::kCellFirst)));
-    cells_.any_read = cells_.any_read || reads;
+  const auto b = static_cast<std::int64_t>(past.size());
+  for (const std::int64_t rows : past) {
+    past_.push_back(static_cast<std::int32_t>(rows));
+    flags_.push_back(static_cast<std::uint8_t>(kernels::kCellActive | (rows > 0 ? 0 : kernels::kCellFirst)));
+    cells_.any_read = cells_.any_read || rows > 0;
   }
-  inputs_ = Tensor::zeros(stream, {4, b}, DType::kI32);
+  open_ = closed_.opened(capacity_);
+  inputs_ = Tensor::zeros(stream, {5, b}, DType::kI32);
   cells_.cells = {Tensor::from<std::uint8_t>(stream, {1, b}, flags_), inputs_.slice(1, 2), inputs_.slice(0, 1)};
+  if (model.state_grows()) {
+    cells_.cells.past = inputs_.slice(2, 3);
+    cells_.cells.origin = Tensor::zeros(stream, {1, b}, DType::kI32);
+    reserve(*std::max_element(past.begin(), past.end()) + capacity_);
+  }
   cells_.write = false;
   cells_.constants = model.constants(capacity_, true);
-  single_rows_.rows = inputs_.select(2).reshape({b, 1});
-  if (model.layout().positions > 0) single_rows_.position = inputs_.select(3).reshape({b, 1});
-  lengths_.assign(has_memory.size(), 0);
+  single_rows_.rows = inputs_.select(3).reshape({b, 1});
+  if (model.layout().positions > 0) single_rows_.position = inputs_.select(4).reshape({b, 1});
+  lengths_.assign(past.size(), 0);
   hidden_ = Tensor::zeros(stream, {b, model.config().hidden_size}, model.dtype());
-  begin_segments(std::vector<bool>(has_memory.size(), true));
+  begin_segments(std::vector<bool>(past.size(), true));
+}
+
+// Room for so many rows of a text. Where there was less, what is recorded knows the old memory.
+void Decoder::reserve(std::int64_t rows) {
+  WT_CHECK(rows <= INT32_MAX, "decoder: a text of ", rows, " rows: a cache of keys and values holds at most ",
+           INT32_MAX);
+  if (rows <= closed_.reserved()) return;
+  closed_.reserve(std::min<std::int64_t>(INT32_MAX, rows + kFurtherRows));
+  open_.share_rows(closed_);
+  single_ = Graph();
+  single_ran_ = false;
 }
 
 // Whether the rows before and after a sample's tokens come from its last segment.
@@ -76,10 +100,42 @@ void Decoder::clear(const std::vector<bool>& samples) {
 }
 
 void Decoder::close(const std::vector<bool>& samples) {
-  const std::int64_t b = hidden_.dim(0), m = model_.layout().after;
+  const std::int64_t b = hidden_.dim(0);
   WT_CHECK(static_cast<std::int64_t>(samples.size()) == b, "decoder: ", samples.size(),
            " samples to close or leave open, expected ", b);
   WT_CHECK(model_.recurrent(), "decoder: a model without memory has no segment to close");
+  for (int i = 0; i < b; ++i) {
+    WT_CHECK(!samples[static_cast<std::size_t>(i)] || length(i) > 0, "decoder: the segment of sample ", i,
+             " to be closed is empty");
+  }
+  if (std::find(samples.begin(), samples.end(), true) == samples.end()) return;
+  if (model_.layout().after > 0) run_memory_rows(samples);
+  const Stream& stream = model_.stream();
+  std::int32_t longest = 0;
+  for (int i = 0; i < b; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    if (samples[at]) {
+      closed_.copy_sample(i, open_, i);
+      past_[at] += std::exchange(lengths_[at], 0);
+      flags_[at] = kernels::kCellActive;
+    }
+    longest = std::max(longest, past_[at]);
+  }
+  if (model_.state_grows()) reserve(longest + capacity_);
+  cells_.cells.flags.copy_from(stream, Tensor::from<std::uint8_t>({1, b}, flags_));
+  if (!cells_.any_read) {
+    // A step recorded before there was anything to read lacks the reading. The next one runs as usual, so that every
+    // library has its plans, and the one after it is recorded.
+    cells_.any_read = true;
+    single_ = Graph();
+    single_ran_ = false;
+  }
+  begin_segments(samples);
+}
+
+// The memory's rows after the tokens of these samples' segments.
+void Decoder::run_memory_rows(const std::vector<bool>& samples) {
+  const std::int64_t b = hidden_.dim(0), m = model_.layout().after;
   std::vector<SampleRows> rows(samples.size());
   std::vector<std::uint8_t> flags(samples.size(), 0);  // not active: these memories stay as they are
   for (int i = 0; i < b; ++i) {
@@ -87,12 +143,10 @@ void Decoder::close(const std::vector<bool>& samples) {
     WT_CHECK(length(i) + m <= capacity(), "decoder: the segment of sample ", i, " would have ", length(i) + m,
              " rows with its memory, its capacity is ", capacity());
     if (!samples[at]) continue;
-    WT_CHECK(length(i) > 0, "decoder: the segment of sample ", i, " to be closed is empty");
     rows[at].after = true;
     rows[at].carried = carried(at);
     flags[at] = flags_[at];
   }
-  if (std::find(samples.begin(), samples.end(), true) == samples.end()) return;
   const Stream& stream = model_.stream();
   WaveCells ending = cells_;
   ending.cells.flags = Tensor::from<std::uint8_t>(stream, {1, b}, flags);
@@ -107,27 +161,13 @@ void Decoder::close(const std::vector<bool>& samples) {
       open_[*own].select(0).select(i).copy_from(stream, next.select(0).select(i));
     }
   }
-
-  for (int i = 0; i < b; ++i) {
-    const auto at = static_cast<std::size_t>(i);
-    if (!samples[at]) continue;
-    closed_.copy_sample(i, open_, i);
-    lengths_[at] = 0;
-    flags_[at] = kernels::kCellActive;
-  }
-  cells_.cells.flags.copy_from(stream, Tensor::from<std::uint8_t>({1, b}, flags_));
-  if (!cells_.any_read) {
-    // A step recorded before there was anything to read lacks the reading. The next one runs as usual, so that every
-    // library has its plans, and the one after it is recorded.
-    cells_.any_read = true;
-    single_ = Graph();
-    single_ran_ = false;
-  }
-  begin_segments(samples);
 }
 
-// RMT: the rows before the tokens of these samples' empty segments. Other models have none.
+// What the empty segments of these samples begin with. RMT: the rows before their tokens; other models have none.
 void Decoder::begin_segments(const std::vector<bool>& samples) {
+  for (std::size_t at = 0; at < samples.size(); ++at) {
+    if (samples[at]) open_.zero_uncarried(static_cast<int>(at));
+  }
   if (before_ == 0) return;
   std::vector<SampleRows> rows(samples.size());
   for (std::size_t at = 0; at < samples.size(); ++at) {
@@ -151,11 +191,12 @@ Tensor Decoder::run_rows(const std::vector<SampleRows>& samples, std::int64_t t,
   }
   const EmbeddingRows input = model_.layout().embedding_rows(placed, t);
   upload.insert(upload.end(), counts.begin(), counts.end());
+  upload.insert(upload.end(), past_.begin(), past_.end());
   cells.before = lengths_;
   cells.lengths = counts;
   for (std::size_t at = 0; at < counts.size(); ++at) lengths_[at] += counts[at];
   if (t > 1 || cells.write || input.carried_from.defined()) {
-    inputs_.slice(0, 2).copy_from(model_.stream(), Tensor::from<std::int32_t>({2, b}, upload));
+    inputs_.slice(0, 3).copy_from(model_.stream(), Tensor::from<std::int32_t>({3, b}, upload));
     return run_layers(input.to(model_.stream()), cells);
   }
   const std::vector<std::int32_t> ids = input.rows.to_vector<std::int32_t>();
@@ -163,7 +204,7 @@ Tensor Decoder::run_rows(const std::vector<SampleRows>& samples, std::int64_t t,
   const std::vector<std::int32_t> position =
       input.position.defined() ? input.position.to_vector<std::int32_t>() : std::vector<std::int32_t>(ids.size());
   upload.insert(upload.end(), position.begin(), position.end());
-  inputs_.copy_from(model_.stream(), Tensor::from<std::int32_t>({4, b}, upload));
+  inputs_.copy_from(model_.stream(), Tensor::from<std::int32_t>({5, b}, upload));
   return run_single();
 }
 

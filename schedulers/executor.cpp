@@ -47,6 +47,14 @@ Tensor Executor::forward(const Work& work, State& state, const ExecutorOptions& 
   const std::int64_t b = grid.batch, d = model_.config().hidden_size;
   options_ = options;
   grid_ = grid;
+  // What backward comes back for must stay where it is; without it every text of a lane begins anew.
+  if (options.gradients) grid_.lay_out(model_.layout());
+  if (model_.state_grows()) {
+    const std::int64_t reserved = grid_.reserved(model_.layout());
+    WT_CHECK(reserved <= INT32_MAX, "texts of ", reserved, " rows: a cache of keys and values holds at most ",
+             INT32_MAX);
+    state.reserve(reserved);
+  }
   rows_ = model_.layout().rows(grid.longest());
   WT_CHECK(model_.max_segment_tokens() == 0 || grid.longest() <= model_.max_segment_tokens(), "a segment has ",
            grid.longest(), " tokens, the model reads at most ", model_.max_segment_tokens());
@@ -77,7 +85,7 @@ Tensor Executor::forward(const Work& work, State& state, const ExecutorOptions& 
 
     Step step;
     step.wave = wave;
-    step.cells = upload_cells(model_, make_cell_table(model_, grid, wave), wave, b, options.training);
+    step.cells = upload_cells(model_, make_cell_table(model_, grid_, wave), wave, b, options.training);
     step.cells.min_den = min_den_;
     step.cells.dropout = options.dropout;
     step.cells.constants = constants;
@@ -104,7 +112,9 @@ Tensor Executor::forward(const Work& work, State& state, const ExecutorOptions& 
     }
 
     std::uint64_t input = step.x.bytes();
-    for (const Tensor& tensor : step.state) input += tensor.defined() ? tensor.bytes() : 0;
+    for (std::size_t i = 0; i < step.state.size(); ++i) {
+      if (step.state[i].defined() && !state.specs()[i].grows()) input += step.state[i].bytes();
+    }
     const auto cells = static_cast<std::uint64_t>(wave.size());
     input_per_cell_ = input / cells;
     const std::uint64_t bytes = step.kept ? step.record.saved_bytes() : input;
@@ -168,15 +178,18 @@ void Executor::backward(const Tensor& dhidden) {
   tape_.clear();
   source_.reset();
   sink_.reset();
-  state_ = dstate_ = {};
+  state_ = {};
+  if (!options_.state_gradient) dstate_ = {};
 }
 
 void Executor::backward_wave(Step& step, const Tensor& dy) {
   const Stream& stream = model_.stream();
   if (!step.kept) {
-    std::vector<Tensor> scratch;
-    for (const Tensor& tensor : step.state) {
-      scratch.push_back(tensor.defined() ? Tensor::empty(stream, tensor.shape(), tensor.dtype()) : tensor);
+    std::vector<Tensor> scratch = step.state;  // rows are written again as they are
+    for (std::size_t i = 0; i < scratch.size(); ++i) {
+      Tensor& tensor = scratch[i];
+      if (tensor.defined() && !state_.specs()[i].grows())
+        tensor = Tensor::empty(stream, tensor.shape(), tensor.dtype());
     }
     const Tensor out = Tensor::empty(stream, dy.shape(), dy.dtype());
     run_layers(step, scratch, out, true);

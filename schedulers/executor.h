@@ -22,6 +22,7 @@ struct ExecutorOptions {
   bool training = false;  // dropout is on; with gradients only
   Activations activations = Activations::kKeep;
   int k2 = 0;  // cut the state's gradient before every segment whose number is a multiple of k2; 0: never
+  bool state_gradient = false;  // state_gradient() is wanted after backward
   kernels::DropoutKey dropout;
   // By sequence, without gradients only: where its state is copied after its last segment, before its lane goes on with
   // the next round's. Empty: nowhere.
@@ -43,6 +44,10 @@ class Executor {
 
   // After a forward with gradients, once: adds to the parameters' gradients, given that of the hidden rows.
   void backward(const Tensor& dhidden);
+
+  // After backward with ExecutorOptions::state_gradient: with respect to the state that forward was given, as
+  // State::gradient() has it.
+  const State& state_gradient() const { return dstate_; }
 
   // The smallest memory denominator of the last forward; infinity where no memory was read.
   double min_denominator() const;

@@ -68,17 +68,24 @@ Reader::Reader(const Model& model, const Work& work, Source& source, Sink& sink,
   for (Tensor& slots : slots_) slots = Tensor::empty(model.stream(), shape, model.dtype());
 }
 
+WaveCells Reader::upload(const CellTable& table, const Wave& wave) const {
+  WaveCells cells = upload_cells(model_, table, wave, grid_.batch, false);
+  cells.min_den = min_den_;
+  cells.constants = constants_;
+  return cells;
+}
+
 const WaveCells& Reader::cells_of(const Wave& wave) {
   CellTable table = make_cell_table(model_, grid_, wave);
   // Layers count too: the order of kinds depends on them.
   if (wave.lo != lo_ || wave.hi != hi_ || !table.same_work(table_)) {
-    cells_ = upload_cells(model_, table, wave, grid_.batch, false);
-    cells_.min_den = min_den_;
-    cells_.constants = constants_;
-    table_ = std::move(table);
+    cells_ = upload(table, wave);
     lo_ = wave.lo;
     hi_ = wave.hi;
+  } else if (table.past != table_.past) {
+    upload_past(model_, table, wave, cells_);
   }
+  table_ = std::move(table);
   return cells_;
 }
 
@@ -111,7 +118,7 @@ void Reader::keep_ended(const Wave& wave) {
       if (!cell.active()) continue;
       if (item + 1 < grid_.items() && grid_.at(item + 1, b).sequence == cell.sequence) continue;
       const StatePlace& to = kept_[static_cast<std::size_t>(cell.sequence)];
-      to.state.copy(layer, to.sample, state_, b);
+      to.state.copy(layer, to.sample, state_, b, cell.past + model_.layout().rows(cell.length));
     }
   };
   for (int layer = wave.lo; layer < wave.hi; ++layer) keep(layer, wave.item_of(layer));
@@ -139,11 +146,15 @@ std::size_t Reader::replay(const Repeat& repeat) {
   std::vector<WaveCells> cells;
   std::vector<EndRecord> sources;
   for (std::size_t i = 0; i < period; ++i) {
-    cells.push_back(cells_of(plan_.waves[w + i]));
+    // Each its own: `past` differs from wave to wave.
+    cells.push_back(upload(make_cell_table(model_, grid_, plan_.waves[w + i]), plan_.waves[w + i]));
     sources.push_back(source_of(plan_.waves[w + i], cells.back()));
   }
   const Graph graph = Graph::record(stream, [&] {
-    for (std::size_t i = 0; i < period; ++i) run_wave(w + i, cells[i], sources[i]);
+    for (std::size_t i = 0; i < period; ++i) {
+      state_.zero_uncarried(plan_.waves[w + i].lo, plan_.waves[w + i].hi);
+      run_wave(w + i, cells[i], sources[i]);
+    }
   });
   if (!graph.recorded()) {  // no memory for it
     for (; w < repeat.end; ++w) run_whole(w);
@@ -154,6 +165,7 @@ std::size_t Reader::replay(const Repeat& repeat) {
     for (std::size_t i = 0; i < period; ++i) {
       const Wave& wave = plan_.waves[w + i];
       if (wave.lo == 0) source_.prepare(sources[i], wave.item_of(0));
+      if (model_.state_grows()) upload_past(model_, make_cell_table(model_, grid_, wave), wave, cells[i]);
     }
     graph.launch(stream);
     // A sequence that ends inside the period is followed by a first segment or by none, which is not steady: nothing

@@ -1,6 +1,6 @@
 // Runs a plan without a tape: prefill, validation, evaluation. Memory does not depend on the number of segments: two
 // buffers of hidden states take turns and the state is updated in place. Waves that repeat (in a long sequence almost
-// all of them) are recorded once as a CUDA graph and launched again with other tokens.
+// all of them) are recorded once as a CUDA graph and launched again with other tokens, and other lengths of what grows.
 // Legend: L layers, B samples, T rows of a segment, D width, R wanted rows.
 #pragma once
 
@@ -35,6 +35,7 @@ class Reader {
   void run();
 
  private:
+  WaveCells upload(const CellTable& table, const Wave& wave) const;
   const WaveCells& cells_of(const Wave& wave);
   void run_wave(std::size_t w, const WaveCells& cells, EndRecord& source);
   void run_whole(std::size_t w);

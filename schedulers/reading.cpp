@@ -44,6 +44,7 @@ Reading new_reading(const Model& model, int batch) {
 Reading repeated(const Model& model, const Reading& reading, int batch) {
   WT_CHECK(reading.batch() == 1, "reading: ", reading.batch(), " samples to repeat, expected one");
   Reading out = new_reading(model, batch);
+  out.memory.reserve(reading.memory.reserved());
   for (int b = 0; b < batch; ++b) out.memory.copy_sample(b, reading.memory, 0);
   std::fill(out.open.begin(), out.open.end(), reading.open.front());
   std::fill(out.closed.begin(), out.closed.end(), reading.closed.front());
@@ -71,8 +72,16 @@ void read_on(const Model& model, const TokenSequences& ids, Schedule schedule, R
       // Numbered from the start of the text: what is not the first segment reads the memory and leaves it in place.
       const auto at = static_cast<std::size_t>(item) * static_cast<std::size_t>(batch) + static_cast<std::size_t>(b);
       SegmentCell& cell = grid.cells[at];
-      if (cell.active() && reading.closed[static_cast<std::size_t>(b)] > 0) ++cell.index;
+      const std::int64_t closed = reading.closed[static_cast<std::size_t>(b)];
+      if (!cell.active() || closed == 0) continue;
+      ++cell.index;
+      cell.past += model.closed_rows(closed);
     }
+  }
+  if (model.state_grows()) {
+    // By half more than there was, so that reading piece by piece copies every row a few times only.
+    const std::int64_t rows = grid.reserved(model.layout()), before = reading.memory.reserved();
+    if (rows > before) reading.memory.reserve(std::max(rows, before + before / 2));
   }
   Executor(model).forward(work, reading.memory, {});
   for (std::size_t at = 0; at < lengths.size(); ++at) reading.closed[at] += lengths[at];
@@ -99,7 +108,7 @@ std::vector<Reading> read_texts(const Model& model, TokenSequences texts, int la
   }
   struct Closing {
     std::vector<std::int32_t> ids;
-    StatePlace memory;
+    std::size_t text;
   };
   std::vector<Closing> all;
   for (std::size_t q = 0; q < count; ++q) {
@@ -109,7 +118,8 @@ std::vector<Reading> read_texts(const Model& model, TokenSequences texts, int la
     open = std::move(texts[q]);
     std::vector<std::int32_t> ids = take_closing(model, open);
     reading.closed[q % width] = static_cast<std::int64_t>(ids.size());
-    if (!ids.empty()) all.push_back({std::move(ids), {reading.memory, static_cast<int>(q % width)}});
+    if (model.state_grows()) reading.memory.reserve(model.closed_rows(reading.closed[q % width]));
+    if (!ids.empty()) all.push_back({std::move(ids), q});
   }
   if (all.empty()) return readings;
   // Rounds of texts about as long as each other: few lanes wait for a round's longest.
@@ -118,7 +128,7 @@ std::vector<Reading> read_texts(const Model& model, TokenSequences texts, int la
   TokenSequences sequences;
   for (Closing& closing : all) {
     sequences.push_back(std::move(closing.ids));
-    options.kept.push_back(std::move(closing.memory));
+    options.kept.push_back({readings[closing.text / width].memory, static_cast<int>(closing.text % width)});
   }
   const int batch = std::min(lanes, static_cast<int>(all.size()));
   State state = model.new_state(batch);

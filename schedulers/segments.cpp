@@ -1,6 +1,7 @@
 #include "schedulers/segments.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 
@@ -26,6 +27,29 @@ std::int64_t SegmentGrid::longest() const {
   std::int64_t longest = 0;
   for (const SegmentCell& cell : cells) longest = std::max(longest, cell.length);
   return longest;
+}
+
+void SegmentGrid::lay_out(const SegmentLayout& layout) {
+  for (int b = 0; b < batch; ++b) {
+    std::int64_t origin = 0, end = 0;
+    std::int32_t sequence = -1;
+    for (int item = 0; item < items(); ++item) {
+      SegmentCell& cell =
+          cells[static_cast<std::size_t>(item) * static_cast<std::size_t>(batch) + static_cast<std::size_t>(b)];
+      if (!cell.active()) continue;
+      if (std::exchange(sequence, cell.sequence) != cell.sequence) origin = end;
+      cell.origin = origin;
+      end = origin + cell.past + layout.rows(cell.length);
+    }
+  }
+}
+
+std::int64_t SegmentGrid::reserved(const SegmentLayout& layout) const {
+  std::int64_t most = 0;
+  for (const SegmentCell& cell : cells) {
+    if (cell.active()) most = std::max(most, cell.origin + cell.past + layout.rows(cell.length));
+  }
+  return most;
 }
 
 SegmentGrid make_grid(const std::vector<std::int64_t>& lengths, int batch, std::int64_t segment_size,

@@ -25,6 +25,8 @@ struct SegmentCell {
   std::int32_t index = 0;      // number of the segment in its sequence
   std::int64_t begin = 0;
   std::int64_t length = 0;
+  // What grows with the text (layers/state.h): rows of its own text before it, and where that text begins.
+  std::int64_t past = 0, origin = 0;
   bool first() const { return index == 0; }
   bool active() const { return length > 0; }
 };
@@ -42,6 +44,11 @@ struct SegmentGrid {
     return cells[static_cast<std::size_t>(item) * static_cast<std::size_t>(batch) + static_cast<std::size_t>(sample)];
   }
   std::int64_t longest() const;  // tokens of the longest segment
+
+  // Gives the sequences of a lane places one behind another in what grows with a text, where all of them must stay.
+  void lay_out(const SegmentLayout& layout);
+  // Rows that a lane needs there.
+  std::int64_t reserved(const SegmentLayout& layout) const;
 };
 
 // `lengths` holds the length of every sequence; their number is a multiple of `batch` or the last round is not full.

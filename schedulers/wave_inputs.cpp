@@ -52,6 +52,8 @@ CellTable make_cell_table(const Model& model, const SegmentGrid& grid, const Wav
   table.flags.assign(n, 0);
   table.rows.assign(n, 0);
   table.first.assign(n, 0);
+  table.past.assign(n, 0);
+  table.origin.assign(n, 0);
   table.number.assign(n, 0);
   std::size_t at = 0;
   for (int layer = wave.lo; layer < wave.hi; ++layer) {
@@ -62,6 +64,8 @@ CellTable make_cell_table(const Model& model, const SegmentGrid& grid, const Wav
       table.flags[at] = static_cast<std::uint8_t>(kernels::kCellActive | (cell.first() ? kernels::kCellFirst : 0));
       table.first[at] = static_cast<std::int32_t>(model.layout().row_of(cell.length));
       table.rows[at] = static_cast<std::int32_t>(model.layout().rows(cell.length));
+      table.past[at] = static_cast<std::int32_t>(cell.past);
+      table.origin[at] = static_cast<std::int32_t>(cell.origin);
       table.any_read = table.any_read || !cell.first();
     }
   }
@@ -70,11 +74,16 @@ CellTable make_cell_table(const Model& model, const SegmentGrid& grid, const Wav
 
 namespace {
 
-WaveCells on_device(const CellTable& table, const Stream& stream, std::int64_t batch, bool numbered) {
+WaveCells on_device(const CellTable& table, const Model& model, std::int64_t batch, bool numbered) {
+  const Stream& stream = model.stream();
   const Shape shape{static_cast<std::int64_t>(table.flags.size()) / batch, batch};
   WaveCells cells;
   cells.cells = {Tensor::from<std::uint8_t>(stream, shape, table.flags),
                  Tensor::from<std::int32_t>(stream, shape, table.rows)};
+  if (model.state_grows()) {
+    cells.cells.past = Tensor::from<std::int32_t>(stream, shape, table.past);
+    cells.cells.origin = Tensor::from<std::int32_t>(stream, shape, table.origin);
+  }
   cells.memory_first = Tensor::from<std::int32_t>(stream, shape, table.first);
   cells.lengths = table.rows;
   if (numbered) cells.number = Tensor::from<std::int64_t>(stream, shape, table.number);
@@ -94,6 +103,8 @@ CellTable in_order(const CellTable& table, const std::vector<std::int32_t>& plac
   move(table.flags, out.flags);
   move(table.rows, out.rows);
   move(table.first, out.first);
+  move(table.past, out.past);
+  move(table.origin, out.origin);
   move(table.number, out.number);
   return out;
 }
@@ -102,13 +113,24 @@ CellTable in_order(const CellTable& table, const std::vector<std::int32_t>& plac
 
 WaveCells upload_cells(const Model& model, const CellTable& table, const Wave& wave, std::int64_t batch,
                        bool numbered) {
-  WaveCells cells = on_device(table, model.stream(), batch, numbered);
+  WaveCells cells = on_device(table, model, batch, numbered);
   const std::vector<std::int32_t>& places = model.kinds().places(wave.lo, wave.hi);
   if (!places.empty()) {
     const CellTable by_kind = in_order(table, places, static_cast<std::size_t>(batch));
-    cells.by_kind = std::make_shared<const WaveCells>(on_device(by_kind, model.stream(), batch, numbered));
+    cells.by_kind = std::make_shared<const WaveCells>(on_device(by_kind, model, batch, numbered));
   }
   return cells;
+}
+
+void upload_past(const Model& model, const CellTable& table, const Wave& wave, const WaveCells& cells) {
+  if (!model.state_grows()) return;
+  const auto put = [&](const CellTable& from, const Tensor& to) {
+    to.copy_from(model.stream(), Tensor::from<std::int32_t>(to.shape(), from.past));
+  };
+  put(table, cells.cells.past);
+  if (!cells.by_kind) return;
+  const auto batch = static_cast<std::size_t>(cells.cells.past.dim(1));
+  put(in_order(table, model.kinds().places(wave.lo, wave.hi), batch), cells.by_kind->cells.past);
 }
 
 bool is_cut(const SegmentCell& cell, int k2) {
@@ -116,9 +138,13 @@ bool is_cut(const SegmentCell& cell, int k2) {
 }
 
 void zero_cells(const SegmentGrid& grid, const Wave& wave, const State& state, int k2) {
+  state.zero_uncarried(wave.lo, wave.hi);
   for (int layer = wave.lo; layer < wave.hi; ++layer) {
     for (int b = 0; b < grid.batch; ++b) {
-      if (is_cut(grid.at(wave.item_of(layer), b), k2)) state.zero(layer, b);
+      const SegmentCell& cell = grid.at(wave.item_of(layer), b);
+      if (!is_cut(cell, k2)) continue;
+      state.zero(layer, b);
+      if (!cell.first()) state.zero_rows(layer, b, cell.origin, cell.origin + cell.past);
     }
   }
 }

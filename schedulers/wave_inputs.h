@@ -50,22 +50,26 @@ std::vector<Chosen> sort_places(const SegmentGrid& grid, const std::vector<Token
 
 // A wave's cells as numbers, before they go to the device.
 struct CellTable {
-  std::vector<std::uint8_t> flags;        // (G, B)
-  std::vector<std::int32_t> rows, first;  // (G, B): rows in use, first memory row
-  std::vector<std::int64_t> number;       // (G, B): the cell's number in the plan
+  std::vector<std::uint8_t> flags;         // (G, B)
+  std::vector<std::int32_t> rows, first;   // (G, B): rows in use, first memory row
+  std::vector<std::int32_t> past, origin;  // (G, B): as SegmentCell has them
+  std::vector<std::int64_t> number;        // (G, B): the cell's number in the plan
   bool any_read = false;
-  // All that kernels see, apart from the number.
+  // All that kernels see, apart from the number and from `past`.
   bool same_work(const CellTable& other) const {
-    return flags == other.flags && rows == other.rows && first == other.first;
+    return flags == other.flags && rows == other.rows && first == other.first && origin == other.origin;
   }
 };
 CellTable make_cell_table(const Model& model, const SegmentGrid& grid, const Wave& wave);
 // On the device, in the order of layers and, for a wave of several kinds, of these. `numbered`: with the cells'
 // numbers, which only dropout needs.
 WaveCells upload_cells(const Model& model, const CellTable& table, const Wave& wave, std::int64_t batch, bool numbered);
+// The table's `past` alone, into cells that were made from a table of the same work and wave.
+void upload_past(const Model& model, const CellTable& table, const Wave& wave, const WaveCells& cells);
 
-// Zeroes the state of the wave's cells that start a sequence; with k2 > 0 of all whose number is a multiple of k2 too
-// (the gradient that must not leave a cell backwards).
+// Zeroes the state of the wave's cells that start a sequence; with k2 > 0 of all whose number is a multiple of k2 too,
+// with the rows before them (the gradient that must not leave a cell backwards). What is not carried is zeroed in all
+// cells.
 void zero_cells(const SegmentGrid& grid, const Wave& wave, const State& state, int k2);
 // Whether zero_cells() takes this one.
 bool is_cut(const SegmentCell& cell, int k2);

@@ -15,6 +15,7 @@ Work::Work(const Model& model, TokenSequences ids, int batch, Schedule schedule,
     longest = std::max(longest, lengths.back());
   }
   grid = make_grid(lengths, batch, model.segment_size(longest), alignment.value_or(model.config().segment_alignment()));
+  for (SegmentCell& cell : grid.cells) cell.past = cell.begin + cell.index * model.layout().memory_rows();
   plan = make_plan(schedule, model.num_layers(), grid.segments_by_round);
 }
 

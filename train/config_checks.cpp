@@ -100,16 +100,19 @@ void check_config(const Config& c) {
   if (c.model.has_memory() && c.model.window > 0) {
     places.fail("model.window", "is for a plain backbone: a model with memory reads everything, by segments");
   }
-  if (c.train.k2 > 0 && c.model_from.empty() && !c.model.has_memory()) {
-    places.fail("train.k2", "cuts the gradient through memory, but neither model.armt nor model.rmt is there");
+  if (c.train.k2 > 0 && c.model_from.empty() && !c.model.recurrent()) {
+    places.fail("train.k2",
+                "cuts the gradient through memory, but neither model.armt nor model.rmt is there, nor do "
+                "the layers carry a state (model.segment_size)");
   }
   for (std::size_t i = 0; i < c.train.stages.size(); ++i) {
     const StageConfig& stage = c.train.stages[i];
     const std::string path = cat("train.stages.", i);
     if (stage.segments.empty()) places.fail(path + ".segments", "is an empty list, expected at least one number");
-    const bool reads_on = c.model.has_memory() || c.model.window > 0 || retrieval;
+    const bool reads_on = c.model.recurrent() || c.model.window > 0 || retrieval;
     if (stage.max_segments() > 1 && c.model_from.empty() && !reads_on) {
-      places.fail(path + ".segments", "a model without model.armt, model.rmt or model.window reads one segment only");
+      places.fail(path + ".segments",
+                  "a model without model.armt, model.rmt, model.segment_size or model.window reads one segment only");
     }
     if (stage.warmup >= 1 && stage.warmup != std::floor(stage.warmup)) {
       places.fail(path + ".warmup", cat("is ", stage.warmup, ", expected whole steps, or a share below 1"));

@@ -202,6 +202,10 @@ void describe(Fields& f, ModelConfig& c, std::string& from) {
   f.optional_group("rmt", c.rmt, "Recurrent memory: rows carried from segment to segment");
   f.integer("window", c.window, count(),
             "Plain backbone: of longer texts only the last so many tokens are read, 0: all");
+  f.integer("segment_size", c.own_segment_size, count(),
+            "Without armt and rmt: tokens that are read at once, 0: 1024 where the layers carry what a text was "
+            "(mamba2, attention of span text), else all; a llama with it attends all of its text");
+  if (from.empty()) family_of(c).fix(c);
   f.optional_group("lora", c.lora, "Low-rank adapters; with them only they and the memory train");
 }
 

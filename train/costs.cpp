@@ -59,11 +59,16 @@ MemoryEstimate estimate_memory(const ModelConfig& c, std::int64_t parameters, st
                                Activations activations, std::size_t element, std::int64_t trained) {
   const Model model(c, DType::kF32, {}, WeightUse::kNamesOnly);
   const std::int64_t rows = model.layout().rows(c.data_segment());
-  double state = 0;  // elements of all layers
+  double state = 0, grown = 0;  // elements of all layers; and of what grows, after all segments
   for (const StateSpec& spec : model.state_specs()) {
-    if (spec.grows()) continue;
-    state +=
+    if (spec.open) continue;
+    const double of_layers =
         static_cast<double>(std::max<std::size_t>(1, spec.layers.size())) * static_cast<double>(spec.shape.numel());
+    if (spec.grows()) {
+      grown += of_layers * static_cast<double>(rows * segments);
+    } else {
+      state += of_layers;
+    }
   }
   const auto whole_kept = static_cast<double>(layers_cost(model, rows, 0).kept);
   const double inputs = static_cast<double>(c.num_layers) * static_cast<double>(c.hidden_size * rows) + state;
@@ -78,7 +83,7 @@ MemoryEstimate estimate_memory(const ModelConfig& c, std::int64_t parameters, st
   MemoryEstimate estimate;
   estimate.weights = static_cast<std::uint64_t>(parameters) * whole;
   estimate.training = 3 * static_cast<std::uint64_t>(trained < 0 ? parameters : trained) * whole;
-  estimate.state = bytes(2 * samples * state, whole);
+  estimate.state = bytes(2 * samples * state, whole) + bytes(samples * grown, size + whole);
   const bool recompute = activations == Activations::kRecompute;
   double kept = static_cast<double>(segments) * (recompute ? inputs : whole_kept);
   // One wave is run again at a time.

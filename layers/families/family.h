@@ -33,6 +33,10 @@ struct Family {
     std::string_view ours, theirs;
   };
   std::span<const Key> json_keys;
+  // The mixers' keys stand in groups of their kinds' names, not in a list.
+  bool kinds_by_name = false;
+  // Beginnings of tensors' names that files of another library have in place of ours.
+  std::span<const Key> tensor_names;
 
   std::string json_key(const std::string& key) const;
 };
@@ -40,11 +44,16 @@ struct Family {
 const std::vector<Family>& families();
 // Throws Error for a name that is none's.
 const Family& family_of(std::string_view name);
+// What a model_type that is like one of ours has beyond it; "" for any other.
+std::string_view what_is_missing(std::string_view model_type);
 inline const Family& family_of(const ModelConfig& config) {
   return family_of(config.family);
 }
 // A configuration of that family, sizes as in ModelConfig.
 ModelConfig new_config(std::string_view family);
+
+// Gives it segments of so many tokens: its memory's, or its own where it has none (ModelConfig::own_segment_size).
+void set_segment_size(ModelConfig& config, std::int64_t tokens);
 
 // Norms, feed-forward layer, names and layouts as ModelConfig has them by itself: Llama's.
 void fix_usual(ModelConfig& config);
@@ -56,6 +65,12 @@ void describe_architecture(Fields& fields, ModelConfig& config);
 
 // Keys that all families have, for their describe().
 void describe_vocabulary(Fields& fields, ModelConfig& config);
+// mlp_bias, rms_norm_eps, and max_positions where there is no table of them.
+void describe_usual(Fields& fields, ModelConfig& config);
 void describe_tokens(Fields& fields, ModelConfig& config);
+
+// The limits of Mamba-2's δ in config.json: a list of two under `key`; absent where there are none.
+void read_step_limits(const JsonObject& json, const std::string& key, Mamba2Config& config);
+void write_step_limits(nlohmann::ordered_json& json, const Mamba2Config& config);
 
 }  // namespace wt

@@ -14,6 +14,7 @@ namespace {
 void fix(ModelConfig& c) {
   AttentionConfig& attention = only_attention(c);
   attention.rotary = false;
+  attention.span = AttentionConfig::Span::kSegment;
   attention.bias = true;
   attention.in = {"attn.c_attn"};
   attention.out = "attn.c_proj";
@@ -114,6 +115,8 @@ extern constinit const Family kGpt2{.name = "gpt2",
                                     .check = check,
                                     .read = read,
                                     .write = write,
-                                    .json_keys = kKeys};
+                                    .json_keys = kKeys,
+                                    .kinds_by_name = false,
+                                    .tensor_names = {}};
 
 }  // namespace wt

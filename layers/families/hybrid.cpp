@@ -13,10 +13,7 @@ void describe(Fields& f, ModelConfig& c) {
   describe_vocabulary(f, c);
   f.groups<KindConfig>("mixers", c.kinds, KindConfig{}, "The kinds of layers",
                        [](Fields& g, KindConfig& kind) { wt::describe(g, kind); });
-  f.boolean("mlp_bias", c.feed_forward.bias, "Biases in the feed-forward layer");
-  f.real("rms_norm_eps", c.norm.eps, above(0), "Added to the mean square");
-  f.integer("max_positions", c.max_positions, count_from(1),
-            "Tokens it was made for: recorded, and what a plain backbone's data count as a segment");
+  describe_usual(f, c);
   describe_tokens(f, c);
 }
 
@@ -70,6 +67,8 @@ extern constinit const Family kHybrid{.name = "hybrid",
                                       .check = check,
                                       .read = read,
                                       .write = write,
-                                      .json_keys = {}};
+                                      .json_keys = {},
+                                      .kinds_by_name = false,
+                                      .tensor_names = {}};
 
 }  // namespace wt

@@ -16,16 +16,17 @@ void fix(ModelConfig& c) {
   attention.rotary = true;
   attention.in = usual.attention().in;
   attention.out = usual.attention().out;
+  // Read by segments without a memory it is still the same model.
+  attention.span =
+      c.own_segment_size > 0 && !c.has_memory() ? AttentionConfig::Span::kText : AttentionConfig::Span::kSegment;
+  attention.partial_rotary_factor = 1;
   fix_usual(c);
 }
 
 void describe(Fields& f, ModelConfig& c) {
   describe_vocabulary(f, c);
-  wt::describe(f, c.attention());
-  f.boolean("mlp_bias", c.feed_forward.bias, "Biases in the feed-forward layer");
-  f.real("rms_norm_eps", c.norm.eps, above(0), "Added to the mean square");
-  f.integer("max_positions", c.max_positions, count_from(1),
-            "Tokens it was made for: recorded, and what a plain backbone's data count as a segment");
+  describe_heads(f, c.attention());
+  describe_usual(f, c);
   describe_tokens(f, c);
   double unused = 1e-5;
   f.retired([&](Fields& g) { g.real("layer_norm_eps", unused, above(0), "gpt2's"); });
@@ -137,6 +138,8 @@ extern constinit const Family kLlama{.name = "llama",
                                      .check = check,
                                      .read = read,
                                      .write = write,
-                                     .json_keys = kKeys};
+                                     .json_keys = kKeys,
+                                     .kinds_by_name = false,
+                                     .tensor_names = {}};
 
 }  // namespace wt

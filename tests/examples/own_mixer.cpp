@@ -167,7 +167,7 @@ int main() {
   wt::Executor executor(model);
   const std::vector<std::int32_t> closed(text.begin(), text.begin() + 20), open(text.begin() + 20, text.end());
   executor.forward(wt::Work(model, {closed}, 1, wt::Schedule::kDiagonal), state, {});
-  wt::Decoder decoder(model, state, {true}, 8);
+  wt::Decoder decoder(model, state, {model.closed_rows(20)}, 8);
   Tensor last;
   for (const std::int32_t id : open) last = decoder.append({{id}});
   wt::State whole = model.new_state(1);

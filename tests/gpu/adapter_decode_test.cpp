@@ -67,7 +67,8 @@ TEST(GpuAdapters, AHundredThousandStepsAreTheMergedModels) {
   constexpr std::int64_t kRows = 64, kSteps = 100'000;
   std::int64_t wrong = 0;
   for (const int batch : {1, 4}) {
-    const std::vector<bool> none(static_cast<std::size_t>(batch), false), all(static_cast<std::size_t>(batch), true);
+    const std::vector<bool> all(static_cast<std::size_t>(batch), true);
+    const std::vector<std::int64_t> none(static_cast<std::size_t>(batch), 0);
     Decoder with(*model, model->new_state(batch), none, kRows), without(*plain, plain->new_state(batch), none, kRows);
     std::vector<Tensor> first;
     for (std::int64_t step = 0; step < kSteps / 2; ++step) {

@@ -154,7 +154,7 @@ TEST(GpuGraph, DecodersOfOneModelKeepTheirRotaryAngles) {
   const auto cpu_model = tiny_model(config, DType::kF32, 1, {}, 0.18);
   const auto gpu_model = tiny_model(config, DType::kF32, 1, gpu(), 0.18);
   const auto decoder = [](const Model& model, std::int64_t capacity) {
-    return std::make_unique<Decoder>(model, model.new_state(2), std::vector<bool>{false, false}, capacity);
+    return std::make_unique<Decoder>(model, model.new_state(2), std::vector<std::int64_t>{0, 0}, capacity);
   };
   const auto cpu_short = decoder(*cpu_model, 20), cpu_long = decoder(*cpu_model, 45);
   const auto gpu_short = decoder(*gpu_model, 20), gpu_long = decoder(*gpu_model, 45);

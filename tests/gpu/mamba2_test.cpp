@@ -195,10 +195,18 @@ TEST(GpuCausalConv, NoRowsPassTheTail) {
   const ConvSizes s{2, 2, 0, 16, 4, 8, 0};
   const ConvInputs in(s, DType::kF32, true);
   for (const Named& n : run_conv(s, in, {gpu(), DType::kF32}, false)) {
-    if (n.name == "tail_out") EXPECT_TRUE(same_bytes(n.value, in.tail));
-    if (n.name == "dtail") EXPECT_TRUE(same_bytes(n.value, in.dtail_out));
-    if (n.name == "dtail, nothing behind") EXPECT_TRUE(all_zero(n.value));
-    if (n.name == "dw") EXPECT_TRUE(same_bytes(n.value, in.dw));
+    if (n.name == "tail_out") {
+      EXPECT_TRUE(same_bytes(n.value, in.tail));
+    }
+    if (n.name == "dtail") {
+      EXPECT_TRUE(same_bytes(n.value, in.dtail_out));
+    }
+    if (n.name == "dtail, nothing behind") {
+      EXPECT_TRUE(all_zero(n.value));
+    }
+    if (n.name == "dw") {
+      EXPECT_TRUE(same_bytes(n.value, in.dw));
+    }
   }
 }
 
@@ -210,16 +218,16 @@ struct SsdSizes {
 };
 
 struct SsdInputs {
-  SsdInputs(const SsdSizes& s, DType dtype, bool whole)
-      : cells(ragged(s.g, s.b, s.t, whole)),
-        xbc(normal({s.g, s.b, s.t, s.shape.columns()}, 1)),
-        dt(normal({s.g, s.b, s.t, s.shape.heads}, 2)),
-        a_log(normal({s.g, s.shape.heads}, 3)),
-        d(normal({s.g, s.shape.heads}, 4)),
-        dt_bias(normal({s.g, s.shape.heads}, 5)),
-        s(normal({s.g, s.b, s.shape.heads, s.shape.width, s.shape.state}, 6)),
-        dy(normal({s.g, s.b, s.t, s.shape.inner()}, 7)),
-        ds_out(normal({s.g, s.b, s.shape.heads, s.shape.width, s.shape.state}, 8)) {
+  SsdInputs(const SsdSizes& sizes, DType dtype, bool whole)
+      : cells(ragged(sizes.g, sizes.b, sizes.t, whole)),
+        xbc(normal({sizes.g, sizes.b, sizes.t, sizes.shape.columns()}, 1)),
+        dt(normal({sizes.g, sizes.b, sizes.t, sizes.shape.heads}, 2)),
+        a_log(normal({sizes.g, sizes.shape.heads}, 3)),
+        d(normal({sizes.g, sizes.shape.heads}, 4)),
+        dt_bias(normal({sizes.g, sizes.shape.heads}, 5)),
+        s(normal({sizes.g, sizes.b, sizes.shape.heads, sizes.shape.width, sizes.shape.state}, 6)),
+        dy(normal({sizes.g, sizes.b, sizes.t, sizes.shape.inner()}, 7)),
+        ds_out(normal({sizes.g, sizes.b, sizes.shape.heads, sizes.shape.width, sizes.shape.state}, 8)) {
     // Memories of many lengths; the last head of all forgets within a row.
     for (std::int64_t i = 0; i < a_log.numel(); ++i) {
       a_log.data<float>()[i] = static_cast<float>(-4.0 + 6.5 * static_cast<double>(i % 5) / 4);
@@ -305,7 +313,8 @@ std::vector<SsdSizes> ssd_sizes() {
     sizes.push_back({2, 2, t, real});
   }
   sizes.push_back({1, 1, 1024, real});
-  sizes.push_back({1, 4, 130, shape_of(3, 64, 128, 1)});  // a head is left over
+  sizes.push_back({1, 2, 9000, shape_of(2, 64, 128, 1)});  // long enough to be split
+  sizes.push_back({1, 4, 130, shape_of(3, 64, 128, 1)});   // a head is left over
   sizes.push_back({1, 4, 130, shape_of(4, 64, 64, 2)});
   sizes.push_back({1, 4, 130, shape_of(3, 64, 16, 3)});
   sizes.push_back({1, 4, 130, shape_of(4, 32, 48, 2)});

@@ -27,16 +27,20 @@ struct Case {
 ModelConfig config_of(const Case& c) {
   ModelConfig config = tiny_config(c.type, 3);
   config.hidden_size = 32;
-  config.feed_forward.intermediate_size = 40;
+  if (config.feed_forward.kind != FeedForwardConfig::Kind::kNone) config.feed_forward.intermediate_size = 40;
   config.max_positions = 64;
   if (c.kind == Kind::kRmt) {
     config.armt.reset();
     config.rmt = {.segment_size = 5, .num_mem_tokens = 3};
   }
-  if (c.kind == Kind::kPlain) config.armt.reset();
+  for (KindConfig& kind : config.kinds) {
+    if (auto* mamba = std::get_if<Mamba2Config>(&kind.mixer)) mamba->head_dim = 16;  // twice the width in four heads
+  }
+  if (c.kind == Kind::kPlain) config = without_memory(config);
   if (c.kind == Kind::kAdapters) {
     config.lora = {.rank = 4, .alpha = 6, .dropout = 0, .targets = {"c_attn", "mlp.c_proj"}};
     if (c.type != "gpt2") config.lora->targets = {"q_proj", "v_proj", "o_proj", "up_proj", "down_proj"};
+    if (c.type == "mamba2") config.lora->targets = {"in_proj", "out_proj"};
   }
   return config;
 }
@@ -86,10 +90,10 @@ TEST_P(GpuModels, LossAndGradientsAgree) {
 TEST_P(GpuModels, DecodingAgreesAcrossSegmentEnds) {
   // Samples end their segments at different times; steps in between are one recording, made anew when there is first a
   // memory to read.
-  const bool closes = GetParam().kind != Kind::kPlain;
+  const bool closes = cpu_->recurrent();
   const std::unique_ptr<Model> exact = tiny_model(config_of(GetParam()), DType::kF64, 1, {}, kScale);
-  Decoder want(*exact, exact->new_state(2), {false, false}, 40), cpu(*cpu_, cpu_->new_state(2), {false, false}, 40);
-  Decoder got(*gpu_, gpu_->new_state(2), {false, false}, 40);
+  Decoder want(*exact, exact->new_state(2), {0, 0}, 40), cpu(*cpu_, cpu_->new_state(2), {0, 0}, 40);
+  Decoder got(*gpu_, gpu_->new_state(2), {0, 0}, 40);
   RandomStream random(3, random_stream(RandomPurpose::kTest, 9));
   const auto token = [&] { return static_cast<std::int32_t>(random.below(11)); };
   int closed = 0;
@@ -136,13 +140,39 @@ TEST_P(GpuModels, ReadingOnAgrees) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, GpuModels,
-                         testing::Values(Case{"llama", Kind::kArmt}, Case{"llama", Kind::kRmt},
-                                         Case{"llama", Kind::kAdapters}, Case{"llama", Kind::kPlain},
-                                         Case{"hybrid", Kind::kArmt}, Case{"hybrid", Kind::kRmt},
-                                         Case{"hybrid", Kind::kPlain}, Case{"hybrid", Kind::kAdapters},
-                                         Case{"gpt2", Kind::kArmt}, Case{"gpt2", Kind::kRmt},
-                                         Case{"gpt2", Kind::kAdapters}));
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, GpuModels,
+    testing::Values(Case{"llama", Kind::kArmt}, Case{"llama", Kind::kRmt}, Case{"llama", Kind::kAdapters},
+                    Case{"llama", Kind::kPlain}, Case{"hybrid", Kind::kArmt}, Case{"hybrid", Kind::kRmt},
+                    Case{"hybrid", Kind::kPlain}, Case{"hybrid", Kind::kAdapters}, Case{"gpt2", Kind::kArmt},
+                    Case{"gpt2", Kind::kRmt}, Case{"gpt2", Kind::kAdapters}, Case{"mamba2", Kind::kPlain},
+                    Case{"mamba2", Kind::kArmt}, Case{"mamba2", Kind::kAdapters}, Case{"bamba", Kind::kPlain},
+                    Case{"bamba", Kind::kArmt}, Case{"mixed", Kind::kPlain}, Case{"mixed", Kind::kArmt}));
+
+// Long enough that waves are recorded and launched again, while the rows before them grow.
+class GpuLongTexts : public testing::TestWithParam<Case> {};
+TEST_P(GpuLongTexts, AreReadAsOnTheCpu) {
+  const auto cpu = tiny_model(config_of(GetParam()), DType::kF32, 1, {}, kScale);
+  const auto on_gpu = tiny_model(config_of(GetParam()), DType::kF32, 1, gpu(), kScale);
+  const TokenSequences texts = random_batch({5 * 60 + 3, 5 * 41}, 2, 11).sequences;
+  Reading want = new_reading(*cpu, 2), got = new_reading(*on_gpu, 2);
+  for (const Schedule schedule : {Schedule::kDiagonal, Schedule::kStreaming}) {
+    read_on(*cpu, texts, schedule, want);
+    read_on(*on_gpu, texts, schedule, got);
+    EXPECT_EQ(got.closed, want.closed);
+    for (int q = 0; q < 2; ++q) {
+      const std::int64_t rows = cpu->closed_rows(want.closed[static_cast<std::size_t>(q)]);
+      const NamedTensors state = got.memory.published(q, rows), expected = want.memory.published(q, rows);
+      ASSERT_EQ(state.size(), expected.size());
+      for (std::size_t i = 0; i < state.size(); ++i) {
+        EXPECT_LT(relative_error(state[i].second, expected[i].second), 10 * kGoldenLogitsF32) << state[i].first;
+      }
+    }
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Kinds, GpuLongTexts,
+                         testing::Values(Case{"mamba2", Kind::kPlain}, Case{"bamba", Kind::kPlain},
+                                         Case{"mixed", Kind::kPlain}));
 
 }  // namespace
 }  // namespace wt

@@ -44,7 +44,7 @@ TEST(SecondGpu, FewRowsOfGreatWidth) {
 TEST(SecondGpu, WorkInTurn) {
   const auto one = tiny_model(tiny_config("llama"), DType::kF32, 1, gpu(), 0.18);
   const auto two = tiny_model(tiny_config("llama"), DType::kF32, 1, second(), 0.18);
-  Decoder first(*one, one->new_state(1), {false}, 40), other(*two, two->new_state(1), {false}, 40);
+  Decoder first(*one, one->new_state(1), {0}, 40), other(*two, two->new_state(1), {0}, 40);
   for (std::int32_t step = 0; step < 30; ++step) {
     const TokenSequences tokens{step == 0 ? std::vector<std::int32_t>{1, 2, 3} : std::vector<std::int32_t>{step % 11}};
     const Tensor a = first.append(tokens), b = other.append(tokens);

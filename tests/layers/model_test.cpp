@@ -276,8 +276,8 @@ TEST(ModelState, ShapesAndNames) {
   EXPECT_EQ(specs[0].name, "W_mem.{l}");
   EXPECT_EQ(specs[1].name, "z.{l}");
   // Attention's, in an open segment alone.
-  EXPECT_EQ(specs[2].name, "keys.{l}");
-  EXPECT_EQ(specs[3].name, "values.{l}");
+  EXPECT_EQ(specs[2].name, "key.{l}");
+  EXPECT_EQ(specs[3].name, "value.{l}");
   EXPECT_TRUE(specs[2].open && specs[3].open && !specs[0].open);
   const State state = model.new_state(4);
   EXPECT_EQ(state[0].shape(), (Shape{2, 4, 30, 16}));

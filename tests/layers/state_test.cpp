@@ -139,7 +139,7 @@ TEST(State, PublishesLayerByLayer) {
   }
   EXPECT_EQ(names, (std::vector<std::string>{"own", "all.0", "some.1", "all.1", "all.2", "rows.2", "some.3", "all.3",
                                              "all.4"}));
-  EXPECT_ERROR(state.published(), Error, "rows of several samples");
+  EXPECT_ERROR(state.published({}, 2), Error, "rows of several samples");
 }
 
 TEST(State, RefusesSpecsThatMakeNoSense) {

@@ -130,6 +130,10 @@ def add_model_readers(b):
           **parts)
     b.add("import part", imports, ["llama_sharded"], "llama_sharded/model-00003-of-00004.safetensors", "safetensors",
           24, **parts)
+    scan = ["generate", "mamba2", "--input-ids", "1,2,3", "--max-new-tokens", "2"]
+    b.add("generate mamba2 config.json", scan, ["mamba2"], "mamba2/config.json", "json", 60, **either)
+    scan = ["generate", "bamba_sharded", *scan[2:]]
+    b.add("generate bamba config.json", scan, ["bamba_sharded"], "bamba_sharded/config.json", "json", 60, **either)
     gpt2 = ["import", "gpt2", "made", "--segment-size", "16", "--num-mem-tokens", "2", "--d-mem", "4"]
     b.add("import gpt2/config.json", gpt2, ["gpt2"], "gpt2/config.json", "json", 30, **either)
     b.add("import gpt2/model.safetensors", gpt2, ["gpt2"], "gpt2/model.safetensors", "safetensors", 20)

@@ -126,7 +126,7 @@ def make_samples(program, source, folder):
     header = {"input_ids": {"dtype": "I64", "shape": [2, 6], "data_offsets": [0, 96]},
               "labels_mask": {"dtype": "U8", "shape": [2, 6], "data_offsets": [96, 108]}}
     (folder / "ids.safetensors").write_bytes(mutations.write_safetensors(header, ids))
-    for name in ["llama_sharded", "lora_llama", "gpt2"]:
+    for name in ["llama_sharded", "lora_llama", "gpt2", "mamba2", "bamba_sharded"]:
         shutil.copytree(fixtures / "import" / name, folder / name)
     shutil.copytree(fixtures / "import/peft_llama", folder / "peft")
     (folder / "lora_llama/adapter_config.json").write_text(

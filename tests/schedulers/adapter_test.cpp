@@ -23,6 +23,8 @@ ModelConfig with_lora(std::string_view type, double dropout = 0) {
   config.lora->dropout = dropout;
   if (type == "llama") {
     config.lora->targets = {"q_proj", "self_attn.v_proj", "o_proj", "up_proj", "down_proj"};
+  } else if (type == "mamba2") {
+    config.lora->targets = {"in_proj", "mixer.out_proj"};
   } else {
     config.lora->targets = {"c_attn", "mlp.c_proj"};
   }
@@ -50,22 +52,27 @@ TEST_P(Adapters, HaveTheLibrarysNamesShapesAndFirstValues) {
   Model model(with_lora(GetParam()), DType::kF64);
   model.parameters().initialize(5);
   const bool llama = GetParam() == "llama";
-  const std::string layer =
-      llama ? "memory_cell.model.model.layers.1.layer." : "memory_cell.model.transformer.h.1.layer.";
+  const bool mamba = GetParam() == "mamba2";
+  const std::string layer = llama   ? "memory_cell.model.model.layers.1.layer."
+                            : mamba ? "memory_cell.model.backbone.layers.1.layer."
+                                    : "memory_cell.model.transformer.h.1.layer.";
   std::map<std::string, Tensor> found;
   for (const PublishedTensor& tensor : model.parameters().published()) {
     if (tensor.parameter->spec().role == Role::kAdapter) found[tensor.name] = tensor.value;
   }
   EXPECT_EQ(found.size(), (llama ? 5u : 2u) * 2 * 3);
-  // Width 8, feed-forward 10, two heads of four and one key/value head.
+  // Width 8, feed-forward 10, two heads of four and one key/value head; a scan of four heads of four, two groups of
+  // three states.
   const std::map<std::string, std::pair<std::int64_t, std::int64_t>> extents =
-      llama ? std::map<std::string, std::pair<std::int64_t, std::int64_t>>{{"self_attn.q_proj", {8, 8}},
-                                                                           {"self_attn.v_proj", {8, 4}},
-                                                                           {"self_attn.o_proj", {8, 8}},
-                                                                           {"mlp.up_proj", {8, 10}},
-                                                                           {"mlp.down_proj", {10, 8}}}
-            : std::map<std::string, std::pair<std::int64_t, std::int64_t>>{{"attn.c_attn", {8, 24}},
-                                                                           {"mlp.c_proj", {10, 8}}};
+      llama   ? std::map<std::string, std::pair<std::int64_t, std::int64_t>>{{"self_attn.q_proj", {8, 8}},
+                                                                             {"self_attn.v_proj", {8, 4}},
+                                                                             {"self_attn.o_proj", {8, 8}},
+                                                                             {"mlp.up_proj", {8, 10}},
+                                                                             {"mlp.down_proj", {10, 8}}}
+      : mamba ? std::map<std::string, std::pair<std::int64_t, std::int64_t>>{{"mixer.in_proj", {8, 48}},
+                                                                             {"mixer.out_proj", {16, 8}}}
+              : std::map<std::string, std::pair<std::int64_t, std::int64_t>>{{"attn.c_attn", {8, 24}},
+                                                                             {"mlp.c_proj", {10, 8}}};
   for (const auto& [module, in_out] : extents) {
     const Tensor a = found[layer + module + ".lora_A.weight"], b = found[layer + module + ".lora_B.weight"];
     ASSERT_TRUE(a.defined() && b.defined()) << module;
@@ -160,7 +167,7 @@ TEST_P(Adapters, AreTheirMergedWeights) {
   EXPECT_GT(std::abs(run_step(base, batch, Schedule::kDiagonal, options).loss - one.loss), 1e-3);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backbones, Adapters, testing::Values<std::string_view>("llama", "gpt2"),
+INSTANTIATE_TEST_SUITE_P(Backbones, Adapters, testing::Values<std::string_view>("llama", "gpt2", "mamba2"),
                          [](const auto& given) { return std::string(given.param); });
 
 TEST(AdapterTargets, ThatNameNothingAreRefused) {

@@ -34,7 +34,7 @@ class Agreement : public testing::TestWithParam<Case> {
     ModelConfig config = tiny_config(c.type, c.layers);
     config.dropout = c.dropout;
     config.armt->segment_alignment = c.alignment;
-    if (!c.with_memory) config.armt.reset();
+    if (!c.with_memory) config = without_memory(config);
     if (!c.with_memory) config.max_positions = 40;
     model_ = tiny_model(config);
     batch_ = random_batch(c.lengths, c.batch, config.vocab_size);
@@ -167,6 +167,32 @@ INSTANTIATE_TEST_SUITE_P(
              .layers = 4,
              .type = "hybrid",
              .with_memory = false},
+        Case{.name = "mamba2", .lengths = {13, 7, 4, 22, 1}, .batch = 2, .type = "mamba2", .with_memory = false},
+        Case{.name = "mamba2_dropout_and_cuts",
+             .lengths = {23, 17, 9},
+             .batch = 2,
+             .k2 = 2,
+             .dropout = 0.3,
+             .type = "mamba2",
+             .with_memory = false},
+        Case{.name = "mamba2_in_armt", .lengths = {13, 7, 4}, .batch = 2, .type = "mamba2"},
+        Case{.name = "bamba",
+             .lengths = {13, 7, 4, 22, 1},
+             .batch = 2,
+             .layers = 4,
+             .type = "bamba",
+             .with_memory = false},
+        Case{.name = "bamba_cuts",
+             .lengths = {23, 17, 9, 12},
+             .batch = 2,
+             .layers = 4,
+             .k2 = 2,
+             .dropout = 0.3,
+             .type = "bamba",
+             .with_memory = false},
+        Case{.name = "bamba_in_armt", .lengths = {13, 7, 4}, .batch = 2, .layers = 4, .type = "bamba"},
+        Case{.name = "mixed", .lengths = {13, 27, 4}, .batch = 2, .layers = 5, .type = "mixed", .with_memory = false},
+        Case{.name = "mixed_in_armt", .lengths = {13, 27, 4}, .batch = 2, .layers = 5, .k2 = 1, .type = "mixed"},
         Case{.name = "plain_llama", .lengths = {13, 7, 4}, .batch = 2, .with_memory = false},
         Case{.name = "plain_gpt2", .lengths = {13, 7, 4}, .batch = 2, .type = "gpt2", .with_memory = false}),
     [](const testing::TestParamInfo<Case>& given) { return given.param.name; });

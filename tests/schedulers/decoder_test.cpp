@@ -22,7 +22,7 @@ using Tokens = std::vector<std::int32_t>;
 ModelConfig config_of(std::string_view type, bool with_memory) {
   ModelConfig config = tiny_config(type, 3);
   config.armt->segment_size = 10;
-  if (!with_memory) config.armt.reset();
+  if (!with_memory) config = without_memory(config);
   config.max_positions = 16;
   return config;
 }
@@ -52,12 +52,12 @@ class Decoding : public testing::TestWithParam<std::tuple<std::string_view, bool
   }
   Decoder decoder(const std::vector<std::size_t>& lanes) const {
     std::vector<Tokens> before;
-    std::vector<bool> has_memory;
+    std::vector<std::int64_t> past;
     for (const std::size_t lane : lanes) {
       before.push_back(closed_[lane]);
-      has_memory.push_back(!closed_[lane].empty());
+      past.push_back(model_->closed_rows(static_cast<std::int64_t>(closed_[lane].size())));
     }
-    return Decoder(*model_, memory_after(*model_, before), has_memory, 16);
+    return Decoder(*model_, memory_after(*model_, before), past, 16);
   }
 
   std::unique_ptr<Model> model_;
@@ -135,11 +135,14 @@ TEST_P(Decoding, Errors) {
   EXPECT_NO_THROW(reader.append({Tokens(16, 1)}));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Models, Decoding, testing::Combine(testing::Values<std::string_view>("llama", "gpt2", "hybrid"), testing::Bool()),
-    [](const testing::TestParamInfo<std::tuple<std::string_view, bool>>& given) {
-      return std::string(std::get<0>(given.param)) + (std::get<1>(given.param) ? "_armt" : "_plain");
-    });
+INSTANTIATE_TEST_SUITE_P(Models, Decoding,
+                         testing::Combine(testing::Values<std::string_view>("llama", "gpt2", "hybrid", "mamba2",
+                                                                            "bamba", "mixed"),
+                                          testing::Bool()),
+                         [](const testing::TestParamInfo<std::tuple<std::string_view, bool>>& given) {
+                           return std::string(std::get<0>(given.param)) +
+                                  (std::get<1>(given.param) ? "_armt" : "_plain");
+                         });
 
 TEST(Decoder, StaysInsideThePositionTable) {
   // GPT-2's table goes on with the memory tokens' positions, which are not for tokens.
@@ -190,7 +193,7 @@ class Stories : public testing::TestWithParam<DType> {
 TEST_P(Stories, GreedyContinuationThroughTheCache) {
   ASSERT_GE(greedy_.size(), 200u);
   const auto rows = static_cast<std::int64_t>(prompt_.size() + greedy_.size());
-  Decoder decoder(*model_, model_->new_state(1), {false}, rows);
+  Decoder decoder(*model_, model_->new_state(1), {0}, rows);
   Context ctx;
   Tokens next = prompt_, generated;
   while (generated.size() < greedy_.size()) {

@@ -161,7 +161,7 @@ TEST(RmtModel, DecodingPastSegmentEndsIsReadingFromTheStart) {
     const std::unique_ptr<Model> model = tiny_model(rmt_config(type));
     // The second sample is two tokens ahead, so that segments end at different times.
     const TokenBatch batch = random_batch({17, 19}, 2, 11);
-    Decoder decoder(*model, model->new_state(2), {false, false}, 5 + model->config().num_mem_tokens());
+    Decoder decoder(*model, model->new_state(2), {0, 0}, 5 + model->config().num_mem_tokens());
     Executor executor(*model);
     int closed = 0;
     for (std::size_t step = 0; step < 17; ++step) {
@@ -190,17 +190,17 @@ TEST(RmtModel, TheOpenSegmentContinuesTheClosedOnes) {
     const std::unique_ptr<Model> model = tiny_model(rmt_config(type));
     const TokenBatch batch = random_batch({14, 9, 4}, 3, 11);
     std::vector<std::vector<std::int32_t>> closed, open;
-    std::vector<bool> has_memory;
+    std::vector<std::int64_t> past;
     for (const auto& ids : batch.sequences) {
       const auto end = static_cast<std::ptrdiff_t>((ids.size() - 1) / 5 * 5);
       closed.emplace_back(ids.begin(), ids.begin() + end);
       open.emplace_back(ids.begin() + end, ids.end());
-      has_memory.push_back(end > 0);
+      past.push_back(model->closed_rows(end));
     }
     Executor executor(*model);
     State state = model->new_state(3);
     executor.forward(Work(*model, closed, 3, Schedule::kSequential), state, {});
-    Decoder decoder(*model, state, has_memory, 6);
+    Decoder decoder(*model, state, past, 6);
     EXPECT_EQ(decoder.capacity(), 6);
     const Tensor last = decoder.append(open);
     for (std::size_t q = 0; q < 3; ++q) {

@@ -1,6 +1,7 @@
 // Small models and ragged batches for the tests of schedules.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,30 +13,72 @@
 
 namespace wt {
 
-// A model small enough to be differenced element by element, large enough to have every part. "hybrid": two kinds of
-// attention in turn, of other heads and another rotary base.
+inline Mamba2Config tiny_mamba() {
+  Mamba2Config mamba;
+  mamba.num_heads = 4;
+  mamba.head_dim = 4;
+  mamba.state_size = 3;
+  mamba.num_groups = 2;
+  mamba.conv_width = 4;
+  return mamba;
+}
+
+// A model small enough to be differenced element by element, large enough to have every part, with ARMT. "hybrid": two
+// kinds of attention in turn, of other heads and another rotary base. "mamba2" and "bamba": these families; "mixed": a
+// hybrid of Mamba-2, attention inside a segment, and attention over the text.
 inline ModelConfig tiny_config(std::string_view type, int layers = 2) {
-  ModelConfig c = new_config(type);
+  ModelConfig c = new_config(type == "mixed" ? "hybrid" : type);
   c.vocab_size = 11;
   c.hidden_size = 8;
-  c.feed_forward.intermediate_size = 10;
+  c.feed_forward.intermediate_size = type == "mamba2" ? 0 : 10;
   c.num_layers = layers;
-  c.attention().num_heads = 2;
-  c.attention().num_kv_heads = type == "gpt2" ? 0 : 1;
-  c.attention().rope_theta = 100;
   c.max_positions = 6;
-  c.tie_word_embeddings = type == "gpt2";
+  c.tie_word_embeddings = type == "gpt2" || type == "mamba2";
   c.armt = {.segment_size = 5, .num_mem_tokens = 3, .d_mem = 6, .nu = 3};
+  const auto every = [&](int step, int first) {
+    std::vector<std::int64_t> list;
+    for (int layer = first; layer < layers; layer += step) list.push_back(layer);
+    return list;
+  };
+  AttentionConfig attention;
+  attention.num_heads = 2;
+  attention.num_kv_heads = type == "gpt2" ? 0 : 1;
+  attention.rope_theta = 100;
+  if (type == "mamba2" || type == "bamba" || type == "mixed") {
+    c.kinds = {{"mamba", tiny_mamba(), {}}};
+    AttentionConfig text = attention;
+    text.span = AttentionConfig::Span::kText;
+    text.partial_rotary_factor = 0.5;
+    if (type != "mamba2") c.kinds.push_back({"attention", text, every(type == "mixed" ? 3 : 2, 1)});
+    if (type == "mixed" && layers > 2) c.kinds.push_back({"near", attention, every(3, 2)});
+    family_of(c).fix(c);
+    return c;
+  }
+  const AttentionConfig names = c.attention();
+  attention.rotary = names.rotary;
+  attention.bias = names.bias;
+  attention.in = names.in;
+  attention.out = names.out;
+  c.attention() = attention;
   if (type == "hybrid") {
     c.kinds[0].name = "wide";
     AttentionConfig narrow;
     narrow.num_heads = 4;
     narrow.num_kv_heads = 2;
     narrow.rope_theta = 30;
-    KindConfig kind{"narrow", narrow, {}};
-    for (int layer = 1; layer < layers; layer += 2) kind.layers.push_back(layer);
-    c.kinds.push_back(kind);
+    c.kinds.push_back({"narrow", narrow, every(2, 1)});
   }
+  return c;
+}
+
+// The same without ARMT; what carries a text by itself reads it by as many tokens at once.
+inline ModelConfig without_memory(ModelConfig c) {
+  const std::int64_t size = c.armt ? c.armt->segment_size : 0;
+  c.armt.reset();
+  const bool carries = std::any_of(c.kinds.begin(), c.kinds.end(), [](const KindConfig& kind) {
+    return std::visit([](const auto& mixer) { return carries_text(mixer); }, kind.mixer);
+  });
+  if (carries) set_segment_size(c, size);
   return c;
 }
 
@@ -72,11 +115,13 @@ inline TokenBatch random_batch(const std::vector<std::int64_t>& lengths, int bat
   return out;
 }
 
-// The numbers of a state, tensor by tensor.
-inline std::vector<std::vector<double>> values_of(const State& state) {
+// The numbers of a state, tensor by tensor; `rows` of what grows.
+inline std::vector<std::vector<double>> values_of(const State& state, std::int64_t rows = 0) {
   std::vector<std::vector<double>> all;
-  for (const auto& [name, value] : state.published()) {
-    all.push_back(value.to(Stream{}, DType::kF64).to_vector<double>());
+  for (int b = 0; b < state.batch(); ++b) {
+    for (const auto& [name, value] : state.published(b, rows)) {
+      all.push_back(value.to(Stream{}, DType::kF64).to_vector<double>());
+    }
   }
   return all;
 }

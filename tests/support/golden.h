@@ -11,6 +11,7 @@
 #include "core/safetensors.h"
 #include "layers/families/family.h"
 #include "schedulers/language_model.h"
+#include "train/models/model_config_json.h"
 
 namespace wt {
 
@@ -56,12 +57,21 @@ inline ModelConfig config_of(const nlohmann::json& j, const nlohmann::json& armt
 
 struct GoldenModel {
   SafetensorsFile file;
+  nlohmann::json meta;
   std::unique_ptr<Model> model;
 
-  GoldenModel(const std::string& name, DType dtype, const Stream& stream = {})
-      : file(SafetensorsFile::open(std::string(WAVETAPE_SOURCE_DIR) + "/tests/fixtures/" + name + ".safetensors")) {
-    const auto meta = nlohmann::json::parse(file.metadata().at("meta"));
-    model = std::make_unique<Model>(config_of(meta.at("config"), meta.at("armt")), dtype, stream);
+  // `segment_size`: for models without a memory, 0 for what they have by themselves.
+  GoldenModel(const std::string& name, DType dtype, const Stream& stream = {}, std::int64_t segment_size = 0)
+      : file(SafetensorsFile::open(std::string(WAVETAPE_SOURCE_DIR) + "/tests/fixtures/" + name + ".safetensors")),
+        meta(nlohmann::json::parse(file.metadata().at("meta"))) {
+    ModelConfig config;
+    if (meta.contains("armt")) {
+      config = config_of(meta.at("config"), meta.at("armt"));
+    } else {
+      config = parse_model_config(meta.at("config").dump(), name);
+      set_segment_size(config, segment_size);
+    }
+    model = std::make_unique<Model>(config, dtype, stream);
     for (const PublishedTensor& tensor : model->parameters().published()) {
       tensor.write(stream, file.tensor("param." + tensor.name));
     }

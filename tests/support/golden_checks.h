@@ -126,7 +126,7 @@ inline void expect_golden_continuation(const GoldenCase& c, const Stream& stream
     Executor executor(*golden.model);
     executor.forward(Work(*golden.model, {{ids.begin(), ids.begin() + closed}}, 1, c.schedule), state, {});
   }
-  Decoder decoder(*golden.model, state, {closed > 0}, length - closed + 8);
+  Decoder decoder(*golden.model, state, {golden.model->closed_rows(closed)}, length - closed + 8);
   std::vector<std::int32_t> next(ids.begin() + closed, ids.end());
   std::vector<std::int64_t> generated;
   Context ctx{stream, nullptr, false, 0, 1};

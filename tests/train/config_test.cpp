@@ -147,7 +147,8 @@ TEST(Config, UnknownKeysAreLookedForInTheWholeTree) {
   expect_refused("batch_size=8", "batch_size: unknown key, did you mean train.batch_size or train.stages.0.batch_size");
   expect_refused("train.lr=1", "train.lr: unknown key, did you mean train.optimizer.lr or train.stages.0.lr?");
   expect_refused("train.segment_size=1",
-                 "train.segment_size: unknown key, did you mean model.armt.segment_size or model.rmt.segment_size?");
+                 "train.segment_size: unknown key, did you mean model.armt.segment_size or model.rmt.segment_size or "
+                 "model.segment_size?");
   expect_refused("optimizer.lr=1", "optimizer: unknown key, did you mean train.optimizer?");
   expect_refused("run.tokeniser=x", "run.tokeniser: unknown key, did you mean data.tokenizer?");
 }

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <functional>
 
+#include "core/cuda.h"
 #include "core/memory.h"
 #include "core/random.h"
 #include "core/text.h"
+#include "layers/families/family.h"
 #include "schedulers/decoder.h"
 #include "schedulers/language_model.h"
 #include "train/costs.h"
@@ -30,11 +32,38 @@ constexpr Preset kPresets[] = {
     {"llama-8b", 32, 4096, 14336, 32, 8, 128, 128256, false},
 };
 
-std::vector<std::int32_t> random_ids(std::int64_t count, std::int64_t vocab_size, std::uint64_t seed) {
-  RandomStream random(seed, random_stream(RandomPurpose::kTest, 0));
-  std::vector<std::int32_t> ids(static_cast<std::size_t>(count));
-  for (std::int32_t& id : ids) id = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(vocab_size)));
-  return ids;
+// state-spaces/mamba2-130m to 2.7b: heads of 64, state 128. Bamba-9B: attention at layers 9, 18 and 27.
+struct StatePreset {
+  const char* name;
+  std::int64_t layers, width, ffn, vocab;
+};
+constexpr StatePreset kStatePresets[] = {
+    {"mamba2-130m", 24, 768, 0, 50288},  {"mamba2-370m", 48, 1024, 0, 50288},   {"mamba2-1.3b", 48, 2048, 0, 50288},
+    {"mamba2-2.7b", 64, 2560, 0, 50288}, {"bamba-9b", 32, 4096, 14336, 128256},
+};
+
+ModelConfig mamba2_model(const StatePreset& p) {
+  ModelConfig c = new_config("mamba2");
+  c.num_layers = p.layers;
+  c.hidden_size = p.width;
+  c.vocab_size = p.vocab;
+  return c;
+}
+
+ModelConfig bamba_model(const StatePreset& p) {
+  ModelConfig c = new_config("bamba");
+  c.num_layers = p.layers;
+  c.hidden_size = p.width;
+  c.vocab_size = p.vocab;
+  c.feed_forward.intermediate_size = p.ffn;
+  c.tie_word_embeddings = false;
+  AttentionConfig attention;
+  attention.num_heads = 32;
+  attention.num_kv_heads = 8;
+  attention.partial_rotary_factor = 0.5;
+  c.kinds.push_back({"attention", attention, {9, 18, 27}});
+  family_of(c).fix(c);
+  return c;
 }
 
 void set_times(BenchRow& row, std::vector<double> times) {
@@ -79,10 +108,34 @@ TokenSequences random_texts(const Model& model, std::int64_t tokens, int batch) 
 
 }  // namespace
 
+std::vector<std::int32_t> random_ids(std::int64_t count, std::int64_t vocab_size, std::uint64_t seed) {
+  RandomStream random(seed, random_stream(RandomPurpose::kTest, 0));
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(count));
+  for (std::int32_t& id : ids) id = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(vocab_size)));
+  return ids;
+}
+
+std::string device_text(const Device& device) {
+  return device.is_cuda() ? cuda::device_name(device.index) : std::string("CPU");
+}
+
+void keep_layers(ModelConfig& c, std::int64_t layers) {
+  c.num_layers = layers;
+  for (KindConfig& kind : c.kinds) {
+    std::erase_if(kind.layers, [&](std::int64_t layer) { return layer >= layers; });
+  }
+  family_of(c).fix(c);
+}
+
+std::string preset_names() {
+  std::string all;
+  for (const Preset& p : kPresets) all += cat(all.empty() ? "" : ", ", p.name);
+  for (const StatePreset& p : kStatePresets) all += cat(", ", p.name);
+  return all;
+}
+
 ModelConfig preset_model(const std::string& name) {
-  std::vector<std::string> names;
   for (const Preset& p : kPresets) {
-    names.emplace_back(p.name);
     if (name != p.name) continue;
     ModelConfig c;
     c.num_layers = p.layers;
@@ -96,9 +149,10 @@ ModelConfig preset_model(const std::string& name) {
     c.attention().rope_theta = 500000;
     return c;
   }
-  std::string all;
-  for (const std::string& n : names) all += (all.empty() ? "" : ", ") + n;
-  throw UsageError(cat("unknown preset '", name, "': expected one of ", all, did_you_mean(name, names)));
+  for (const StatePreset& p : kStatePresets) {
+    if (name == p.name) return p.ffn == 0 ? mamba2_model(p) : bamba_model(p);
+  }
+  throw UsageError(cat("unknown preset '", name, "', expected one of ", preset_names()));
 }
 
 BenchRow bench_prefill(const Model& model, std::int64_t tokens, int batch, const std::string& schedule,

@@ -9,9 +9,17 @@
 
 namespace wt {
 
-// "llama-160m", "llama-1b", "llama-3b", "llama-8b": the published models' shapes, without a memory. Throws UsageError
-// naming the presets there are.
+// The published models' shapes, without a memory, by name: "llama-1b". Throws UsageError naming the presets there are.
 ModelConfig preset_model(const std::string& name);
+// "llama-160m, llama-1b, …"
+std::string preset_names();
+
+// Of its layers the lowest, and of its kinds those that are left.
+void keep_layers(ModelConfig& config, std::int64_t layers);
+// "NVIDIA H100 …", "CPU"
+std::string device_text(const Device& device);
+// In [0, vocab_size).
+std::vector<std::int32_t> random_ids(std::int64_t count, std::int64_t vocab_size, std::uint64_t seed);
 
 struct BenchOptions {
   int warmup = 1;

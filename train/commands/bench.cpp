@@ -8,8 +8,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "core/cuda.h"
 #include "core/files.h"
+#include "layers/families/family.h"
 #include "train/commands/commands.h"
 #include "train/config.h"
 #include "train/costs.h"
@@ -40,13 +40,13 @@ ModelConfig model_of(const Options& o) {
     return config.model;
   }
   ModelConfig c = preset_model(o.preset);
-  if (o.layers > 0) c.num_layers = o.layers;
+  if (o.layers > 0) keep_layers(c, o.layers);
+  if (c.layers_carry_text()) {
+    set_segment_size(c, o.segment_size);
+    return c;
+  }
   c.armt = {.segment_size = o.segment_size, .num_mem_tokens = o.num_mem_tokens, .d_mem = o.d_mem, .nu = o.nu};
   return c;
-}
-
-std::string device_text(const Device& device) {
-  return device.is_cuda() ? cuda::device_name(device.index) : std::string("CPU");
 }
 
 void print_row(const BenchRow& row) {
@@ -244,8 +244,10 @@ void add_shape(CLI::App* command, Options& o) {
   const auto size = CLI::Range(1, 1 << 30);
   command->add_option("--layers", o.layers, "Another number of layers than the preset's")->check(CLI::Range(1, 1000));
   command->add_option("--segment-size", o.segment_size, "Tokens of a segment")->capture_default_str()->check(size);
-  command->add_option("--num-mem-tokens", o.num_mem_tokens, "Memory tokens")->capture_default_str()->check(size);
-  command->add_option("--d-mem", o.d_mem, "Width of the memory's keys")->capture_default_str()->check(size);
+  command->add_option("--num-mem-tokens", o.num_mem_tokens, "Memory tokens of a llama")
+      ->capture_default_str()
+      ->check(size);
+  command->add_option("--d-mem", o.d_mem, "Width of its memory's keys")->capture_default_str()->check(size);
   command->add_option("--batch", o.batch, "Sequences side by side")->capture_default_str()->check(CLI::Range(1, 4096));
   command->add_option("--dtype", o.dtype, "What to compute in")
       ->capture_default_str()
@@ -265,8 +267,7 @@ void add_tokens(CLI::App* command, Options& o, const char* what) {
 }
 
 void add_model(CLI::App* command, Options& o) {
-  auto* preset = command->add_option("--preset", o.preset, "llama-160m, llama-1b, llama-3b or llama-8b, random weights")
-                     ->capture_default_str();
+  auto* preset = command->add_option("--preset", o.preset, preset_names() + "; random weights")->capture_default_str();
   add_shape(command, o);
   auto* config = command->add_option("--config", o.config,
                                      "A training configuration whose model to use; its sizes, vocab_size too, must be "
@@ -333,6 +334,7 @@ void add_bench(CLI::App& program) {
     if (o->tokens.empty()) o->tokens = {4096, 16384, 65536, 262144, 1048576};
     run_speedup(*o, *presets, *plot);
   });
+  add_bench_chunking(*command);
   command->footer("Example:\n  wavetape bench prefill --preset llama-1b --tokens 131072 --schedule diagonal even");
 }
 

@@ -29,6 +29,7 @@ void add_data(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_plan(CLI::App& program);
 void add_bench(CLI::App& program);
+void add_bench_chunking(CLI::App& bench);
 void add_export(CLI::App& program);
 void add_import(CLI::App& program);
 void add_convert(CLI::App& program);

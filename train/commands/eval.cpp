@@ -4,6 +4,7 @@
 
 #include "core/text.h"
 #include "train/commands/commands.h"
+#include "train/commands/reading_options.h"
 #include "train/commands/seed_option.h"
 #include "train/eval/evaluate.h"
 #include "train/eval/evaluation.h"
@@ -87,6 +88,8 @@ void add_eval(CLI::App& program) {
       ->capture_default_str();
   command->add_option("--name", o->name, "Configuration in the official files' names (default: the prompt's parts)");
   command->add_option("--plot", o->plot, "SVG to write: accuracy by length, a line for each task");
+  add_segment_size(command, o->reading);
+  add_strategy(command, o->reading);
   command->add_option("--schedule", o->schedule, "auto (streaming; RMT: sequential), sequential, diagonal or streaming")
       ->capture_default_str();
   command->add_option("--dtype", o->dtype, "What to compute in; on a CPU bf16 only rounds the weights")

@@ -5,6 +5,7 @@
 #include "core/safetensors.h"
 #include "schedulers/language_model.h"
 #include "train/commands/commands.h"
+#include "train/commands/reading_options.h"
 #include "train/models/finite.h"
 #include "train/models/model_io.h"
 
@@ -13,8 +14,52 @@ namespace {
 
 struct Options {
   std::string model, input, output, schedule = "auto", dtype = "f32", device = "auto", activations = "keep";
+  ReadingOptions reading;
   bool backward = false;
 };
+
+Shape with_batch(const Shape& shape, std::int64_t batch) {
+  Shape all{batch};
+  for (int i = 0; i < shape.rank(); ++i) all.append(shape[i]);
+  return all;
+}
+
+// (rows, heads, width) -> (heads, rows, width)
+Tensor heads_first(const Tensor& t) {
+  const std::int64_t rows = t.dim(0), heads = t.dim(1), width = t.dim(2);
+  const Tensor out = Tensor::empty(Stream{}, {heads, rows, width}, t.dtype());
+  for (std::int64_t h = 0; h < heads; ++h) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      out.select(h).select(row).copy_from(Stream{}, t.select(row).select(h));
+    }
+  }
+  return out;
+}
+
+// Segments for texts of n tokens. Where layers carry a text's state they make no difference: it is read as one.
+std::int64_t segments_for(const ModelConfig& config, std::int64_t n, std::int64_t given) {
+  return given > 0 || config.has_memory() || !config.layers_carry_text() ? given : n;
+}
+
+// (B, …) of every sample's state after a text of n tokens; keys and values as Hugging Face's library has them, (B,
+// heads, rows, width).
+NamedTensors state_of(const Model& model, const State& state, std::int64_t n) {
+  std::int64_t rows = 0;
+  for (const Segment& s : cut_segments(n, model.segment_size(n), model.config().segment_alignment())) {
+    rows += model.layout().rows(s.length);
+  }
+  NamedTensors all;
+  for (int b = 0; b < state.batch(); ++b) {
+    std::size_t at = 0;
+    for (auto& [name, value] : state.published(b, rows)) {
+      Tensor own = value.to_cpu(model.stream());
+      if (name.starts_with("key.") || name.starts_with("value.")) own = heads_first(own);
+      if (b == 0) all.emplace_back(name, Tensor::empty(Stream{}, with_batch(own.shape(), state.batch()), own.dtype()));
+      all[at++].second.select(b).copy_from(Stream{}, own);
+    }
+  }
+  return all;
+}
 
 TokenBatch read_batch(const std::string& path, std::int64_t vocab_size) {
   const SafetensorsFile file = SafetensorsFile::open(path);
@@ -48,9 +93,14 @@ void run(const Options& o) {
     throw UsageError(cat("--activations ", o.activations, ": expected keep or recompute"));
   }
   const Stream stream(device_for(o.device, dtype));
-  const auto model = load_model(find_model(o.model), dtype, stream, WeightUse::kTraining);
+  const ModelLocation location = find_model(o.model);
+  const ModelConfig config = config_of(location);
+  const TokenBatch batch = read_batch(o.input, config.vocab_size);
+  ReadingOptions reading = o.reading;
+  reading.segment_size =
+      segments_for(config, static_cast<std::int64_t>(batch.sequences[0].size()), reading.segment_size);
+  const auto model = load_model(location, dtype, stream, WeightUse::kTraining, reading);
   const Schedule schedule = choose_schedule(o.schedule, model->one_after_another());
-  const TokenBatch batch = read_batch(o.input, model->config().vocab_size);
   const std::int64_t n = static_cast<std::int64_t>(batch.sequences[0].size()), v = model->config().vocab_size;
 
   Executor executor(*model);
@@ -82,7 +132,7 @@ void run(const Options& o) {
   const LossResult loss = run_language_model(executor, *model, batch, schedule, options,
                                              1.0 / static_cast<double>(std::max<std::int64_t>(1, targets)), trained);
   out.emplace_back("loss", Tensor::from<double>({1}, {loss.mean()}).to(Stream{}, wide(model->dtype())));
-  for (auto& [name, value] : state.published()) out.emplace_back(name, value);
+  for (auto& [name, value] : state_of(*model, state, n)) out.emplace_back(name, value);
   if (o.backward) {
     for (const PublishedTensor& tensor : model->parameters().published()) {
       out.emplace_back("grad." + tensor.name, tensor.grad);
@@ -102,7 +152,12 @@ void add_forward(CLI::App& app) {
   command->add_option("MODEL", o->model, "Model or run folder")->required();
   command->add_option("--input", o->input, "Safetensors with input_ids (B, n) i64 and optionally labels_mask (B, n) u8")
       ->required();
-  command->add_option("--output", o->output, "Safetensors for logits, loss, W_mem.{l}, z.{l}, grad.{name}")->required();
+  command
+      ->add_option("--output", o->output,
+                   "Safetensors for logits, loss, grad.{name} and the state after the text: W_mem.{l}, z.{l}, "
+                   "ssm_state.{l}, conv_tail.{l}, key.{l}, value.{l}")
+      ->required();
+  add_segment_size(command, o->reading);
   command->add_option("--schedule", o->schedule, "auto, sequential, diagonal or streaming")->capture_default_str();
   command->add_flag("--backward", o->backward, "Also write the gradient of the mean loss for every parameter");
   command->add_option("--activations", o->activations, "For --backward: keep or recompute")->capture_default_str();

@@ -14,6 +14,7 @@
 #include "data/text_stream.h"
 #include "data/tokenizer.h"
 #include "train/commands/commands.h"
+#include "train/commands/reading_options.h"
 #include "train/commands/seed_option.h"
 #include "train/eval/prompts_file.h"
 #include "train/models/end_tokens.h"
@@ -33,6 +34,7 @@ struct Options {
   std::vector<std::int32_t> ids;
   std::vector<std::string> stops;
   GenerateOptions generation;
+  ReadingOptions reading;
   std::int64_t batch_size = 8;
   bool has_prompt = false, keep_going = false, chat = false, no_special = false, grow = false;
 };
@@ -254,7 +256,7 @@ void run(Options o) {
   const DType dtype = dtype_from_name(o.dtype);
   const Stream stream(device_for(o.device, dtype));
   const ModelLocation location = find_model(o.model);
-  const auto model = load_model(location, dtype, stream);
+  const auto model = load_model(location, dtype, stream, WeightUse::kInference, o.reading);
   o.generation.schedule = choose_schedule(o.schedule, model->one_after_another());
   std::optional<TextSide> text;
   if (o.ids.empty() || !o.input.empty()) text.emplace(o, location);
@@ -347,6 +349,7 @@ void add_generate(CLI::App& app) {
   command->add_option("--seed", o->generation.seed, "Seed of the draws")->check(seed_check())->capture_default_str();
   command->add_flag("--ignore-eos", o->keep_going, "Go on behind end-of-text");
   command->add_option("--tokenizer", o->tokenizer, "A tokenizer.json, or a folder with one (default: the model's)");
+  add_segment_size(command, o->reading);
   command->add_option("--schedule", o->schedule, "auto, sequential, diagonal or streaming")->capture_default_str();
   command->add_option("--dtype", o->dtype, "What to compute in; on a CPU bf16 only rounds the weights")
       ->capture_default_str()

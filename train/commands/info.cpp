@@ -109,9 +109,11 @@ void show_model(const ModelConfig& c) {
                fmt::join(c.lora->targets, ", "));
   }
   const bool alike = c.kinds.size() == 1;
-  fmt::print("  {}: {} layers, width {}, {}, feed-forward {}, vocabulary {}\n", c.family, c.num_layers, c.hidden_size,
+  const bool alone = c.feed_forward.kind == FeedForwardConfig::Kind::kNone;
+  fmt::print("  {}: {} layers, width {}, {}, {}vocabulary {}\n", c.family, c.num_layers, c.hidden_size,
              alike ? summary(c.kinds.front(), c.hidden_size) : fmt::format("{} kinds of mixers", c.kinds.size()),
-             c.mlp_width(), c.vocab_size == 0 ? "of the tokenizer" : std::to_string(c.vocab_size));
+             alone ? "" : fmt::format("feed-forward {}, ", c.mlp_width()),
+             c.vocab_size == 0 ? "of the tokenizer" : std::to_string(c.vocab_size));
   for (std::size_t k = 0; k < c.kinds.size() && !alike; ++k) {
     std::vector<int> layers;
     const std::vector<int> kinds = c.kind_of_layer();
@@ -127,6 +129,9 @@ void show_model(const ModelConfig& c) {
     fmt::print("  memory: segments of {} tokens, {} memory tokens, d_mem {}, nu {} ({} features), {}, aligned {}\n",
                c.armt->segment_size, c.armt->num_mem_tokens, c.armt->d_mem, c.armt->nu, c.armt->num_features(),
                c.armt->correction ? "corrected" : "not corrected", name_of(c.armt->segment_alignment));
+  } else if (c.recurrent()) {
+    fmt::print("  read by segments of {} tokens{}\n", c.segment_size(),
+               c.layers_carry_text() ? ", each layer with the text's state" : "");
   } else {
     const std::string window = c.window > 0 ? fmt::format(" over the last {} tokens", c.window) : "";
     fmt::print("  no memory: a plain backbone{}\n", window);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "train/config.h"
-#include "train/models/model_location.h"
+#include "train/models/model_io.h"
 
 namespace wt {
 
@@ -18,6 +18,7 @@ struct EvalRequest {
   std::vector<std::string> tasks, lengths, sets;
   std::int64_t samples = 0, batch_size = 0, max_new_tokens = 0;
   std::optional<std::int64_t> seed;
+  ReadingOptions reading;
   bool show = false, chat = false;
 };
 

@@ -67,7 +67,8 @@ class Groups {
   Groups(const Model& model, std::int64_t count, const std::function<EvalItem(std::int64_t)>& item,
          const EvalOptions& options)
       : model_(model), count_(count), item_(item), batch_(options.batch_size) {
-    if (options.schedule == Schedule::kDiagonal || !model.recurrent()) return;
+    // What grows with a text is kept of few at a time.
+    if (options.schedule == Schedule::kDiagonal || !model.recurrent() || model.state_grows()) return;
     const std::uint64_t bytes = model.new_state(1).bytes();
     const Device device = model.stream().device();
     const std::uint64_t room = std::max(kKeptBytes, device.is_cuda() ? memory_capacity(device) / 16 : 0);

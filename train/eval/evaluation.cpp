@@ -58,7 +58,7 @@ Evaluation::Evaluation(const EvalRequest& o, EvalSettings settings, const ModelL
   end_ids_ = end_tokens(location, tokenizer_);
   if (end_ids_.empty()) end_ids_ = {find_end_token(tokenizer_)};
   options_.stop_ids.insert(options_.stop_ids.end(), end_ids_.begin(), end_ids_.end());
-  model_ = load_model(location, dtype, stream);
+  model_ = load_model(location, dtype, stream, WeightUse::kInference, o.reading);
   if (model_->config().vocab_size < tokenizer_.vocab_size()) {
     throw UsageError(cat(s_.data.tokenizer, ": ids up to ", tokenizer_.vocab_size() - 1,
                          ", the model's vocabulary has ", model_->config().vocab_size));

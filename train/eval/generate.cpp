@@ -58,7 +58,7 @@ std::vector<std::vector<std::int32_t>> generate_after(const Model& model, Readin
   const auto count = static_cast<std::size_t>(batch);
   std::vector<std::vector<std::int32_t>> results(count);
   if (options.max_new_tokens == 0) return results;
-  std::vector<bool> has_memory;
+  std::vector<std::int64_t> past;
   std::int64_t longest = 0;
   const std::int64_t window = model.config().window;
   const auto keep_window = [&](std::vector<std::int32_t>& open) {
@@ -69,11 +69,11 @@ std::vector<std::vector<std::int32_t>> generate_after(const Model& model, Readin
     auto& open = reading.open[at];
     WT_CHECK(!open.empty(), "generate: nothing was read, expected at least one token");
     keep_window(open);
-    has_memory.push_back(reading.closed[at] > 0);
+    past.push_back(model.closed_rows(reading.closed[at]));
     longest = std::max(longest, static_cast<std::int64_t>(reading.open[at].size()));
   }
   const std::int64_t size = options.close_segments ? model.segment_size(longest + options.max_new_tokens) : -1;
-  Decoder decoder(model, reading.memory, has_memory, cache_rows(model, longest, options));
+  Decoder decoder(model, reading.memory, past, cache_rows(model, longest, options));
   std::vector<RandomStream> random;
   for (std::size_t at = 0; at < count; ++at) {
     random.emplace_back(options.seed, random_stream(RandomPurpose::kSampling, options.first_prompt + at));
@@ -94,6 +94,7 @@ std::vector<std::vector<std::int32_t>> generate_after(const Model& model, Readin
       }
       if (std::find(full.begin(), full.end(), true) != full.end()) {
         window > 0 ? decoder.clear(full) : decoder.close(full);
+        reading.memory = decoder.state();
       }
     }
     const Tensor logits = model.head(ctx, decoder.append(next)).value;

@@ -15,7 +15,7 @@ namespace {
 
 // Whether modeling_wavetape.py knows it.
 bool has_code(const ModelConfig& config) {
-  return config.has_memory() && !family_of(config).architecture.empty();
+  return config.has_memory() && (config.family == "llama" || config.family == "gpt2");
 }
 
 }  // namespace
@@ -23,12 +23,17 @@ bool has_code(const ModelConfig& config) {
 void put_memory(nlohmann::ordered_json& json, const ModelConfig& config, ConfigForm form) {
   if (!config.has_memory()) return;
   const Family& family = family_of(config);
-  if (form == ConfigForm::kOwn && has_code(config)) {
-    const std::string prefix = cat(kModelingModule, config.armt ? ".Armt" : ".Rmt");
-    json["architectures"] = {config.armt ? "ArmtForCausalLM" : "RmtForCausalLM"};
+  // A library that knows the backbone would load it without its memory.
+  if (form == ConfigForm::kOwn && !family.architecture.empty()) {
+    const std::string name = config.armt ? "Armt" : "Rmt", prefix = cat(kModelingModule, ".", name);
+    json["architectures"] = {name + "ForCausalLM"};
     json["model_type"] = config.armt ? "armt" : "rmt";
     json["backbone_type"] = family.name;
-    json["auto_map"] = {{"AutoConfig", prefix + "Config"}, {"AutoModelForCausalLM", prefix + "ForCausalLM"}};
+    if (has_code(config)) {
+      json["auto_map"] = {{"AutoConfig", prefix + "Config"}, {"AutoModelForCausalLM", prefix + "ForCausalLM"}};
+    } else {
+      json.erase("auto_map");
+    }
   } else {
     if (!family.architecture.empty()) json["architectures"] = {family.architecture};
     json["model_type"] = family.name;

@@ -49,8 +49,13 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
   for (const Family& family : families()) backbones.emplace_back(family.name);
   std::vector<std::string> types = backbones;
   for (const char* memory : {"armt", "rmt"}) types.emplace_back(memory);
-  const std::string own = top.text("model_type");
-  top.must_be_one_of("model_type", types, "");
+  // The reference code's (state-spaces/mamba) has none.
+  const bool reference = !top.has("model_type") && top.has("d_model") && top.has("n_layer");
+  const std::string own = reference ? "mamba2" : top.text("model_type");
+  if (const std::string_view missing = what_is_missing(own); !missing.empty()) {
+    top.fail("model_type", cat("is ", own, ", which is not supported: ", missing));
+  }
+  top.must_be_one_of("model_type", types, own.c_str());
   const bool has_code = own == "armt" || own == "rmt";
   if (has_code) top.must_be_one_of("backbone_type", backbones, "");
   const Family& family = family_of(has_code ? top.text("backbone_type") : own);
@@ -71,6 +76,8 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
   if (config.armt && config.rmt) top.fail("rmt", "is there beside armt: a model has one memory");
   if (has_code && !top.has(own)) top.wrong(own, cat("the object that model_type ", own, " needs"));
   config.window = top.integer("window", 0, 0);
+  config.own_segment_size = top.integer("segment_size", 0, 0);
+  family.fix(config);
   if (config.has_memory() && config.window > 0) top.fail("window", "is for a plain backbone, without armt or rmt");
   if (top.has("lora")) read_lora(top.object("lora"), config.lora.emplace());
   check_model(config, [&](const std::string& key, const std::string& what) { top.fail(family.json_key(key), what); });
@@ -105,6 +112,7 @@ std::string format_model_config(const ModelConfig& c, DType dtype) {
   json["torch_dtype"] = torch_name(dtype);
   put_memory(json, c, ConfigForm::kOwn);
   if (c.window > 0) json["window"] = c.window;
+  if (c.own_segment_size > 0) json["segment_size"] = c.own_segment_size;
   if (c.lora) {
     json["lora"] = {{"rank", c.lora->rank}, {"alpha", c.lora->alpha}, {"dropout", c.lora->dropout}};
     json["lora"]["targets"] = c.lora->targets;

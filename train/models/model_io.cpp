@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "core/files.h"
+#include "layers/families/family.h"
 #include "train/models/finite.h"
 #include "train/models/memory_config.h"
 #include "train/models/model_config_json.h"
@@ -40,13 +41,34 @@ DType computing_dtype(const Device& device, DType dtype) {
   return device.is_cpu() && dtype == DType::kBF16 ? DType::kF32 : dtype;
 }
 
-std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, const Stream& stream, WeightUse use) {
+void apply(const ReadingOptions& options, ModelConfig& config) {
+  std::int64_t size = options.segment_size;
+  if (!options.passes_state) {
+    bool any = false;
+    for (KindConfig& kind : config.kinds) {
+      auto* mixer = std::get_if<Mamba2Config>(&kind.mixer);
+      if (mixer == nullptr) continue;
+      mixer->passes_state = false;
+      if (size == 0 && !config.has_memory()) size = mixer->chunk_size;
+      any = true;
+    }
+    if (!any) throw UsageError("--strategy independent is for models with Mamba-2 layers, this one has none");
+  }
+  if (size > 0) set_segment_size(config, size);
+  check_model(config, [](const std::string& key, const std::string& what) {
+    throw UsageError(cat("--segment-size does not go with this model: ", key, " ", what));
+  });
+}
+
+std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, const Stream& stream, WeightUse use,
+                                  const ReadingOptions& reading) {
   if (stream.device().is_cuda() && dtype == DType::kF64) {
     throw UsageError("f64 runs on the CPU only: choose f32 or bf16, or --device cpu");
   }
   const DType computing = computing_dtype(stream.device(), dtype);
   ModelConfig config = config_of(location);
   config.lora.reset();
+  apply(reading, config);
   check_weights(config, location);
   auto model = std::make_unique<Model>(config, computing, stream, use);
   load_weights(*model, location);

@@ -16,12 +16,20 @@ Device device_for(const std::string& name, DType dtype);
 // What a device computes in where `dtype` was asked for: a CPU computes bf16 in f32.
 DType computing_dtype(const Device& device, DType dtype);
 
+// How a model reads texts, where it is not to be as its folder says.
+struct ReadingOptions {
+  std::int64_t segment_size = 0;  // tokens of a segment (families/family.h: set_segment_size); 0: as it says
+  bool passes_state = true;       // Mamba2Config::passes_state; without it segments are of chunk_size tokens
+};
+// Throws UsageError for what does not go with the model.
+void apply(const ReadingOptions& options, ModelConfig& config);
+
 // The model of a folder, to compute in `dtype` on the stream's device. On the CPU bf16 rounds the weights to bf16 and
 // computes in f32; on CUDA f64 is a UsageError. Adapters of a run are merged: there is nothing left to drop or train,
 // and the sum costs a token nothing. Throws Error naming the file and tensor that is missing, unknown or of
 // another shape.
 std::unique_ptr<Model> load_model(const ModelLocation& location, DType dtype, const Stream& stream = {},
-                                  WeightUse use = WeightUse::kInference);
+                                  WeightUse use = WeightUse::kInference, const ReadingOptions& reading = {});
 
 // Whether load_weights() will find every parameter in its shape, without making the model: a damaged config.json may
 // ask for more than fits in memory. Throws Error as load_weights() does.

@@ -88,6 +88,19 @@ Tensor checked_memory(const SafetensorsFile& file, const std::string& name, cons
   return wide.to(Stream{}, dtype);
 }
 
+// The rows that a file has of what grows with a text, before room is made for them: its own tensors must be as long.
+std::int64_t checked_rows(const SafetensorsFile& file, const State& memory, std::int64_t rows) {
+  for (const StateSpec& spec : memory.specs()) {
+    if (!spec.grows() || spec.open || rows == 0) continue;
+    const std::string name = name_of_layer(spec.name, spec.layers.front());
+    if (const Shape& shape = file.shape(name); shape.rank() < 1 || shape[0] != rows) {
+      throw Error(cat(file.path(), ": tensor ", name, " is ", shape, ", expected ", rows,
+                      " rows, those of the closed segments: the state is damaged"));
+    }
+  }
+  return rows;
+}
+
 // As fingerprints have counted them since version 2: the biases of Llama's layers behind all other tensors of layers.
 std::vector<PublishedTensor> in_file_order(const Model& model) {
   std::vector<PublishedTensor> tensors = model.parameters().published();
@@ -137,11 +150,12 @@ void save_reading(const std::string& path, const Model& model, const std::string
   if (!model.recurrent()) {
     throw UsageError("this model has no memory: all it keeps of a text is the text, there is no state to save");
   }
+  const std::int64_t rows = model.closed_rows(reading.closed[0]);
   if (reading.open[0].empty()) throw UsageError("nothing was read, there is no state to save");
   const ModelFingerprint mine = fingerprint_of(model);
   NamedTensors tensors;
-  for (const auto& [name, memory] : reading.memory.published(0)) {
-    // Memory rows of a bf16 model; the file's are wide.
+  for (const auto& [name, memory] : reading.memory.published(0, rows)) {
+    // What is narrow in a bf16 model is wide in the file.
     tensors.emplace_back(name, memory.to_cpu(model.stream()).to(Stream{}, wide(memory.dtype())));
     if (all_finite(tensors.back().second)) continue;
     throw Error(cat("the model's memory after this text is not finite (", name,
@@ -164,19 +178,11 @@ Reading load_reading(const std::string& path, const Model& model, const std::str
   const SafetensorsFile file = SafetensorsFile::open(path);
   check_header(file, model, tokenizer);
   Reading reading = new_reading(model, 1);
-  const NamedTensors memories = reading.memory.published(0);
-  const std::size_t wanted = memories.size() + 1;
-  for (const auto& [name, memory] : memories) {
-    memory.copy_from(model.stream(), checked_memory(file, name, memory.shape(), memory.dtype()));
-  }
   const std::int64_t size = model.config().segment_size(), read = number_of(file, "tokens_read");
   const Shape& shape = file.shape(kOpenIds);
   if (file.stored_dtype(kOpenIds) != "I32" || shape.rank() != 1 || shape[0] < 1 || shape[0] > size) {
     throw Error(cat(path, ": tensor ", kOpenIds, " is ", file.stored_dtype(kOpenIds), shape, ", expected 1 to ", size,
                     " ids (I32): the state is damaged"));
-  }
-  if (file.names().size() != wanted) {
-    throw Error(cat(path, ": ", file.names().size(), " tensors, expected ", wanted, ": the state is damaged"));
   }
   reading.open[0] = file.tensor(kOpenIds).to_vector<std::int32_t>();
   for (const std::int32_t id : reading.open[0]) {
@@ -189,6 +195,15 @@ Reading load_reading(const std::string& path, const Model& model, const std::str
   if (reading.closed[0] < 0 || reading.closed[0] % size != 0) {
     throw Error(cat(path, ": tokens_read is ", read, " with ", shape[0], " in an open segment of ", size,
                     ": the state is damaged"));
+  }
+  const std::int64_t rows = model.closed_rows(reading.closed[0]);
+  reading.memory.reserve(checked_rows(file, reading.memory, rows));
+  const NamedTensors memories = reading.memory.published(0, rows);
+  if (const std::size_t wanted = memories.size() + 1; file.names().size() != wanted) {
+    throw Error(cat(path, ": ", file.names().size(), " tensors, expected ", wanted, ": the state is damaged"));
+  }
+  for (const auto& [name, memory] : memories) {
+    memory.copy_from(model.stream(), checked_memory(file, name, memory.shape(), memory.dtype()));
   }
   // Before the first segment is closed there is no memory; kernels take it for zero without looking.
   if (reading.closed[0] == 0) {

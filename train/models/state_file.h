@@ -1,5 +1,6 @@
 // What a model keeps of a text it has read, as a file: read a book once, ask about it often. A safetensors file with
-//   W_mem.{l} (P, D), z.{l} (P): the memory of every layer after the closed segments, f32 or f64
+//   W_mem.{l} (P, D), z.{l} (P), ssm_state.{l}, …: the state of every layer after the closed segments, f32 or f64;
+//     of attention over the text key.{l} and value.{l}, (rows, heads, width)
 //   open_ids (n) i32:            the tokens of the open segment, 1 … N of them
 // and, as text in its header: format, version, config and weights (fingerprints of the model), tokenizer (fingerprint,
 // or "" where ids were given), segment_size, tokens_read.

@@ -7,6 +7,7 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "layers/families/family.h"
 #include "train/models/lora.h"
 
 namespace wt {
@@ -86,6 +87,9 @@ std::string published_name(const ModelConfig& config, const std::string& stored)
   }
   if (constexpr std::string_view kOther = "memory_cell.layers."; name.starts_with(kOther)) {
     return cat(kOuter, layers_prefix(config), name.substr(kOther.size()));
+  }
+  for (const Family::Key& other : family_of(config).tensor_names) {
+    if (name.starts_with(other.theirs)) name.replace(0, other.theirs.size(), other.ours);
   }
   const ModelNames& names = config.names;
   for (const std::string& top : {names.tokens + ".", names.layer.substr(0, names.layer.find("{l}")), names.norm + ".",

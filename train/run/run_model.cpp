@@ -4,6 +4,7 @@
 
 #include "data/story_encoder.h"
 #include "layers/adapter.h"
+#include "layers/families/family.h"
 #include "train/models/end_tokens.h"
 #include "train/models/model_config_json.h"
 #include "train/models/model_io.h"
@@ -66,6 +67,8 @@ ModelConfig resolve_model(const Config& config, const Tokenizer& tokenizer) {
       model.rmt = config.model.rmt;
       model.window = 0;
     }
+    if (config.model.own_segment_size > 0 || model.has_memory()) model.own_segment_size = config.model.own_segment_size;
+    family_of(model).fix(model);
     if (config.model.window > 0) {
       if (model.has_memory())
         config.places.fail("model.window", cat("the model of ", config.model_from, " has a memory"));

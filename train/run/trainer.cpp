@@ -163,9 +163,10 @@ void Trainer::say_what_trains() {
   const ModelConfig& model = model_->config();
   say(fmt::format(
       "{} of {} parameters, {} layers of width {}; {} schedule; {} threads, {:.0f} GFLOP/s in matrix products",
-      model.has_memory() ? fmt::format("{} with memory{}", model.family, model.rmt ? " (RMT)" : "")
-      : model.window > 0 ? fmt::format("{} with a window of {} tokens", model.family, model.window)
-                         : std::string(model.family),
+      model.has_memory()  ? fmt::format("{} with memory{}", model.family, model.rmt ? " (RMT)" : "")
+      : model.window > 0  ? fmt::format("{} with a window of {} tokens", model.family, model.window)
+      : model.recurrent() ? fmt::format("{} read by segments of {} tokens", model.family, model.segment_size())
+                          : std::string(model.family),
       human_count(static_cast<double>(model_->parameters().count())), model.num_layers, model.hidden_size,
       name_of(config_.train.wave_schedule), omp_get_max_threads(), peak_gflops_));
   if (const std::int64_t trained = model_->parameters().trainable_count(); trained < model_->parameters().count()) {
