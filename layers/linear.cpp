@@ -12,6 +12,14 @@ namespace wt {
 
 using kernels::WeightLayout;
 
+namespace {
+
+// Of decoding: what one kernel takes (kernels/linear_fused.h). With more a norm for each product would cost more than
+// one for both.
+constexpr std::int64_t kFewRows = 4;
+
+}  // namespace
+
 Linear::Linear(const Builder& builder, const LinearSpec& spec)
     : inputs_(spec.inputs), outputs_(0), dropout_(builder.config().dropout) {
   const WeightLayout layout = builder.config().layout;
@@ -71,9 +79,33 @@ Var Linear::outputs_of(Context& ctx, const WaveCells& cells, const Var& x, std::
   return adapter_ ? adapter_->apply(ctx, cells, x, y, first) : y;
 }
 
+// The same of one layer without a record: its outputs lie together, and the norm is part of the product.
+Var Linear::fused_outputs(Context& ctx, const Normed& x, std::int64_t first, std::int64_t count,
+                          bool wide_output) const {
+  kernels::FusedLinear parts{.constant_weight = true};
+  if (x.norm != nullptr) {
+    parts.norm = x.norm->weight().value_slice(x.lo, x.hi);
+    parts.eps = x.norm->eps();
+  }
+  if (bias_ != nullptr) {
+    parts.bias = bias_->value_slice(ctx.lo, ctx.hi).select(0).slice(first, first + count).reshape({1, count});
+  }
+  const DType dtype = x.x.value.dtype();
+  Shape shape = x.x.value.shape();
+  shape.set(shape.rank() - 1, count);
+  const Tensor y = Tensor::empty(ctx.stream, shape, wide_output ? wide(dtype) : dtype);
+  const Tensor w = weight_->value_slice(ctx.lo, ctx.hi).select(0).slice(first, first + count);
+  kernels::linear_fused(ctx.stream, ops::flat(x.x.value, 1), w.reshape({1, count, inputs_}), weight_->spec().layout,
+                        parts, ops::flat(y, 1));
+  return y;
+}
+
 Linear::Apart Linear::apart(Context& ctx, const WaveCells& cells, const Normed& x, std::int64_t wide) const {
+  const std::int64_t main = outputs_ - wide, rows = x.x.value.numel() / inputs_;
+  if (fuses(ctx) && x.x.value.dim(0) == 1 && rows <= kFewRows) {
+    return {fused_outputs(ctx, x, 0, main, false), fused_outputs(ctx, x, main, wide, true)};
+  }
   const Var in = x.applied(ctx);
-  const std::int64_t main = outputs_ - wide;
   return {outputs_of(ctx, cells, in, 0, main, false), outputs_of(ctx, cells, in, main, wide, true)};
 }
 

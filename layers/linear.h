@@ -54,6 +54,7 @@ class Linear {
   Var apply(Context& ctx, const WaveCells& cells, const Var& x, const Var* residual, const Tensor& out) const;
   Var outputs_of(Context& ctx, const WaveCells& cells, const Var& x, std::int64_t first, std::int64_t count,
                  bool wide) const;
+  Var fused_outputs(Context& ctx, const Normed& x, std::int64_t first, std::int64_t count, bool wide_output) const;
   Var fused(Context& ctx, const Normed& x, bool swiglu, const Var* residual, const Tensor& out) const;
   bool fuses(const Context& ctx) const;
 

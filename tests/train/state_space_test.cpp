@@ -2,6 +2,7 @@
 // segments.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -226,6 +227,47 @@ TEST(StateSpacePrograms, SegmentsMakeNoDifference) {
       for (std::int64_t i = 0; i < logits.numel(); ++i) {
         ASSERT_NEAR(logits.data<double>()[i], whole.data<double>()[i], 1e-10) << name << " by " << segment;
       }
+    }
+  }
+}
+
+// `forward` writes logits, loss, gradients and states as the golden files name and shape them.
+TEST(StateSpacePrograms, ForwardWritesWhatTheGoldenFilesHold) {
+  for (const char* name : {"mamba2_tiny", "bamba_tiny"}) {
+    const TempFolder folder;
+    const SafetensorsFile golden =
+        SafetensorsFile::open(std::string(WAVETAPE_SOURCE_DIR) + "/tests/fixtures/" + name + ".safetensors");
+    const Json meta = Json::parse(golden.metadata().at("meta"));
+    std::filesystem::create_directory(folder / "model");
+    write_file(folder / "model/config.json", meta["config"].dump());
+    NamedTensors weights;
+    for (const std::string& key : golden.names()) {
+      if (key.starts_with("param.")) weights.emplace_back(key.substr(6), golden.tensor(key));
+    }
+    write_safetensors(folder / "model/model.safetensors", weights);
+    write_safetensors(folder / "in", {{"input_ids", golden.tensor("len37.input_ids")},
+                                      {"labels_mask", golden.tensor("len37.labels_mask")}});
+    for (const char* options :
+         {"", "--segment-size 8 --activations recompute", "--segment-size 1 --schedule sequential"}) {
+      const ProgramResult result =
+          run_program(cat("forward '", folder / "model", "' --input '", folder / "in", "' --output '", folder / "out",
+                          "' --backward --dtype f64 ", options));
+      ASSERT_EQ(result.code, 0) << result.err;
+      const SafetensorsFile out = SafetensorsFile::open(folder / "out");
+      int compared = 0;
+      for (const std::string& key : out.names()) {
+        ASSERT_TRUE(golden.contains("len37." + key)) << key;
+        const Tensor got = out.tensor(key), want = golden.tensor("len37." + key).to(Stream{}, DType::kF64);
+        ASSERT_EQ(got.shape(), want.shape()) << key;
+        double difference = 0, norm = 0;
+        for (std::int64_t i = 0; i < want.numel(); ++i) {
+          difference += std::pow(got.data<double>()[i] - want.data<double>()[i], 2);
+          norm += std::pow(want.data<double>()[i], 2);
+        }
+        EXPECT_LT(std::sqrt(difference / norm), 1e-6) << name << " " << key << " " << options;
+        ++compared;
+      }
+      EXPECT_GT(compared, 30);
     }
   }
 }
