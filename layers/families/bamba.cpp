@@ -210,7 +210,6 @@ extern constinit const Family kBamba{.name = "bamba",
                                      .read = read,
                                      .write = write,
                                      .json_keys = kKeys,
-                                     .kinds_by_name = true,
-                                     .tensor_names = {}};
+                                     .kinds_by_name = true};
 
 }  // namespace wt

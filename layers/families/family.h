@@ -32,11 +32,11 @@ struct Family {
   struct Key {
     std::string_view ours, theirs;
   };
-  std::span<const Key> json_keys;
+  std::span<const Key> json_keys = {};
   // The mixers' keys stand in groups of their kinds' names, not in a list.
   bool kinds_by_name = false;
   // Beginnings of tensors' names that files of another library have in place of ours.
-  std::span<const Key> tensor_names;
+  std::span<const Key> tensor_names = {};
 
   std::string json_key(const std::string& key) const;
 };

@@ -115,8 +115,6 @@ extern constinit const Family kGpt2{.name = "gpt2",
                                     .check = check,
                                     .read = read,
                                     .write = write,
-                                    .json_keys = kKeys,
-                                    .kinds_by_name = false,
-                                    .tensor_names = {}};
+                                    .json_keys = kKeys};
 
 }  // namespace wt

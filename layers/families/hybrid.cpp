@@ -66,9 +66,6 @@ extern constinit const Family kHybrid{.name = "hybrid",
                                       .describe = describe,
                                       .check = check,
                                       .read = read,
-                                      .write = write,
-                                      .json_keys = {},
-                                      .kinds_by_name = false,
-                                      .tensor_names = {}};
+                                      .write = write};
 
 }  // namespace wt

@@ -138,8 +138,6 @@ extern constinit const Family kLlama{.name = "llama",
                                      .check = check,
                                      .read = read,
                                      .write = write,
-                                     .json_keys = kKeys,
-                                     .kinds_by_name = false,
-                                     .tensor_names = {}};
+                                     .json_keys = kKeys};
 
 }  // namespace wt

@@ -152,7 +152,6 @@ extern constinit const Family kMamba2{.name = "mamba2",
                                       .read = read,
                                       .write = write,
                                       .json_keys = kKeys,
-                                      .kinds_by_name = false,
                                       .tensor_names = kTensors};
 
 }  // namespace wt
