@@ -15,6 +15,7 @@
 #include "tests/support/expect_error.h"
 #include "tests/support/run_program.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/well_formed.h"
 #include "train/config.h"
 #include "train/models/model_config_json.h"
 #include "train/models/model_io.h"
@@ -357,6 +358,33 @@ TEST(Independent, EverySegmentsScanBeginsAnew) {
   for (const std::int32_t id : reading.open[0]) last = decoder.append({{id}});
   const std::vector<double> got = last.to_vector<double>();
   for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], b[b.size() - got.size() + i], 1e-12);
+}
+
+TEST(Chunking, IsMeasuredByStrategyChunkCacheAndPrompt) {
+  const TempFolder folder;
+  const ProgramResult result = run_program(cat(
+      "bench chunking --model '", kImports, "bamba_sharded' --chunk-size 4,8 --prompt 8,19 --new-tokens 3 --use-cache ",
+      "on,off --repeats 1 --dtype f32 --device cpu --json '", folder / "rows.json", "' --plots '", folder / "plots",
+      "'"));
+  ASSERT_EQ(result.code, 0) << result.err;
+  const Json rows = Json::parse(read_file(folder / "rows.json")).at("rows");
+  ASSERT_EQ(rows.size(), 2u * 2 * 2 * 2);
+  for (const Json& row : rows) {
+    const auto prompt = row.at("prompt_tokens").get<int>(), chunk = row.at("chunk_size").get<int>();
+    EXPECT_EQ(row.at("chunks"), (prompt + chunk - 1) / chunk);
+    const double first = row.at("time_to_first_token"), latency = row.at("latency"), each = row.at("inter_token");
+    EXPECT_GT(first, 0);
+    EXPECT_NEAR(first + 2 * each, latency, 1e-9);
+    EXPECT_NEAR(row.at("tokens_per_second").get<double>() * latency, 3, 1e-9);
+    EXPECT_GT(row.at("peak_bytes"), 0);
+  }
+  for (const char* name : {"first_token", "latency", "tokens_per_second", "memory", "first_token_uncached"}) {
+    expect_well_formed(read_file(folder / cat("plots/", name, ".svg")));
+  }
+  const ProgramResult refused =
+      run_program(cat("bench chunking --model '", kImports, "gpt2' --device cpu --dtype f32"));
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("segment"), std::string::npos) << refused.err;
 }
 
 TEST(Independent, IsRefusedWhereThereIsNoScan) {
