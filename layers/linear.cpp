@@ -44,14 +44,20 @@ bool Linear::fuses(const Context& ctx) const {
   return !ctx.recording() && adapter_ == nullptr && weight_->spec().layout == WeightLayout::kOutIn;
 }
 
-Var Linear::fused(Context& ctx, const Normed& x, bool swiglu, const Var* residual, const Tensor& out) const {
-  kernels::FusedLinear parts{.swiglu = swiglu, .constant_weight = true};
-  const std::int64_t g = x.x.value.dim(0);
+kernels::FusedLinear Linear::fused_parts(const Context& ctx, const Normed& x) const {
+  kernels::FusedLinear parts{.constant_weight = true};
   if (x.norm != nullptr) {
     parts.norm = x.norm->weight().value_slice(x.lo, x.hi);
     parts.eps = x.norm->eps();
   }
   if (bias_ != nullptr) parts.bias = bias_->value_slice(ctx.lo, ctx.hi);
+  return parts;
+}
+
+Var Linear::fused(Context& ctx, const Normed& x, bool swiglu, const Var* residual, const Tensor& out) const {
+  kernels::FusedLinear parts = fused_parts(ctx, x);
+  parts.swiglu = swiglu;
+  const std::int64_t g = x.x.value.dim(0);
   if (residual != nullptr) parts.residual = ops::flat(residual->value, g);
   Shape shape = x.x.value.shape();
   shape.set(shape.rank() - 1, swiglu ? outputs_ / 2 : outputs_);
@@ -79,31 +85,19 @@ Var Linear::outputs_of(Context& ctx, const WaveCells& cells, const Var& x, std::
   return adapter_ ? adapter_->apply(ctx, cells, x, y, first) : y;
 }
 
-// The same of one layer without a record: its outputs lie together, and the norm is part of the product.
-Var Linear::fused_outputs(Context& ctx, const Normed& x, std::int64_t first, std::int64_t count,
-                          bool wide_output) const {
-  kernels::FusedLinear parts{.constant_weight = true};
-  if (x.norm != nullptr) {
-    parts.norm = x.norm->weight().value_slice(x.lo, x.hi);
-    parts.eps = x.norm->eps();
-  }
-  if (bias_ != nullptr) {
-    parts.bias = bias_->value_slice(ctx.lo, ctx.hi).select(0).slice(first, first + count).reshape({1, count});
-  }
-  const DType dtype = x.x.value.dtype();
-  Shape shape = x.x.value.shape();
-  shape.set(shape.rank() - 1, count);
-  const Tensor y = Tensor::empty(ctx.stream, shape, wide_output ? wide(dtype) : dtype);
-  const Tensor w = weight_->value_slice(ctx.lo, ctx.hi).select(0).slice(first, first + count);
-  kernels::linear_fused(ctx.stream, ops::flat(x.x.value, 1), w.reshape({1, count, inputs_}), weight_->spec().layout,
-                        parts, ops::flat(y, 1));
-  return y;
-}
-
 Linear::Apart Linear::apart(Context& ctx, const WaveCells& cells, const Normed& x, std::int64_t wide) const {
-  const std::int64_t main = outputs_ - wide, rows = x.x.value.numel() / inputs_;
-  if (fuses(ctx) && x.x.value.dim(0) == 1 && rows <= kFewRows) {
-    return {fused_outputs(ctx, x, 0, main, false), fused_outputs(ctx, x, main, wide, true)};
+  const std::int64_t main = outputs_ - wide;
+  if (steps(ctx, x.x.value)) {
+    kernels::FusedLinear parts = fused_parts(ctx, x);
+    Shape shape = x.x.value.shape(), last = shape;
+    shape.set(shape.rank() - 1, main);
+    last.set(shape.rank() - 1, wide);
+    const DType dtype = x.x.value.dtype();
+    const Tensor y = Tensor::empty(ctx.stream, shape, dtype), apart = Tensor::empty(ctx.stream, last, wt::wide(dtype));
+    parts.wide = ops::flat(apart, 1);
+    kernels::linear_fused(ctx.stream, ops::flat(x.x.value, 1), weight_->value_slice(ctx.lo, ctx.hi),
+                          weight_->spec().layout, parts, ops::flat(y, 1));
+    return {y, apart};
   }
   const Var in = x.applied(ctx);
   return {outputs_of(ctx, cells, in, 0, main, false), outputs_of(ctx, cells, in, main, wide, true)};
@@ -111,6 +105,25 @@ Linear::Apart Linear::apart(Context& ctx, const WaveCells& cells, const Normed& 
 
 Var Linear::swiglu(Context& ctx, const WaveCells& cells, const Normed& x) const {
   return fuses(ctx) ? fused(ctx, x, true, nullptr, {}) : ops::swiglu(ctx, (*this)(ctx, cells, x));
+}
+
+bool Linear::steps(const Context& ctx, const Tensor& x) const {
+  return fuses(ctx) && x.dim(0) == 1 && x.numel() / x.shape()[-1] <= kFewRows;
+}
+
+Tensor Linear::back_gated(Context& ctx, const Tensor& x, const Tensor& gate, const Tensor& norm, double eps,
+                          const Tensor& residual, const Tensor& out) const {
+  kernels::FusedLinear parts = fused_parts(ctx, Var(x));
+  parts.gate = ops::flat(gate, 1);
+  parts.norm = norm;
+  parts.eps = eps;
+  if (residual.defined()) parts.residual = ops::flat(residual, 1);
+  Shape shape = x.shape();
+  shape.set(shape.rank() - 1, outputs_);
+  const Tensor y = out.defined() ? out.reshape(shape) : Tensor::empty(ctx.stream, shape, x.dtype());
+  kernels::linear_fused(ctx.stream, ops::flat(x, 1), weight_->value_slice(ctx.lo, ctx.hi), weight_->spec().layout,
+                        parts, ops::flat(y, 1));
+  return y;
 }
 
 Var Linear::back(Context& ctx, const WaveCells& cells, const Var& x, const Var* residual, int site,

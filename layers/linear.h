@@ -7,6 +7,7 @@
 
 #include "autograd/parameter.h"
 #include "autograd/tape.h"
+#include "kernels/linear_fused.h"
 #include "layers/adapter.h"
 #include "layers/norm.h"
 #include "layers/wave_cells.h"
@@ -45,6 +46,12 @@ class Linear {
   // dropout the residual rides on the product. `site` as in LinearSpec.
   Var back(Context& ctx, const WaveCells& cells, const Var& x, const Var* residual, int site, const Tensor& out) const;
 
+  // Whether these rows are a decoding step's: few, of one layer, unrecorded, the weights with nothing beside them.
+  bool steps(const Context& ctx, const Tensor& x) const;
+  // Of such: [residual +] w · norm(x ∘ silu(gate)) [+ bias], as kernels/linear_fused.h has it.
+  Tensor back_gated(Context& ctx, const Tensor& x, const Tensor& gate, const Tensor& norm, double eps,
+                    const Tensor& residual, const Tensor& out) const;
+
   std::int64_t inputs() const { return inputs_; }
   std::int64_t outputs() const { return outputs_; }
   // Of one layer's product, and its adapter's, with so many rows (layers/mixer.h: Cost).
@@ -54,7 +61,7 @@ class Linear {
   Var apply(Context& ctx, const WaveCells& cells, const Var& x, const Var* residual, const Tensor& out) const;
   Var outputs_of(Context& ctx, const WaveCells& cells, const Var& x, std::int64_t first, std::int64_t count,
                  bool wide) const;
-  Var fused_outputs(Context& ctx, const Normed& x, std::int64_t first, std::int64_t count, bool wide_output) const;
+  kernels::FusedLinear fused_parts(const Context& ctx, const Normed& x) const;
   Var fused(Context& ctx, const Normed& x, bool swiglu, const Var* residual, const Tensor& out) const;
   bool fuses(const Context& ctx) const;
 

@@ -4,6 +4,7 @@
 
 #include "autograd/ops/mamba2.h"
 #include "core/fields.h"
+#include "kernels/causal_conv.h"
 #include "layers/builder.h"
 #include "layers/linear.h"
 #include "layers/mixer.h"
@@ -76,6 +77,9 @@ class Mamba2 final : public Mixer {
                  const Tensor& out) const override {
     // dt decides decays, which many rows multiply up: it is never rounded to bf16.
     const Linear::Apart in = in_.apart(ctx, cells, x, shape_.heads);
+    if (!norm_.norm_first && norm_.groups == 1 && in_.steps(ctx, x.x.value) && out_.steps(ctx, in.main.value)) {
+      return {step(ctx, cells, in, residual, state_in, state_out, out), {state_out.begin(), state_out.end()}};
+    }
     const ops::Mamba2Output core = ops::mamba2(ctx, in.main, in.wide, {state_in[0], state_in[1]}, weights_, shape_,
                                                norm_, cells.cells, state_out[0], state_out[1]);
     return {out_.back(ctx, cells, core.o, residual, DropoutSite::kMixer, out), {core.state.tail, core.state.s}};
@@ -93,6 +97,26 @@ class Mamba2 final : public Mixer {
   }
 
  private:
+  // A few rows, unrecorded: gate and norm are the first things that the last product does.
+  Tensor step(Context& ctx, const WaveCells& cells, const Linear::Apart& in, const Var* residual,
+              const std::vector<Var>& state_in, const std::vector<Tensor>& state_out, const Tensor& out) const {
+    const auto value = [&](const Parameter* parameter) {
+      return parameter == nullptr ? Tensor{} : parameter->value_slice(ctx.lo, ctx.hi);
+    };
+    const Tensor& zxbc = in.main.value;
+    const std::int64_t b = zxbc.dim(1), t = zxbc.dim(2);
+    const Tensor xbc = Tensor::empty(ctx.stream, {1, b, t, shape_.columns()}, zxbc.dtype());
+    kernels::causal_conv_forward(ctx.stream, zxbc, shape_.inner(),
+                                 value(weights_.conv).reshape({1, shape_.columns(), conv_width_}),
+                                 value(weights_.conv_bias), state_in[0].value, cells.cells, xbc, state_out[0]);
+    const Tensor y = Tensor::empty(ctx.stream, {1, b, t, shape_.inner()}, zxbc.dtype());
+    kernels::ssd_forward(ctx.stream, xbc, in.wide.value,
+                         {value(weights_.a_log), value(weights_.d), value(weights_.dt_bias)}, shape_, state_in[1].value,
+                         cells.cells, y, state_out[1]);
+    return out_.back_gated(ctx, y, zxbc, value(weights_.norm), norm_.eps,
+                           residual != nullptr ? residual->value : Tensor{}, out);
+  }
+
   ops::Mamba2Weights register_weights(const Mamba2Config& c, const Builder& builder) const {
     const std::int64_t h = shape_.heads, e = shape_.columns(), k = c.conv_width;
     const Init conv = spread_over(k);

@@ -80,6 +80,38 @@ TEST_P(GpuLinear, Fused) {
   }
 }
 
+// A gate in front of the norm, and the last outputs wide and apart; and some outputs of several layers alone.
+TEST_P(GpuLinear, GatedAndApart) {
+  const Size s = GetParam();
+  const std::int64_t last = std::max<std::int64_t>(1, s.o / 3), gate_width = s.i + 16;
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const double tolerance = dtype == DType::kF32 ? kGpuF32 : 3 * kGpuBF16;
+    const auto prepare = [&](const Tensor& t) { return dtype == DType::kF32 ? t : rounded(t); };
+    const Tensor x = prepare(normal({s.g, s.r, s.i}, 1)), gate = prepare(normal({s.g, s.r, gate_width}, 2)),
+                 norm = normal({s.g, s.i}, 3), w = prepare(normal({s.g, s.o + last, s.i}, 4));
+    const auto run = [&](const Stream& stream, const auto& put, const auto& put_wide, const Tensor& y,
+                         const Tensor& wide) {
+      const kernels::FusedLinear parts{.gate = put(gate), .norm = put_wide(norm), .eps = 1e-5, .wide = wide};
+      kernels::linear_fused(stream, put(x), put(w), WeightLayout::kOutIn, parts, y);
+    };
+    const auto same = [](const Tensor& t) { return t; };
+    const Tensor want = Tensor::empty(Stream{}, {s.g, s.r, s.o}, DType::kF32),
+                 want_wide = Tensor::empty(Stream{}, {s.g, s.r, last}, DType::kF32);
+    run(Stream{}, same, same, want, want_wide);
+    const auto device = [&](const Tensor& t) { return upload(t, dtype); };
+    const auto device_wide = [&](const Tensor& t) { return upload(t); };
+    const Tensor y = poisoned(want.shape(), dtype), wide = poisoned(want_wide.shape(), DType::kF32);
+    run(gpu(), device, device_wide, y, wide);
+    EXPECT_LT(relative_error(y, want), tolerance) << name_of(dtype);
+    EXPECT_LT(relative_error(wide, want_wide), tolerance) << name_of(dtype);
+    const Tensor some = poisoned(want_wide.shape(), dtype),
+                 want_some = Tensor::empty(Stream{}, want_wide.shape(), DType::kF32);
+    kernels::linear_forward(Stream{}, x, w, WeightLayout::kOutIn, {}, {}, want_some, false, s.o);
+    kernels::linear_forward(gpu(), device(x), device(w), WeightLayout::kOutIn, {}, {}, some, false, s.o);
+    EXPECT_LT(relative_error(some, want_some), tolerance) << name_of(dtype);
+  }
+}
+
 TEST_P(GpuLinear, WideOutput) {
   const Size s = GetParam();
   const Tensor x = rounded(normal({s.g, s.r, s.i}, 1)), w = rounded(normal({s.g, s.o, s.i}, 2));

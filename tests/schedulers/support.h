@@ -45,7 +45,9 @@ inline ModelConfig tiny_config(std::string_view type, int layers = 2) {
   attention.num_kv_heads = type == "gpt2" ? 0 : 1;
   attention.rope_theta = 100;
   if (type == "mamba2" || type == "bamba" || type == "mixed") {
-    c.kinds = {{"mamba", tiny_mamba(), {}}};
+    Mamba2Config mamba = tiny_mamba();
+    if (type == "mixed") mamba.num_groups = 1;  // with one group a decoding step has a way of its own
+    c.kinds = {{"mamba", mamba, {}}};
     AttentionConfig text = attention;
     text.span = AttentionConfig::Span::kText;
     text.partial_rotary_factor = 0.5;
