@@ -22,6 +22,10 @@ if(WAVETAPE_WERROR)
   list(APPEND wavetape_cuda_options -Werror=all-warnings)
 endif()
 add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:${wavetape_cuda_options}>")
+# Some kernels have a form of instructions that no other architecture knows; without it they do in another.
+if(90a IN_LIST WAVETAPE_CUDA_ARCH)
+  add_compile_definitions("$<$<COMPILE_LANGUAGE:CUDA>:WAVETAPE_SM90A>")
+endif()
 # Only the kernels' dispatch (kernels/dispatch.h) knows which backends there are: the rest compiles the same with and
 # without CUDA.
 file(GLOB wavetape_dispatching CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cpp)

@@ -9,11 +9,6 @@ constexpr float kGeluCubic = 0.044715f;
 // Accesses of every operand that a thread has in flight.
 constexpr int kInFlight = 2;
 
-// 1 / (1 + e^-u). The fast exponential is off by a few units in the last place; e^-u = ∞ gives 0.
-__device__ float sigmoid(float u) {
-  return __fdividef(1.0f, 1.0f + __expf(-u));
-}
-
 // GELU's (1 + tanh(v)) / 2 is sigmoid(2v).
 __device__ float gelu_gate(float x) {
   return sigmoid(2 * kGeluScale * (x + kGeluCubic * x * x * x));

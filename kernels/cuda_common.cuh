@@ -67,23 +67,31 @@ inline void check_launch(const char* op) {
 
 // Launches a kernel that may begin while the one before it still runs, so that its start is hidden. Before it touches
 // anything but weights and its parameters it must call wait_for_previous(); a kernel that calls let_next_begin() allows
-// the next one the same. Needs compute capability 9; on older GPUs an ordinary launch.
+// the next one the same. Needs compute capability 9; on older GPUs an ordinary launch. So do clusters of more than one
+// block, which run at the same time.
 template <class... Parameters, class... Args>
-void launch_early(const char* op, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
-                  const Stream& stream, Args... args) {
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+void launch_early_in_clusters(const char* op, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+                              std::size_t shared_bytes, unsigned cluster, const Stream& stream, Args... args) {
+  cudaLaunchAttribute attributes[2]{};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {cluster, 1, 1};
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = native(stream);
-  config.attrs = &attribute;
-  config.numAttrs = can_launch_early(stream) ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = !can_launch_early(stream) ? 0 : cluster > 1 ? 2 : 1;
   const cudaError_t status = cudaLaunchKernelEx(&config, kernel, Parameters(args)...);
   if (status != cudaSuccess) static_cast<void>(cudaGetLastError());
   WT_CHECK(status == cudaSuccess, op, ": ", cudaGetErrorString(status));
+}
+template <class... Parameters, class... Args>
+void launch_early(const char* op, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
+                  const Stream& stream, Args... args) {
+  launch_early_in_clusters(op, kernel, grid, block, shared_bytes, 1, stream, args...);
 }
 
 __device__ inline void wait_for_previous() {

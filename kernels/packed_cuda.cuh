@@ -101,6 +101,11 @@ void dispatch_access(bool fits, F&& f) {
   }
 }
 
+// 1 / (1 + e^-u). The fast exponential is off by a few units in the last place; e^-u = ∞ gives 0.
+__device__ inline float sigmoid(float u) {
+  return __fdividef(1.0f, 1.0f + __expf(-u));
+}
+
 // Threads of a block where threads work alone, and the blocks for so many of them.
 inline constexpr int kLoneThreads = 256;
 inline unsigned lone_blocks(std::int64_t threads) {

@@ -1,0 +1,153 @@
+// What the tensor family of Mamba-2's scan shares (kernels/ssd_cuda.cuh). A tile is 64 rows of a chunk by 64 columns of
+// a head: heads that are wider are several tiles, whose rows of the state are independent; what is narrower is filled
+// up with zeros, and so are states of other sizes.
+#pragma once
+
+#include <cudaTypedefs.h>
+
+#include "kernels/hopper_cuda.cuh"
+#include "kernels/ssd_cuda.cuh"
+
+namespace wt::kernels::cuda {
+
+// Tiles of a group of heads.
+struct SsdTiles {
+  int of_head, of_group;
+};
+inline SsdTiles ssd_tiles(const SsdShape& shape) {
+  const auto of_head = static_cast<int>(ceil_div(shape.width, kTile));
+  return {of_head, of_head * static_cast<int>(shape.heads / shape.groups)};
+}
+
+// A tile of a group: its head, and the first column that it has of it.
+struct SsdTile {
+  int head, column;
+};
+template <class T>
+__device__ inline SsdTile ssd_tile(const Ssd<T>& a, const SsdTiles& tiles, int group, int tile) {
+  return {group * (a.heads / a.groups) + tile / tiles.of_head, tile % tiles.of_head * kTile};
+}
+
+// Of a chunk and head, the rows 2·lane and 2·lane + 1 of a warp. l in units of a factor of two.
+struct SsdSteps {
+  float2 delta, slope, l, grown, left;  // grown: e^l, left: e^(l_Q - l)
+  float whole;                          // e^l_Q
+};
+template <class T>
+__device__ inline SsdSteps ssd_steps(const Ssd<T>& a, std::int64_t cell, int head, float2 dt, int real) {
+  constexpr float kLog2E = 1.44269504088896340736f;
+  const std::int64_t weight = a.layer(cell) * a.heads + head;
+  const float bias = __ldg(a.dt_bias + weight), rate = -expf(__ldg(a.a_log + weight)) * kLog2E;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  StepSize even{}, odd{};
+  if (2 * lane < real) even = step_size(dt.x + bias, a.least, a.most);
+  if (2 * lane + 1 < real) odd = step_size(dt.y + bias, a.least, a.most);
+  const float first = rate * even.delta, both = first + rate * odd.delta;
+  float sum = both;
+#pragma unroll
+  for (int offset = 1; offset < 32; offset *= 2) {
+    const float before = __shfl_up_sync(0xffffffffu, sum, offset);
+    if (lane >= offset) sum += before;
+  }
+  const float all = __shfl_sync(0xffffffffu, sum, 31);
+  const float2 l{sum - both + first, sum};
+  return {{even.delta, odd.delta},
+          {even.slope, odd.slope},
+          l,
+          {power_of_two(l.x), power_of_two(l.y)},
+          {power_of_two(fminf(all - l.x, 0.0f)), power_of_two(fminf(all - l.y, 0.0f))},
+          power_of_two(all)};
+}
+// dt of the two rows; zero beyond `real`.
+template <class T>
+__device__ inline float2 ssd_dt(const Ssd<T>& a, std::int64_t cell, int head, std::int64_t t0, int real) {
+  const int row = static_cast<int>(threadIdx.x % 32) * 2;
+  const float* const from = a.dt + a.dt_place(cell, t0 + row, head);
+  return {row < real ? from[0] : 0.0f, row + 1 < real ? from[a.heads] : 0.0f};
+}
+
+// The map for copies of tiles from the blocks of columns (cells, rows, blocks, width) of a matrix (cells, rows,
+// columns) of bf16.
+struct TileBlocks {
+  std::int64_t width, blocks, columns, rows, cells;
+};
+CUtensorMap tile_map(const bf16* first, const TileBlocks& of);
+// Of xbc: x by heads; b and c by groups, those of c after those of b.
+template <class T>
+CUtensorMap x_map(const Ssd<T>& a) {
+  return tile_map(a.xbc, {a.width, a.heads, a.columns, a.rows, a.cells});
+}
+template <class T>
+CUtensorMap bc_map(const Ssd<T>& a) {
+  return tile_map(a.xbc + a.heads * a.width, {a.state, 2 * a.groups, a.columns, a.rows, a.cells});
+}
+
+// Fewer rows are quicker one after another.
+inline constexpr std::int64_t kTensorRows = 16;
+
+// Whether the GPU, the build, the shapes and the addresses are for the tensor family.
+bool tensor_ssd_fits(const Stream& stream, const SsdShape& shape, const Tensor& xbc,
+                     std::initializer_list<const Tensor*> aligned);
+
+// Columns of the state that a kernel holds: 64, 128 or 256.
+template <class F>
+void dispatch_state(std::int64_t state, F&& f) {
+  if (state <= 64) {
+    f.template operator()<64>();
+  } else if (state <= 128) {
+    f.template operator()<128>();
+  } else {
+    f.template operator()<256>();
+  }
+}
+
+// A state (64 × STATE) in the accumulators of a warp group, which hold at most 128 columns each.
+template <int STATE>
+struct StateTile {
+  static constexpr int kWide = STATE < 128 ? STATE : 128;
+  float v[STATE / kWide][kWide / 2];
+
+  // Body(value of the even column, of the odd one, row, even column) for all that the thread holds.
+  template <class Body>
+  __device__ void each_pair(const Body& body) {
+    const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32 % 4);
+#pragma unroll
+    for (int i = 0; i < STATE / kWide; ++i) {
+#pragma unroll
+      for (int e = 0; e < kWide / 2; e += 2) {
+        body(v[i][e], v[i][e + 1], warp * 16 + lane / 4 + e % 4 / 2 * 8, i * kWide + e / 4 * 8 + lane % 4 * 2);
+      }
+    }
+  }
+  __device__ void clear() {
+#pragma unroll
+    for (int i = 0; i < STATE / kWide; ++i) {
+#pragma unroll
+      for (int e = 0; e < kWide / 2; ++e) v[i][e] = 0;
+    }
+  }
+  __device__ void scale(float factor) {
+#pragma unroll
+    for (int i = 0; i < STATE / kWide; ++i) {
+#pragma unroll
+      for (int e = 0; e < kWide / 2; ++e) v[i][e] *= factor;
+    }
+  }
+  __device__ void hold() {
+#pragma unroll
+    for (int i = 0; i < STATE / kWide; ++i) cuda::hold(v[i]);
+  }
+  // Columns [16 k, 16 k + 16) as a part of A.
+  __device__ void part(int k, std::uint32_t* to) const {
+    const float* const from = v[k * 16 / kWide] + k * 16 % kWide / 2;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) to[i] = pack_pair(from[2 * i], from[2 * i + 1]);
+  }
+  // += A B, 16 rows of B, which lies in tiles of 64 columns with its columns running fastest.
+  __device__ void add_product(const std::uint32_t* a, std::uint32_t b) {
+#pragma unroll
+    for (int i = 0; i < STATE / kWide; ++i) wgmma<true>(v[i], a, tile_across(b + i * 2 * kTileBytes));
+  }
+};
+
+}  // namespace wt::kernels::cuda
