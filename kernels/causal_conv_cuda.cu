@@ -170,7 +170,7 @@ __device__ void add_tail_gradient(const Conv<T, W>& c, const ConvGradients<T>& t
 }
 
 template <int V, int K, class T, class W>
-__global__ void __launch_bounds__(kConvThreads) conv_backward_kernel(Conv<T, W> c, ConvGradients<T> to) {
+__global__ void __launch_bounds__(kConvThreads, 4) conv_backward_kernel(Conv<T, W> c, ConvGradients<T> to) {
   const std::int64_t channel = (std::int64_t{blockIdx.y} * kConvThreads + threadIdx.x) * V;
   if (channel >= c.channels) return;
   float w[K][V], bias[V], window[K][V], du[K][V] = {}, dw[K][V] = {}, dbias[V] = {};
@@ -348,7 +348,7 @@ void causal_conv_forward(const Stream& stream, const Tensor& x, std::int64_t col
   dispatch_types(op, x, w, [&]<class T, class W>() {
     const auto c = conv_of<T, W>(x, column, w, bias, tail, cells, kForwardStrip);
     T *const out = data<T>(y), *const next = data<T>(tail_out);
-    constexpr int kAtOnce = kVec<T>;
+    constexpr int kAtOnce = 4;
     const bool done = dispatch_taps<kAtOnce>(c, aligned(c.x, c.w, c.tail, out, next), [&]<int V, int K>() {
       launch_early(op, conv_forward_kernel<V, K, T, W>, conv_grid(c, x.dim(0), c.strips, V), kConvThreads, 0, stream, c,
                    out, next);

@@ -99,15 +99,22 @@ __device__ inline void copy_bytes(void* to, const void* from, int bytes, std::ui
                : "memory");
 }
 __device__ inline void copy_bytes_out(void* to, const void* from, int bytes) {
-  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;\ncp.async.bulk.commit_group;" ::"l"(
-                   __cvta_generic_to_global(to)),
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(__cvta_generic_to_global(to)),
                "r"(shared_address(from)), "r"(bytes)
                : "memory");
 }
-// Until at most `LEFT` of the thread's copies out have yet to read their source.
+// Makes a group of this thread's copies out so far.
+__device__ inline void copies_out_end() {
+  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+// Until at most LEFT groups of them have yet to read their source.
 template <int LEFT>
 __device__ inline void wait_for_copies_out() {
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(LEFT) : "memory");
+}
+// Until all of them are done.
+__device__ inline void finish_copies_out() {
+  asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }
 // What this thread has written to shared memory is seen by the copy engine and by products, once a barrier has passed.
 __device__ inline void written_for_products() {

@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kThreads) ssd_chunk_backward_kernel(Ssd<T> a, 
   }
 
   for (int head = group * group_heads; head < (group + 1) * group_heads; ++head) {
-    const std::int64_t weight = a.layer(cell) * a.heads + head;
+    const std::int64_t weight = std::int64_t{a.layer(cell)} * a.heads + head;
     const std::int64_t place = ((local * a.heads + head) * chunks + chunk) * width * state;
     const float *const s = to.starts + place, *const ds = to.ends + place;
     const float rate = -expf(a.a_log[weight]);

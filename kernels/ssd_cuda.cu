@@ -20,6 +20,7 @@ void ssd_backward(const Stream& stream, const Tensor& dy, const Tensor& xbc, con
                   const Tensor& ds_out, const Tensor& dxbc, const Tensor& ddt, const SsdWeights& dweights,
                   const Tensor& ds) {
   if (s.numel() == 0) return;
+  if (tensor_ssd_backward(stream, dy, xbc, dt, weights, shape, s, cells, ds_out, dxbc, ddt, dweights, ds)) return;
   plain_ssd_backward(stream, dy, xbc, dt, weights, shape, s, cells, ds_out, dxbc, ddt, dweights, ds);
 }
 

@@ -15,14 +15,14 @@ struct Ssd {
   const float *dt, *a_log, *d, *dt_bias;
   const std::int32_t* in_use;  // rows of every cell
   std::int64_t first, cells;   // those at work: a backward pass goes over them in portions
-  std::int64_t samples, rows, columns;
-  int heads, width, state, groups;
+  std::int64_t rows, columns;
+  int samples, heads, width, state, groups;
   float least, most;
 
   __device__ std::int64_t used(std::int64_t cell) const {
     return min(max(std::int64_t{in_use[cell]}, std::int64_t{0}), rows);
   }
-  __device__ std::int64_t layer(std::int64_t cell) const { return cell / samples; }
+  __device__ int layer(std::int64_t cell) const { return static_cast<int>(cell) / samples; }
   __device__ int group(int head) const { return head / (heads / groups); }
   __device__ const T* row(std::int64_t cell, std::int64_t t) const { return xbc + (cell * rows + t) * columns; }
   // Columns of a row.
@@ -52,7 +52,7 @@ Ssd<T> ssd_arguments(const Tensor& xbc, const Tensor& dt, const SsdWeights& weig
   a.dt_bias = data<float>(weights.dt_bias);
   a.in_use = cells.rows.data<std::int32_t>();
   a.cells = xbc.dim(0) * xbc.dim(1);
-  a.samples = xbc.dim(1);
+  a.samples = static_cast<int>(xbc.dim(1));
   a.rows = xbc.dim(2);
   a.columns = xbc.dim(3);
   a.heads = static_cast<int>(shape.heads);
@@ -108,6 +108,11 @@ class ChunkSums {
 bool tensor_ssd_forward(const Stream& stream, const Tensor& xbc, const Tensor& dt, const SsdWeights& weights,
                         const SsdShape& shape, const Tensor& s, const Cells& cells, const Tensor& y,
                         const Tensor& s_out);
+
+bool tensor_ssd_backward(const Stream& stream, const Tensor& dy, const Tensor& xbc, const Tensor& dt,
+                         const SsdWeights& weights, const SsdShape& shape, const Tensor& s, const Cells& cells,
+                         const Tensor& ds_out, const Tensor& dxbc, const Tensor& ddt, const SsdWeights& dweights,
+                         const Tensor& ds);
 
 // The plain family's backward pass.
 void plain_ssd_backward(const Stream& stream, const Tensor& dy, const Tensor& xbc, const Tensor& dt,

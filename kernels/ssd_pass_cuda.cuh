@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(kPassThreads) ssd_pass_kernel(Ssd<T> a, SsdPas
   const int head = static_cast<int>(blockIdx.x / blocks % a.heads), group = a.group(head);
   const int lane = threadIdx.x % LANES, r = threadIdx.x / LANES, p = p0 + r;
   const bool there = p < a.width, pieces = a.state % 4 == 0;
-  const std::int64_t used = a.used(cell), at = a.layer(cell) * a.heads + head;
+  const std::int64_t used = a.used(cell), at = std::int64_t{a.layer(cell)} * a.heads + head;
   const std::int64_t place = a.state_place(cell, head) + static_cast<std::int64_t>(p) * a.state;
   const std::int64_t chunks = (a.rows + io.chunk - 1) / io.chunk;
   const float decay_rate = -expf(a.a_log[at]), bias = a.dt_bias[at], skip = a.d[at];
@@ -160,14 +160,12 @@ void run_ssd_pass(const char* op, const Stream& stream, const Ssd<T>& a, const S
                  grid_size(a.cells * a.heads * ceil_div(a.width, kPassThreads / LANES)), kPassThreads, 0, stream, a,
                  io);
   };
-  // Of few rows the state is most of what is read: many blocks with a little of it each.
-  if (a.rows <= 4) {
+  // Of few rows the state is most of what is read: more blocks with less of it each.
+  if (a.rows <= 4 && a.state <= 256) {
     if (a.state <= 128) {
-      run.template operator()<32, 4>();
-    } else if (a.state <= 256) {
-      run.template operator()<32, 8>();
+      run.template operator()<8, 16>();
     } else {
-      run.template operator()<32, 32>();
+      run.template operator()<16, 16>();
     }
   } else if (a.state <= 16) {
     run.template operator()<4, 4>();

@@ -33,38 +33,48 @@ struct SsdSteps {
   float2 delta, slope, l, grown, left;  // grown: e^l, left: e^(l_Q - l)
   float whole;                          // e^l_Q
 };
+// Makes the steps of a head chunk by chunk.
 template <class T>
-__device__ inline SsdSteps ssd_steps(const Ssd<T>& a, std::int64_t cell, int head, float2 dt, int real) {
-  constexpr float kLog2E = 1.44269504088896340736f;
-  const std::int64_t weight = a.layer(cell) * a.heads + head;
-  const float bias = __ldg(a.dt_bias + weight), rate = -expf(__ldg(a.a_log + weight)) * kLog2E;
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  StepSize even{}, odd{};
-  if (2 * lane < real) even = step_size(dt.x + bias, a.least, a.most);
-  if (2 * lane + 1 < real) odd = step_size(dt.y + bias, a.least, a.most);
-  const float first = rate * even.delta, both = first + rate * odd.delta;
-  float sum = both;
-#pragma unroll
-  for (int offset = 1; offset < 32; offset *= 2) {
-    const float before = __shfl_up_sync(0xffffffffu, sum, offset);
-    if (lane >= offset) sum += before;
+class SsdStepper {
+ public:
+  __device__ SsdStepper(const Ssd<T>& a, std::int64_t cell, int head, std::int64_t used)
+      : dt_(a.dt + a.dt_place(cell, 2 * lane(), head)), heads_(a.heads), used_(used), least_(a.least), most_(a.most) {
+    constexpr float kLog2E = 1.44269504088896340736f;
+    const std::int64_t weight = std::int64_t{a.layer(cell)} * a.heads + head;
+    bias_ = a.dt_bias[weight];
+    rate_ = -expf(a.a_log[weight]) * kLog2E;
   }
-  const float all = __shfl_sync(0xffffffffu, sum, 31);
-  const float2 l{sum - both + first, sum};
-  return {{even.delta, odd.delta},
-          {even.slope, odd.slope},
-          l,
-          {power_of_two(l.x), power_of_two(l.y)},
-          {power_of_two(fminf(all - l.x, 0.0f)), power_of_two(fminf(all - l.y, 0.0f))},
-          power_of_two(all)};
-}
-// dt of the two rows; zero beyond `real`.
-template <class T>
-__device__ inline float2 ssd_dt(const Ssd<T>& a, std::int64_t cell, int head, std::int64_t t0, int real) {
-  const int row = static_cast<int>(threadIdx.x % 32) * 2;
-  const float* const from = a.dt + a.dt_place(cell, t0 + row, head);
-  return {row < real ? from[0] : 0.0f, row + 1 < real ? from[a.heads] : 0.0f};
-}
+  __device__ SsdSteps steps(std::int64_t chunk) const {
+    const float* const from = dt_ + chunk * kTile * heads_;
+    const auto real = static_cast<int>(min(std::int64_t{kTile}, max(std::int64_t{0}, used_ - chunk * kTile)));
+    StepSize even{}, odd{};
+    if (2 * lane() < real) even = step_size(from[0] + bias_, least_, most_);
+    if (2 * lane() + 1 < real) odd = step_size(from[heads_] + bias_, least_, most_);
+    const float first = rate_ * even.delta, both = first + rate_ * odd.delta;
+    float sum = both;
+#pragma unroll
+    for (int offset = 1; offset < 32; offset *= 2) {
+      const float before = __shfl_up_sync(0xffffffffu, sum, offset);
+      if (lane() >= offset) sum += before;
+    }
+    const float all = __shfl_sync(0xffffffffu, sum, 31);
+    const float2 l{sum - both + first, sum};
+    return {{even.delta, odd.delta},
+            {even.slope, odd.slope},
+            l,
+            {power_of_two(l.x), power_of_two(l.y)},
+            {power_of_two(fminf(all - l.x, 0.0f)), power_of_two(fminf(all - l.y, 0.0f))},
+            power_of_two(all)};
+  }
+
+ private:
+  __device__ static int lane() {
+    return static_cast<int>(threadIdx.x % 32);
+  }
+  const float* dt_;
+  std::int64_t heads_, used_;
+  float least_, most_, bias_, rate_;
+};
 
 // The map for copies of tiles from the blocks of columns (cells, rows, blocks, width) of a matrix (cells, rows,
 // columns) of bf16.
@@ -81,6 +91,19 @@ template <class T>
 CUtensorMap bc_map(const Ssd<T>& a) {
   return tile_map(a.xbc + a.heads * a.width, {a.state, 2 * a.groups, a.columns, a.rows, a.cells});
 }
+
+// Backward: of xbc and dy, made once for all cells.
+struct SsdMaps {
+  CUtensorMap x, bc, dy;
+};
+// States as tiles of bf16, 64 columns after 64 columns: (cells at work, groups, tiles of a group, chunks).
+struct SsdImages {
+  Tensor starts, ends;
+};
+// Makes the images for the cells at work, and ds (may be ds_out's memory) where it is defined. ds_out undefined: zeros.
+void tensor_ssd_states(const char* op, const Stream& stream, const SsdMaps& maps, const Ssd<bf16>& a,
+                       const SsdTiles& tiles, const Tensor& s, const Tensor& ds_out, const Tensor& ds,
+                       const SsdImages& to);
 
 // Fewer rows are quicker one after another.
 inline constexpr std::int64_t kTensorRows = 16;
@@ -147,6 +170,11 @@ struct StateTile {
   __device__ void add_product(const std::uint32_t* a, std::uint32_t b) {
 #pragma unroll
     for (int i = 0; i < STATE / kWide; ++i) wgmma<true>(v[i], a, tile_across(b + i * 2 * kTileBytes));
+  }
+  template <bool TRANSPOSED>
+  __device__ void add_product(std::uint64_t a, std::uint32_t b) {
+#pragma unroll
+    for (int i = 0; i < STATE / kWide; ++i) wgmma<TRANSPOSED, true>(v[i], a, tile_across(b + i * 2 * kTileBytes));
   }
 };
 

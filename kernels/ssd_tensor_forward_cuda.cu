@@ -65,7 +65,7 @@ class ForwardBlock {
     if (threadIdx.x == 0) {
 #pragma unroll
       for (int i = 0; i < kStages; ++i) {
-        barrier_init(&space_.full[i], 2);
+        barrier_init(&space_.full[i], 1 + held_);
         barrier_init(&space_.empty[i], 4 * held_);
       }
       barrier_init(&space_.ready[0], 1);
@@ -84,7 +84,12 @@ class ForwardBlock {
     const int warp_group = static_cast<int>(threadIdx.x) / kGroupThreads;
     if (warp_group == 2) {
       shrink_registers<40>();
-      if (threadIdx.x / 32 == 8) each_chunk([&](int chunk, bool whole) { fetch(chunk, whole); }, [](int) {}, [] {});
+      const int warp = static_cast<int>(threadIdx.x / 32 % 4);
+      if (warp == 0) {
+        each_chunk([&](int chunk, bool whole) { fetch(chunk, whole); }, [](int) {}, [] {});
+      } else if (warp <= held_) {
+        make_steps(warp - 1);
+      }
     } else {
       grow_registers<232>();
       if (warp_group < held_) compute(warp_group);
@@ -112,47 +117,52 @@ class ForwardBlock {
     return static_cast<int>(min(std::int64_t{kTile}, used_ - std::int64_t{chunk} * kTile));
   }
 
-  // By one warp: a chunk's rows and steps into the next stage.
-  __device__ void fetch(int chunk, bool whole) {
-    const int stage = turn_ % kStages, lane = static_cast<int>(threadIdx.x % 32), real = real_rows(chunk);
-    const std::int64_t t0 = std::int64_t{chunk} * kTile;
-    SsdTile tiles[2];
-    float2 dt[2];
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      tiles[i] = ssd_tile(a_, io_.tiles, group_, first_tile_ + min(i, held_ - 1));
-      dt[i] = ssd_dt(a_, cell_, tiles[i].head, t0, real);
-    }
+  // The stage that is next to be filled, once it has been emptied.
+  __device__ int free_stage() {
+    const int stage = turn_ % kStages;
     if (turn_ >= kStages) barrier_wait(&space_.empty[stage], turn_ / kStages - 1 & 1);
+    return stage;
+  }
+  // By one warp: a chunk's rows into the next stage.
+  __device__ void fetch(int chunk, bool whole) {
+    const int stage = free_stage();
+    ++turn_;
+    if (threadIdx.x % 32 != 0) return;
     auto& to = space_.stage[stage];
     std::uint64_t* const full = &space_.full[stage];
-    if (lane == 0) {
-      barrier_arrive(full, (held_ + (whole ? 2 : 1) * kBlocks) * kTileBytes);
-      const int t = static_cast<int>(t0), z = static_cast<int>(cell_);
+    barrier_arrive(full, (held_ + (whole ? 2 : 1) * kBlocks) * kTileBytes);
+    const int t = chunk * kTile, z = static_cast<int>(cell_);
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        if (i < held_) copy_tile(to.x[i], x_, tiles[i].column, tiles[i].head, t, z, full);
-      }
-#pragma unroll
-      for (int i = 0; i < kBlocks; ++i) {
-        copy_tile(to.b[i], bc_, i * kTile, group_, t, z, full);
-        if (whole) copy_tile(to.c[i], bc_, i * kTile, a_.groups + group_, t, z, full);
-      }
+    for (int i = 0; i < kBlocks; ++i) {
+      copy_tile(to.b[i], bc_, i * kTile, group_, t, z, full);
+      if (whole) copy_tile(to.c[i], bc_, i * kTile, a_.groups + group_, t, z, full);
     }
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      if (i >= held_) break;
-      const SsdSteps steps = ssd_steps(a_, cell_, tiles[i].head, dt[i], real);
-      StepRows& rows = space_.steps[stage][i];
-      *reinterpret_cast<float2*>(rows.l + 2 * lane) = steps.l;
-      *reinterpret_cast<float2*>(rows.delta + 2 * lane) = steps.delta;
-      *reinterpret_cast<float2*>(rows.grown + 2 * lane) = steps.grown;
-      *reinterpret_cast<float2*>(rows.left + 2 * lane) = {steps.left.x * steps.delta.x, steps.left.y * steps.delta.y};
-      if (lane == 0) rows.whole = steps.whole;
+      const SsdTile tile = ssd_tile(a_, io_.tiles, group_, first_tile_ + i);
+      if (i < held_) copy_tile(to.x[i], x_, tile.column, tile.head, t, z, full);
     }
-    __syncwarp();
-    if (lane == 0) barrier_arrive(full);
-    ++turn_;
+  }
+  // By one warp: the steps of a tile's head, chunk after chunk.
+  __device__ void make_steps(int which) {
+    const int lane = static_cast<int>(threadIdx.x % 32);
+    const SsdStepper<bf16> stepper(a_, cell_, ssd_tile(a_, io_.tiles, group_, first_tile_ + which).head, used_);
+    each_chunk(
+        [&](int chunk, bool) {
+          const SsdSteps steps = stepper.steps(chunk);
+          const int stage = free_stage();
+          StepRows& rows = space_.steps[stage][which];
+          *reinterpret_cast<float2*>(rows.l + 2 * lane) = steps.l;
+          *reinterpret_cast<float2*>(rows.delta + 2 * lane) = steps.delta;
+          *reinterpret_cast<float2*>(rows.grown + 2 * lane) = steps.grown;
+          *reinterpret_cast<float2*>(rows.left + 2 * lane) = {steps.left.x * steps.delta.x,
+                                                              steps.left.y * steps.delta.y};
+          if (lane == 0) rows.whole = steps.whole;
+          __syncwarp();
+          if (lane == 0) barrier_arrive(&space_.full[stage]);
+          ++turn_;
+        },
+        [](int) {}, [] {});
   }
 
   // By a warp group, all of its 128 threads from here on.
@@ -160,7 +170,7 @@ class ForwardBlock {
     which_ = which;
     thread_ = static_cast<int>(threadIdx.x) % kGroupThreads;
     tile_ = ssd_tile(a_, io_.tiles, group_, first_tile_ + which);
-    const std::int64_t weight = a_.layer(cell_) * a_.heads + tile_.head;
+    const std::int64_t weight = std::int64_t{a_.layer(cell_)} * a_.heads + tile_.head;
     skip_ = a_.d[weight];
     state_ = a_.state_place(cell_, tile_.head) + std::int64_t{tile_.column} * a_.state;
     if (rank_ == 0) load_state(io_.s);

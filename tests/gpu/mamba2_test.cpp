@@ -305,6 +305,7 @@ std::vector<SsdSizes> ssd_sizes() {
     sizes.push_back({2, 2, t, real});
   }
   sizes.push_back({1, 1, 1024, real});
+  sizes.push_back({1, 2, 9000, shape_of(2, 64, 128, 1)});  // long enough to be split
   sizes.push_back({1, 4, 130, shape_of(3, 64, 128, 1)});  // a head is left over
   sizes.push_back({1, 4, 130, shape_of(4, 64, 64, 2)});
   sizes.push_back({1, 4, 130, shape_of(3, 64, 16, 3)});
