@@ -1,7 +1,9 @@
 #include <algorithm>
 
 #include "kernels/causal_conv.h"
-#include "kernels/norm_cuda.cuh"
+#include "kernels/causal_conv_cuda.h"
+#include "kernels/packed_cuda.cuh"
+#include "kernels/partials_cuda.cuh"
 
 // A thread has V neighbouring channels of a strip of rows and goes along it with the last K rows in registers. The
 // strips follow from the rows alone, so that every sample's sums are made in the same order whatever the batch is.
@@ -20,6 +22,7 @@ struct Conv {
   const T* tail;
   const std::int32_t* in_use;  // rows of every cell
   std::int64_t samples, rows, channels, stride;
+  std::int64_t first, all;  // of the channels of w, bias and tail: the first at work, and their number
   int taps;
   std::int64_t strips;
 
@@ -29,7 +32,8 @@ struct Conv {
   __device__ std::int64_t layer() const { return cell() / samples; }
   __device__ const T* row(std::int64_t t) const { return x + (cell() * rows + t) * stride; }
   __device__ std::int64_t dense(std::int64_t t) const { return (cell() * rows + t) * channels; }
-  __device__ std::int64_t tail_row(std::int64_t r) const { return (cell() * (taps - 1) + r) * channels; }
+  __device__ std::int64_t tail_row(std::int64_t r) const { return (cell() * (taps - 1) + r) * all + first; }
+  __device__ std::int64_t weight(std::int64_t channel) const { return layer() * all + first + channel; }
   // Row `f` of [tail; x] at this channel.
   __device__ const T* full(std::int64_t f, std::int64_t channel) const {
     return f < taps - 1 ? tail + tail_row(f) + channel : row(f - (taps - 1)) + channel;
@@ -44,12 +48,12 @@ __device__ float silu_slope(float u) {
 
 template <int V, int K, class T, class W>
 __device__ void load_taps(const Conv<T, W>& c, std::int64_t channel, float (&w)[K][V], float (&bias)[V]) {
-  const std::int64_t first = c.layer() * c.channels + channel;
+  const std::int64_t first = c.weight(channel);
 #pragma unroll
   for (int e = 0; e < V; ++e) bias[e] = c.bias == nullptr ? 0.0f : __ldg(c.bias + first + e);
   // The taps of a channel are neighbours: V·K elements.
   if constexpr (V > 1) {
-    constexpr int N = V * K % kVec<W> == 0 ? kVec<W> : 4;
+    constexpr int N = V * K % kVec<W> == 0 ? kVec<W> : V * K % 4 == 0 ? 4 : 2;
 #pragma unroll
     for (int i = 0; i < V * K; i += N) {
       float some[N];
@@ -90,16 +94,19 @@ __global__ void __launch_bounds__(kConvThreads) conv_forward_kernel(Conv<T, W> c
 #pragma unroll
     for (int r = 0; r < K - 1; ++r) store_packed<V>(tail_out + c.tail_row(r) + channel, last[r]);
   }
-  for (std::int64_t base = first; base < end; base += K) {
+  const int rows = static_cast<int>(end - first), real = static_cast<int>(min(end, used) - first);
+  const T* from = c.row(first) + channel;
+  T* to = y + c.dense(first) + channel;
+  for (int base = 0; base < rows; base += K) {
     Packed<T, V> in[K];
 #pragma unroll
-    for (int j = 0; j < K; ++j) {
+    for (int j = 0; j < K; ++j, from += c.stride) {
       in[j] = {};
-      if (base + j < min(end, used)) in[j] = load_packed<V>(c.row(base + j) + channel);
+      if (base + j < real) in[j] = load_packed<V>(from);
     }
 #pragma unroll
-    for (int j = 0; j < K; ++j) {
-      if (base + j >= end) break;
+    for (int j = 0; j < K; ++j, to += c.channels) {
+      if (base + j >= rows) break;
       in[j].unpack(window[j]);
       float out[V];
 #pragma unroll
@@ -107,9 +114,9 @@ __global__ void __launch_bounds__(kConvThreads) conv_forward_kernel(Conv<T, W> c
         float u = bias[e];
 #pragma unroll
         for (int k = 0; k < K; ++k) u += w[k][e] * window[(j + 1 + k) % K][e];
-        out[e] = base + j < used ? u * sigmoid(u) : 0.0f;
+        out[e] = base + j < real ? u * sigmoid(u) : 0.0f;
       }
-      store_packed<V>(y + c.dense(base + j) + channel, Packed<T, V>::pack(out));
+      store_packed<V>(to, Packed<T, V>::pack(out));
     }
   }
 }
@@ -117,7 +124,7 @@ __global__ void __launch_bounds__(kConvThreads) conv_forward_kernel(Conv<T, W> c
 // Any number of taps, a channel for each thread.
 template <class T, class W>
 __device__ float plain_sum_of_taps(const Conv<T, W>& c, std::int64_t t, std::int64_t channel) {
-  const std::int64_t at = c.layer() * c.channels + channel;
+  const std::int64_t at = c.weight(channel);
   float u = c.bias == nullptr ? 0.0f : c.bias[at];
   for (int k = 0; k < c.taps; ++k) u += to_float(c.w[at * c.taps + k]) * to_float(*c.full(t + k, channel));
   return u;
@@ -173,24 +180,27 @@ template <int V, int K, class T, class W>
 __global__ void __launch_bounds__(kConvThreads, 4) conv_backward_kernel(Conv<T, W> c, ConvGradients<T> to) {
   const std::int64_t channel = (std::int64_t{blockIdx.y} * kConvThreads + threadIdx.x) * V;
   if (channel >= c.channels) return;
-  float w[K][V], bias[V], window[K][V], du[K][V] = {}, dw[K][V] = {}, dbias[V] = {};
+  float w[K][V], bias[V], window[K][V] = {}, du[K][V] = {}, dw[K][V] = {}, dbias[V] = {};
   load_taps<V, K>(c, channel, w, bias);
   const std::int64_t used = c.used();
   const std::int64_t first = c.strip() * kBackwardStrip, end = min(first + kBackwardStrip, c.rows);
   if (first < used) load_window<V, K>(c, first, channel, window);
   // Row t meets dx of row t - K + 1, the first that has no later contribution.
-  for (std::int64_t base = first; base < end + K - 1; base += K) {
+  const int rows = static_cast<int>(end - first), real = static_cast<int>(min(end + K - 1, used) - first);
+  const T *from = c.row(first) + channel, *from_dy = to.dy + c.dense(first) + channel;
+  T* out = to.dx + (c.cell() * c.rows + first) * c.stride + channel;
+  for (int base = 0; base < rows + K - 1; base += K) {
     Packed<T, V> in[K], grad[K];
 #pragma unroll
-    for (int j = 0; j < K; ++j) {
+    for (int j = 0; j < K; ++j, from += c.stride, from_dy += c.channels) {
       in[j] = grad[j] = {};
-      if (base + j >= min(end + K - 1, used)) continue;
-      in[j] = load_packed<V>(c.row(base + j) + channel);
-      grad[j] = load_packed<V>(to.dy + c.dense(base + j) + channel);
+      if (base + j >= real) continue;
+      in[j] = load_packed<V>(from);
+      grad[j] = load_packed<V>(from_dy);
     }
 #pragma unroll
     for (int j = 0; j < K; ++j) {
-      const std::int64_t t = base + j;
+      const int t = base + j;
       in[j].unpack(window[j]);
       grad[j].unpack(du[j]);
 #pragma unroll
@@ -198,23 +208,27 @@ __global__ void __launch_bounds__(kConvThreads, 4) conv_backward_kernel(Conv<T, 
         float u = bias[e];
 #pragma unroll
         for (int k = 0; k < K; ++k) u += w[k][e] * window[(j + 1 + k) % K][e];
-        du[j][e] = t < used ? du[j][e] * silu_slope(u) : 0.0f;
-        if (t < min(end, used)) {
+        du[j][e] = t < real ? du[j][e] * silu_slope(u) : 0.0f;
+      }
+      if (t < rows) {
+#pragma unroll
+        for (int e = 0; e < V; ++e) {
           dbias[e] += du[j][e];
 #pragma unroll
           for (int k = 0; k < K; ++k) dw[k][e] += du[j][e] * window[(j + 1 + k) % K][e];
         }
       }
-      const std::int64_t out = t - (K - 1);
-      if (out < first || out >= end) continue;
+      const int row = t - (K - 1);
+      if (row < 0 || row >= rows) continue;
       float dx[V] = {};
 #pragma unroll
       for (int e = 0; e < V; ++e) {
 #pragma unroll
         for (int k = 0; k < K; ++k) dx[e] += w[k][e] * du[(j + K - k) % K][e];
       }
-      add_tail_gradient<V>(c, to, out, used, channel, dx);
-      store_packed<V>(to.dx + (c.cell() * c.rows + out) * c.stride + channel, Packed<T, V>::pack(dx));
+      add_tail_gradient<V>(c, to, first + row, used, channel, dx);
+      store_packed<V>(out, Packed<T, V>::pack(dx));
+      out += c.stride;
     }
   }
   const std::int64_t place = std::int64_t{blockIdx.x} * c.channels + channel;
@@ -239,7 +253,7 @@ __device__ float plain_dfull(const Conv<T, W>& c, const T* dy, std::int64_t f, s
   float sum = 0;
   for (int k = 0; k < c.taps; ++k) {
     if (f - k < 0 || f - k >= used) continue;
-    sum += to_float(c.w[(c.layer() * c.channels + channel) * c.taps + k]) * plain_du(c, dy, f - k, channel);
+    sum += to_float(c.w[c.weight(channel) * c.taps + k]) * plain_du(c, dy, f - k, channel);
   }
   return sum;
 }
@@ -285,16 +299,18 @@ __global__ void __launch_bounds__(kConvThreads)
 
 template <class T, class W>
 Conv<T, W> conv_of(const Tensor& x, std::int64_t column, const Tensor& w, const Tensor& bias, const Tensor& tail,
-                   const Cells& cells, std::int64_t strip) {
+                   const Cells& cells, std::int64_t strip, const ChannelRange& range) {
   Conv<T, W> c{};
-  c.x = data<T>(x) + column;
+  c.x = data<T>(x) + column + range.first;
   c.w = data<W>(w);
   c.bias = bias.defined() ? data<float>(bias) : nullptr;
   c.tail = data<T>(tail);
   c.in_use = cells.rows.data<std::int32_t>();
   c.samples = x.dim(1);
   c.rows = x.dim(2);
-  c.channels = w.dim(1);
+  c.first = range.first;
+  c.channels = range.count;
+  c.all = w.dim(1);
   c.stride = x.dim(3);
   c.taps = static_cast<int>(w.dim(2));
   c.strips = std::max<std::int64_t>(1, ceil_div(c.rows, strip));
@@ -319,7 +335,7 @@ void dispatch_types(const char* op, const Tensor& x, const Tensor& w, F&& f) {
 // taps.
 template <int V, class T, class W, class F>
 bool dispatch_taps(const Conv<T, W>& c, bool fits, F&& f) {
-  fits = fits && c.channels % V == 0 && c.stride % V == 0;
+  fits = fits && c.channels % V == 0 && c.all % V == 0 && c.stride % V == 0;
   const auto with = [&]<int K>() {
     if (fits) {
       f.template operator()<V, K>();
@@ -340,19 +356,18 @@ dim3 conv_grid(const Conv<T, W>& c, std::int64_t layers, std::int64_t strips, in
 
 }  // namespace
 
-void causal_conv_forward(const Stream& stream, const Tensor& x, std::int64_t column, const Tensor& w,
-                         const Tensor& bias, const Tensor& tail, const Cells& cells, const Tensor& y,
-                         const Tensor& tail_out) {
-  const char* op = "causal_conv";
-  if (tail.numel() == 0) return;
+void causal_conv_channels(const char* op, const Stream& stream, const Tensor& x, std::int64_t column, const Tensor& w,
+                          const Tensor& bias, const Tensor& tail, const Cells& cells, const ChannelRange& range,
+                          const Tensor& y, const Tensor& tail_out) {
   dispatch_types(op, x, w, [&]<class T, class W>() {
-    const auto c = conv_of<T, W>(x, column, w, bias, tail, cells, kForwardStrip);
+    const auto c = conv_of<T, W>(x, column, w, bias, tail, cells, kForwardStrip, range);
     T *const out = data<T>(y), *const next = data<T>(tail_out);
     constexpr int kAtOnce = 4;
-    const bool done = dispatch_taps<kAtOnce>(c, aligned(c.x, c.w, c.tail, out, next), [&]<int V, int K>() {
-      launch_early(op, conv_forward_kernel<V, K, T, W>, conv_grid(c, x.dim(0), c.strips, V), kConvThreads, 0, stream, c,
-                   out, next);
-    });
+    const bool done = dispatch_taps<kAtOnce>(
+        c, range.first % kAtOnce == 0 && aligned(c.x, c.w, c.tail, out, next), [&]<int V, int K>() {
+          launch_early(op, conv_forward_kernel<V, K, T, W>, conv_grid(c, x.dim(0), c.strips, V), kConvThreads, 0,
+                       stream, c, out, next);
+        });
     if (done) return;
     plain_conv_forward_kernel<<<conv_grid(c, x.dim(0), c.strips, 1), kConvThreads, 0, native(stream)>>>(c, out);
     Conv<T, W> whole = c;
@@ -362,13 +377,20 @@ void causal_conv_forward(const Stream& stream, const Tensor& x, std::int64_t col
   });
 }
 
+void causal_conv_forward(const Stream& stream, const Tensor& x, std::int64_t column, const Tensor& w,
+                         const Tensor& bias, const Tensor& tail, const Cells& cells, const Tensor& y,
+                         const Tensor& tail_out) {
+  if (tail.numel() == 0) return;
+  causal_conv_channels("causal_conv", stream, x, column, w, bias, tail, cells, {0, w.dim(1)}, y, tail_out);
+}
+
 void causal_conv_backward(const Stream& stream, const Tensor& dy, const Tensor& x, std::int64_t column, const Tensor& w,
                           const Tensor& bias, const Tensor& tail, const Cells& cells, const Tensor& dtail_out,
                           const Tensor& dx, const Tensor& dw, const Tensor& dbias, const Tensor& dtail) {
   const char* op = "causal_conv backward";
   if (tail.numel() == 0) return;
   dispatch_types(op, x, w, [&]<class T, class W>() {
-    const auto c = conv_of<T, W>(x, column, w, bias, tail, cells, kBackwardStrip);
+    const auto c = conv_of<T, W>(x, column, w, bias, tail, cells, kBackwardStrip, {0, w.dim(1)});
     const std::int64_t layers = x.dim(0), strips = c.samples * c.strips;
     const auto partials = [&](const Tensor& wanted, std::int64_t width) {
       return wanted.defined() ? Tensor::empty(stream, {layers, strips, width}, DType::kF32) : Tensor{};

@@ -41,7 +41,8 @@ __device__ inline void barrier_arrive(std::uint64_t* barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
                : "memory");
 }
-// At the same barrier of another block of the cluster. What this thread has written before is seen by who waits there.
+// At the same barrier of another block of the cluster. Who waits there for the CLUSTER sees what this thread has
+// written before; it costs more than to wait for threads and copies of the block.
 __device__ inline void barrier_arrive_at(std::uint64_t* barrier, int rank) {
   asm volatile(
       "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
@@ -49,13 +50,23 @@ __device__ inline void barrier_arrive_at(std::uint64_t* barrier, int rank) {
       "r"(rank)
       : "memory");
 }
+template <bool CLUSTER = false>
 __device__ inline void barrier_wait(std::uint64_t* barrier, int parity) {
-  asm volatile(
-      "{\n.reg .pred done;\nagain:\n"
-      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
-      "@done bra ready;\nbra again;\nready:\n}\n" ::"r"(shared_address(barrier)),
-      "r"(parity)
-      : "memory");
+  if constexpr (CLUSTER) {
+    asm volatile(
+        "{\n.reg .pred done;\nagain:\n"
+        "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+        "@done bra ready;\nbra again;\nready:\n}\n" ::"r"(shared_address(barrier)),
+        "r"(parity)
+        : "memory");
+  } else {
+    asm volatile(
+        "{\n.reg .pred done;\nagain:\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+        "@done bra ready;\nbra again;\nready:\n}\n" ::"r"(shared_address(barrier)),
+        "r"(parity)
+        : "memory");
+  }
 }
 // Among `threads` threads of the block; `id` from 1 on.
 __device__ inline void named_barrier(int id, int threads) {
@@ -123,15 +134,24 @@ __device__ inline void written_for_products() {
 
 // ---- Products of a warp group ----
 
-// Tiles with the index that is summed over running fastest. The next 16 of it are 32 bytes on.
-__device__ inline std::uint64_t tile_along(std::uint32_t address) {
-  return std::uint64_t{(address & 0x3ffff) >> 4} | std::uint64_t{1} << 16 | std::uint64_t{1024 >> 4} << 32 |
-         std::uint64_t{1} << 62;
+// How a product finds tiles in shared memory: the lower half of what the hardware calls a matrix descriptor, whose
+// upper half is the same for all.
+struct Operand {
+  static constexpr int kHigh = 0x40000040;  // eight rows are 1024 bytes; 128-byte swizzle
+  std::uint32_t low;
+  __device__ Operand operator+(int bytes) const { return {low + static_cast<std::uint32_t>(bytes >> 4)}; }
+};
+// Tiles whose sum is along their rows. The next 16 of a row are 32 bytes on.
+__device__ inline Operand tile_along(std::uint32_t address) {
+  return {(address & 0x3ffff) >> 4 | 1u << 16};
 }
-// Tiles with that index over rows; the next 64 columns are `next` bytes on, the next 16 rows 2048.
-__device__ inline std::uint64_t tile_across(std::uint32_t address, int next = kTileBytes) {
-  return std::uint64_t{(address & 0x3ffff) >> 4} | static_cast<std::uint64_t>(next >> 4) << 16 |
-         std::uint64_t{1024 >> 4} << 32 | std::uint64_t{1} << 62;
+// Tiles whose sum is over their rows, of which the next 16 are 2048 bytes on, and the next 64 columns the next tile.
+__device__ inline Operand tile_across(std::uint32_t address) {
+  return {(address & 0x3ffff) >> 4 | static_cast<std::uint32_t>(kTileBytes >> 4) << 16};
+}
+// Byte of sixteen number k of the columns of tiles.
+__device__ constexpr int column_byte(int k) {
+  return k / 4 * kTileBytes + k % 4 * 32;
 }
 
 // Before a product that reads registers written since the last one.
@@ -159,49 +179,50 @@ __device__ inline void hold(std::uint32_t (&r)[N]) {
 }
 
 // Element e of a lane's 4·n of D (64 × 8n): row 16·warp + lane/4 (+ 8 for e % 4 >= 2), column 8·(e/4) + 2·(lane%4) +
-// e%2. A from registers, 16 columns of it, has these for n = 2, packed in pairs. D (64 × 64) {+}= A B, A (64 × 16) from
-// registers. TRANSPOSED: B lies with its columns' index running fastest.
-template <bool TRANSPOSED>
-__device__ inline void wgmma(float (&d)[32], const std::uint32_t* a, std::uint64_t b, bool add = true) {
+// e%2. A from registers, 16 columns of it, has these for n = 2, packed in pairs.
+
+// D (64 × 64) {+}= A B, A (64 × 16) from registers. ACROSS: B's sum is over its rows.
+template <bool ACROSS>
+__device__ inline void wgmma(float (&d)[32], const std::uint32_t* a, Operand b, bool add = true) {
   asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
+      "{\n.reg .pred p;\n.reg .b64 b;\nsetp.ne.b32 p, %37, 0;\nmov.b64 b, {%36, %38};\n"
       "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
       "%0, %1, %2, %3, %4, %5, %6, %7, "
       "%8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, "
       "%24, %25, %26, %27, %28, %29, %30, %31"
-      "}, {%32, %33, %34, %35}, %36, p, 1, 1, %38;\n}\n"
+      "}, {%32, %33, %34, %35}, b, p, 1, 1, %39;\n}\n"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]),
         "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]),
         "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]),
         "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)),
-        "n"(static_cast<int>(TRANSPOSED)));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.low), "r"(static_cast<int>(add)), "n"(Operand::kHigh),
+        "n"(static_cast<int>(ACROSS)));
 }
-// The same with A from shared memory.
-template <bool TRANSPOSED_A, bool TRANSPOSED_B>
-__device__ inline void wgmma(float (&d)[32], std::uint64_t a, std::uint64_t b, bool add = true) {
+// A from shared memory.
+template <bool ACROSS_A, bool ACROSS_B>
+__device__ inline void wgmma(float (&d)[32], Operand a, Operand b, bool add = true) {
   asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
+      "{\n.reg .pred p;\n.reg .b64 a, b;\nsetp.ne.b32 p, %34, 0;\nmov.b64 a, {%32, %35};\nmov.b64 b, {%33, %35};\n"
       "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
       "%0, %1, %2, %3, %4, %5, %6, %7, "
       "%8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, "
       "%24, %25, %26, %27, %28, %29, %30, %31"
-      "}, %32, %33, p, 1, 1, %35, %36;\n}\n"
+      "}, a, b, p, 1, 1, %36, %37;\n}\n"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]),
         "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]),
         "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]),
         "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
-      : "l"(a), "l"(b), "r"(static_cast<int>(add)), "n"(static_cast<int>(TRANSPOSED_A)),
-        "n"(static_cast<int>(TRANSPOSED_B)));
+      : "r"(a.low), "r"(b.low), "r"(static_cast<int>(add)), "n"(Operand::kHigh), "n"(static_cast<int>(ACROSS_A)),
+        "n"(static_cast<int>(ACROSS_B)));
 }
 
-// D (64 × 128) {+}= A B, A (64 × 16) from registers. TRANSPOSED: B lies with its columns' index running fastest.
-template <bool TRANSPOSED>
-__device__ inline void wgmma(float (&d)[64], const std::uint32_t* a, std::uint64_t b, bool add = true) {
+// The same for D (64 × 128).
+template <bool ACROSS>
+__device__ inline void wgmma(float (&d)[64], const std::uint32_t* a, Operand b, bool add = true) {
   asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
+      "{\n.reg .pred p;\n.reg .b64 b;\nsetp.ne.b32 p, %69, 0;\nmov.b64 b, {%68, %70};\n"
       "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
       "%0, %1, %2, %3, %4, %5, %6, %7, "
       "%8, %9, %10, %11, %12, %13, %14, %15, "
@@ -211,7 +232,7 @@ __device__ inline void wgmma(float (&d)[64], const std::uint32_t* a, std::uint64
       "%40, %41, %42, %43, %44, %45, %46, %47, "
       "%48, %49, %50, %51, %52, %53, %54, %55, "
       "%56, %57, %58, %59, %60, %61, %62, %63"
-      "}, {%64, %65, %66, %67}, %68, p, 1, 1, %70;\n}\n"
+      "}, {%64, %65, %66, %67}, b, p, 1, 1, %71;\n}\n"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]),
         "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]),
         "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]),
@@ -220,14 +241,14 @@ __device__ inline void wgmma(float (&d)[64], const std::uint32_t* a, std::uint64
         "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]), "+f"(d[48]),
         "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]), "+f"(d[56]),
         "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)),
-        "n"(static_cast<int>(TRANSPOSED)));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.low), "r"(static_cast<int>(add)), "n"(Operand::kHigh),
+        "n"(static_cast<int>(ACROSS)));
 }
-// The same with A from shared memory.
-template <bool TRANSPOSED_A, bool TRANSPOSED_B>
-__device__ inline void wgmma(float (&d)[64], std::uint64_t a, std::uint64_t b, bool add = true) {
+
+template <bool ACROSS_A, bool ACROSS_B>
+__device__ inline void wgmma(float (&d)[64], Operand a, Operand b, bool add = true) {
   asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+      "{\n.reg .pred p;\n.reg .b64 a, b;\nsetp.ne.b32 p, %66, 0;\nmov.b64 a, {%64, %67};\nmov.b64 b, {%65, %67};\n"
       "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
       "%0, %1, %2, %3, %4, %5, %6, %7, "
       "%8, %9, %10, %11, %12, %13, %14, %15, "
@@ -237,7 +258,7 @@ __device__ inline void wgmma(float (&d)[64], std::uint64_t a, std::uint64_t b, b
       "%40, %41, %42, %43, %44, %45, %46, %47, "
       "%48, %49, %50, %51, %52, %53, %54, %55, "
       "%56, %57, %58, %59, %60, %61, %62, %63"
-      "}, %64, %65, p, 1, 1, %67, %68;\n}\n"
+      "}, a, b, p, 1, 1, %68, %69;\n}\n"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]),
         "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]),
         "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]),
@@ -246,8 +267,8 @@ __device__ inline void wgmma(float (&d)[64], std::uint64_t a, std::uint64_t b, b
         "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]), "+f"(d[48]),
         "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]), "+f"(d[56]),
         "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
-      : "l"(a), "l"(b), "r"(static_cast<int>(add)), "n"(static_cast<int>(TRANSPOSED_A)),
-        "n"(static_cast<int>(TRANSPOSED_B)));
+      : "r"(a.low), "r"(b.low), "r"(static_cast<int>(add)), "n"(Operand::kHigh), "n"(static_cast<int>(ACROSS_A)),
+        "n"(static_cast<int>(ACROSS_B)));
 }
 
 // Four 8 × 8 matrices between shared memory and registers; every lane gives the address of one row of 16 bytes.

@@ -49,10 +49,10 @@ __device__ inline Packed<T, N> load_packed(const T* from) {
 // `to` is in global memory. The instruction itself: an assignment is compiled to a store per word at times.
 template <int N, class T>
 __device__ inline void store_packed(T* to, const Packed<T, N>& value) {
-  static_assert(N == 1 || N == 4 || (N == 8 && sizeof(T) == 2));
+  static_assert(N <= 2 || N == 4 || (N == 8 && sizeof(T) == 2));
   const auto& v = value.v;
-  if constexpr (N == 1) {
-    *to = v[0];
+  if constexpr (N <= 2) {
+    *reinterpret_cast<Packed<T, N>*>(to) = value;
   } else if constexpr (sizeof(T) == 4) {
     asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(v[0]), "f"(v[1]),
                  "f"(v[2]), "f"(v[3])

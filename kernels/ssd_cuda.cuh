@@ -114,6 +114,14 @@ bool tensor_ssd_backward(const Stream& stream, const Tensor& dy, const Tensor& x
                          const Tensor& ds_out, const Tensor& dxbc, const Tensor& ddt, const SsdWeights& dweights,
                          const Tensor& ds);
 
+// The scan with the convolution of x, of four taps, in it (kernels/mamba2_fused.h): x = columns [column, …) of a matrix
+// (G, B, T, W), bc_GBT(2RN) after the convolution; w, bias and tail have x's channels first, and tail_out gets only
+// these. For what tensor_ssd_fits() says of x and bc.
+void tensor_conv_scan(const Stream& stream, const Tensor& x, std::int64_t column, const Tensor& w, const Tensor& bias,
+                      const Tensor& tail, const Tensor& bc, const Tensor& dt, const SsdWeights& weights,
+                      const SsdShape& shape, const Tensor& s, const Cells& cells, const Tensor& y,
+                      const Tensor& tail_out, const Tensor& s_out);
+
 // The plain family's backward pass.
 void plain_ssd_backward(const Stream& stream, const Tensor& dy, const Tensor& xbc, const Tensor& dt,
                         const SsdWeights& weights, const SsdShape& shape, const Tensor& s, const Cells& cells,

@@ -196,8 +196,11 @@ class BackwardBlock {
   }
   __device__ void make_steps() {
     const int lane = static_cast<int>(threadIdx.x % 32);
+    SsdStepInputs next = ssd_step_inputs(a_, cell_, tile(0).head, chunk_, used_);
     for (int turn = 0; turn < count_; ++turn) {
-      const SsdSteps steps = SsdStepper<bf16>(a_, cell_, tile(turn).head, used_).steps(chunk_);
+      const SsdStepInputs in = next;
+      if (turn + 1 < count_) next = ssd_step_inputs(a_, cell_, tile(turn + 1).head, chunk_, used_);
+      const SsdSteps steps = ssd_steps(in, a_.least, a_.most);
       BackwardRows& to = space_.rows[free_stage(turn)];
       const auto write = [&](float* rows, float2 v) { *reinterpret_cast<float2*>(rows + 2 * lane) = v; };
       write(to.l, steps.l);
@@ -305,15 +308,12 @@ __device__ inline void scale_rows(std::uint32_t (&v)[16], float low, float high)
 template <int STATE>
 __device__ void BackwardBlock<STATE>::by_keys() {
   const int row = warp() * 16 + lane() / 4, pair = lane() % 4 * 2;  // of the thread's accumulators
-  const std::uint32_t b = shared_address(space_.b), c = shared_address(space_.c);
+  const Operand b = tile_along(shared_address(space_.b)), c = tile_along(shared_address(space_.c));
   float gram[32], dgram[32] = {};
   hold(gram);
   products_begin();
 #pragma unroll
-  for (int k = 0; k < STATE / 16; ++k) {
-    const int at = k / 4 * kTileBytes + k % 4 * 32;
-    wgmma<false, false>(gram, tile_along(b + at), tile_along(c + at), k > 0);
-  }
+  for (int k = 0; k < STATE / 16; ++k) wgmma<false, false>(gram, b + column_byte(k), c + column_byte(k), k > 0);
   products_end();
   wait_for_products<0>();
   hold(gram);
@@ -325,19 +325,17 @@ __device__ void BackwardBlock<STATE>::by_keys() {
     const SsdTile of = tile(turn);
     barrier_wait(&space_.full[stage], turn / kStages & 1);
     if (real_ < kTile) clear_rows(from.x, from.dy);
-    const std::uint32_t x = shared_address(from.x), dy = shared_address(from.dy), ds = shared_address(from.ds);
+    const std::uint32_t x = shared_address(from.x), dy = shared_address(from.dy);
+    const Operand x_along = tile_along(x), dy_along = tile_along(dy), ds = tile_along(shared_address(from.ds));
     float d[32], dx[32];
     hold(d);
     hold(dx);
     products_begin();
 #pragma unroll
-    for (int k = 0; k < 4; ++k) wgmma<false, false>(d, tile_along(x + k * 32), tile_along(dy + k * 32), k > 0);
+    for (int k = 0; k < 4; ++k) wgmma<false, false>(d, x_along + column_byte(k), dy_along + column_byte(k), k > 0);
     products_end();
 #pragma unroll
-    for (int k = 0; k < STATE / 16; ++k) {
-      const int at = k / 4 * kTileBytes + k % 4 * 32;
-      wgmma<false, false>(dx, tile_along(b + at), tile_along(ds + at), k > 0);
-    }
+    for (int k = 0; k < STATE / 16; ++k) wgmma<false, false>(dx, b + column_byte(k), ds + column_byte(k), k > 0);
     products_end();
     std::uint32_t keys[16];
     load_rows(x, warp(), keys);
@@ -396,7 +394,7 @@ __device__ void BackwardBlock<STATE>::by_keys() {
     hold(dx);
     products_begin();
 #pragma unroll
-    for (int k = 0; k < 4; ++k) wgmma<true>(dx, m + 4 * k, tile_across(dy + k * 16 * 128));
+    for (int k = 0; k < 4; ++k) wgmma<true>(dx, m + 4 * k, tile_across(dy) + k * 16 * 128);
     products_end();
     key_low = sum_row(key_low);
     key_high = sum_row(key_high);
@@ -464,6 +462,7 @@ template <int STATE>
 __device__ void BackwardBlock<STATE>::by_states() {
   const int row = warp() * 16 + lane() / 4;
   const std::uint32_t b = shared_address(space_.b), c = shared_address(space_.c);
+  const Operand c_along = tile_along(c);
   StateTile<STATE> db, dc;
   db.clear();
   dc.clear();
@@ -486,14 +485,13 @@ __device__ void BackwardBlock<STATE>::by_states() {
     products_begin();
 #pragma unroll
     for (int k = 0; k < STATE / 16; ++k) {
-      const int at = k / 4 * kTileBytes + k % 4 * 32;
-      wgmma<false, false>(y, tile_along(c + at), tile_along(s + at), k > 0);
+      wgmma<false, false>(y, c_along + column_byte(k), tile_along(s) + column_byte(k), k > 0);
     }
     products_end();
 #pragma unroll
-    for (int k = 0; k < 4; ++k) dc.add_product(queries + 4 * k, s + k * 16 * 128);
+    for (int k = 0; k < 4; ++k) dc.add_product(queries + 4 * k, tile_across(s) + k * 16 * 128);
 #pragma unroll
-    for (int k = 0; k < 4; ++k) db.add_product(keys + 4 * k, ds + k * 16 * 128);
+    for (int k = 0; k < 4; ++k) db.add_product(keys + 4 * k, tile_across(ds) + k * 16 * 128);
     products_end();
     float carried = 0;
 #pragma unroll 4
@@ -542,9 +540,11 @@ __device__ void BackwardBlock<STATE>::by_states() {
   dc.hold();
   products_begin();
 #pragma unroll
-  for (int k = 0; k < 4; ++k) db.template add_product<false>(tile_along(dgram + k * 32), c + k * 16 * 128);
+  for (int k = 0; k < 4; ++k)
+    db.template add_product<false>(tile_along(dgram) + column_byte(k), tile_across(c) + k * 16 * 128);
 #pragma unroll
-  for (int k = 0; k < 4; ++k) dc.template add_product<true>(tile_across(dgram + k * 16 * 128), b + k * 16 * 128);
+  for (int k = 0; k < 4; ++k)
+    dc.template add_product<true>(tile_across(dgram) + k * 16 * 128, tile_across(b) + k * 16 * 128);
   products_end();
   wait_for_products<0>();
   db.hold();
@@ -572,23 +572,26 @@ __global__ void __launch_bounds__(kThreads, 1)
 #endif
 }
 
-// db and dc: the parts' sums, in order. Four columns a thread; a block has 64 rows of one chunk and group.
-__global__ void __launch_bounds__(256)
+// db and dc: the parts' sums, in order. Four columns a thread; a block has a few rows of one of them, of one chunk and
+// group.
+constexpr int kSumThreads = 256, kSumRows = 8;
+__global__ void __launch_bounds__(kSumThreads)
     add_parts_kernel(Ssd<bf16> a, const float* parts, int count, int width, bf16* dxbc) {
-  const std::int64_t chunks = (a.rows + kTile - 1) / kTile;
-  const int group = static_cast<int>(blockIdx.x % a.groups);
-  const std::int64_t rest = blockIdx.x / a.groups, chunk = rest % chunks, local = rest / chunks, cell = a.first + local;
-  const std::int64_t used = a.used(cell);
-  parts += std::int64_t{blockIdx.x} * count * 2 * kTile * width;
-  const int pieces = a.state / 4;
-  for (int i = static_cast<int>(threadIdx.x); i < 2 * kTile * pieces; i += 256) {
-    const int which = i / (kTile * pieces), row = i / pieces % kTile, column = i % pieces * 4;
-    const std::int64_t t = chunk * kTile + row;
+  const auto chunks = static_cast<int>((a.rows + kTile - 1) / kTile), block = static_cast<int>(blockIdx.x);
+  const int group = block % a.groups, chunk = block / a.groups % chunks, local = block / a.groups / chunks;
+  const std::int64_t cell = a.first + local, used = a.used(cell);
+  const int pieces = a.state / 4, which = static_cast<int>(blockIdx.y) % 2;
+  const int first = static_cast<int>(blockIdx.y) / 2 * kSumRows;
+  parts += std::int64_t{block} * count * 2 * kTile * width;
+  for (int i = static_cast<int>(threadIdx.x); i < kSumRows * pieces; i += kSumThreads) {
+    const int row = first + i / pieces, column = i % pieces * 4;
+    const std::int64_t t = std::int64_t{chunk} * kTile + row;
     if (t >= a.rows) continue;
     float sum[4] = {};
-    for (int k = 0; k < count && t < used; ++k) {
-      float some[4];
-      load<4>(parts + ((std::int64_t{k} * 2 + which) * kTile + row) * width + column, some);
+#pragma unroll 4
+    for (int k = 0; k < count; ++k) {
+      float some[4] = {};
+      if (t < used) load<4>(parts + ((std::int64_t{k} * 2 + which) * kTile + row) * width + column, some);
 #pragma unroll
       for (int e = 0; e < 4; ++e) sum[e] += some[e];
     }
@@ -639,7 +642,8 @@ bool tensor_ssd_backward(const Stream& stream, const Tensor& dy, const Tensor& x
         const unsigned blocks = grid_size(a.cells * chunks * a.groups);
         launch_early(op, kernel, grid_size(std::int64_t{blocks} * io.parts_of_group), kThreads, kBytes, stream, maps.x,
                      maps.dy, maps.bc, a, io);
-        add_parts_kernel<<<blocks, 256, 0, native(stream)>>>(a, io.parts, io.parts_of_group, STATE, io.dxbc);
+        add_parts_kernel<<<dim3(blocks, 2 * kTile / kSumRows), kSumThreads, 0, native(stream)>>>(
+            a, io.parts, io.parts_of_group, STATE, io.dxbc);
         check_launch(op);
       }
     }

@@ -4,7 +4,7 @@
 
 namespace wt::kernels::cuda {
 
-CUtensorMap tile_map(const bf16* first, const TileBlocks& of) {
+CUtensorMap tile_map(const bf16* first, const TileBlocks& of, int tile_rows) {
   static const auto encode = [] {
     void* function = nullptr;
     cudaDriverEntryPointQueryResult found{};
@@ -16,7 +16,7 @@ CUtensorMap tile_map(const bf16* first, const TileBlocks& of) {
   const auto extent = [](std::int64_t n) { return static_cast<cuuint64_t>(n); };
   const cuuint64_t extents[4] = {extent(of.width), extent(of.blocks), extent(of.rows), extent(of.cells)};
   const cuuint64_t strides[3] = {extent(of.width * 2), extent(of.columns * 2), extent(of.columns * of.rows * 2)};
-  const cuuint32_t box[4] = {kTile, 1, kTile, 1}, steps[4] = {1, 1, 1, 1};
+  const cuuint32_t box[4] = {kTile, 1, static_cast<cuuint32_t>(tile_rows), 1}, steps[4] = {1, 1, 1, 1};
   const CUresult status = encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 4, const_cast<bf16*>(first), extents, strides,
                                  box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                                  CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);

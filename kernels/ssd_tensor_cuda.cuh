@@ -33,55 +33,57 @@ struct SsdSteps {
   float2 delta, slope, l, grown, left;  // grown: e^l, left: e^(l_Q - l)
   float whole;                          // e^l_Q
 };
-// Makes the steps of a head chunk by chunk.
-template <class T>
-class SsdStepper {
- public:
-  __device__ SsdStepper(const Ssd<T>& a, std::int64_t cell, int head, std::int64_t used)
-      : dt_(a.dt + a.dt_place(cell, 2 * lane(), head)), heads_(a.heads), used_(used), least_(a.least), most_(a.most) {
-    constexpr float kLog2E = 1.44269504088896340736f;
-    const std::int64_t weight = std::int64_t{a.layer(cell)} * a.heads + head;
-    bias_ = a.dt_bias[weight];
-    rate_ = -expf(a.a_log[weight]) * kLog2E;
-  }
-  __device__ SsdSteps steps(std::int64_t chunk) const {
-    const float* const from = dt_ + chunk * kTile * heads_;
-    const auto real = static_cast<int>(min(std::int64_t{kTile}, max(std::int64_t{0}, used_ - chunk * kTile)));
-    StepSize even{}, odd{};
-    if (2 * lane() < real) even = step_size(from[0] + bias_, least_, most_);
-    if (2 * lane() + 1 < real) odd = step_size(from[heads_] + bias_, least_, most_);
-    const float first = rate_ * even.delta, both = first + rate_ * odd.delta;
-    float sum = both;
-#pragma unroll
-    for (int offset = 1; offset < 32; offset *= 2) {
-      const float before = __shfl_up_sync(0xffffffffu, sum, offset);
-      if (lane() >= offset) sum += before;
-    }
-    const float all = __shfl_sync(0xffffffffu, sum, 31);
-    const float2 l{sum - both + first, sum};
-    return {{even.delta, odd.delta},
-            {even.slope, odd.slope},
-            l,
-            {power_of_two(l.x), power_of_two(l.y)},
-            {power_of_two(fminf(all - l.x, 0.0f)), power_of_two(fminf(all - l.y, 0.0f))},
-            power_of_two(all)};
-  }
-
- private:
-  __device__ static int lane() {
-    return static_cast<int>(threadIdx.x % 32);
-  }
-  const float* dt_;
-  std::int64_t heads_, used_;
-  float least_, most_, bias_, rate_;
+// What they are made of, read well before it is needed.
+struct SsdStepInputs {
+  float2 dt{};
+  float bias = 0, a_log = 0;
+  int real = 0;  // rows of the chunk in use
 };
+template <class T>
+__device__ inline SsdStepInputs ssd_step_inputs(const Ssd<T>& a, std::int64_t cell, int head, int chunk,
+                                                std::int64_t used) {
+  const std::int64_t left = used - std::int64_t{chunk} * kTile, weight = std::int64_t{a.layer(cell)} * a.heads + head;
+  const int row = static_cast<int>(threadIdx.x % 32) * 2;
+  SsdStepInputs in;
+  in.real = static_cast<int>(min(std::int64_t{kTile}, left));
+  if (in.real <= 0) return in;
+  const float* const dt = a.dt + a.dt_place(cell, std::int64_t{chunk} * kTile + row, head);
+  if (row < in.real) in.dt.x = dt[0];
+  if (row + 1 < in.real) in.dt.y = dt[a.heads];
+  in.bias = a.dt_bias[weight];
+  in.a_log = a.a_log[weight];
+  return in;
+}
+__device__ inline SsdSteps ssd_steps(const SsdStepInputs& in, float least, float most) {
+  constexpr float kLog2E = 1.44269504088896340736f;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const float rate = -expf(in.a_log) * kLog2E;
+  StepSize even{}, odd{};
+  if (2 * lane < in.real) even = step_size(in.dt.x + in.bias, least, most);
+  if (2 * lane + 1 < in.real) odd = step_size(in.dt.y + in.bias, least, most);
+  const float first = rate * even.delta, both = first + rate * odd.delta;
+  float sum = both;
+#pragma unroll
+  for (int offset = 1; offset < 32; offset *= 2) {
+    const float before = __shfl_up_sync(0xffffffffu, sum, offset);
+    if (lane >= offset) sum += before;
+  }
+  const float all = __shfl_sync(0xffffffffu, sum, 31);
+  const float2 l{sum - both + first, sum};
+  return {{even.delta, odd.delta},
+          {even.slope, odd.slope},
+          l,
+          {power_of_two(l.x), power_of_two(l.y)},
+          {power_of_two(fminf(all - l.x, 0.0f)), power_of_two(fminf(all - l.y, 0.0f))},
+          power_of_two(all)};
+}
 
 // The map for copies of tiles from the blocks of columns (cells, rows, blocks, width) of a matrix (cells, rows,
 // columns) of bf16.
 struct TileBlocks {
   std::int64_t width, blocks, columns, rows, cells;
 };
-CUtensorMap tile_map(const bf16* first, const TileBlocks& of);
+CUtensorMap tile_map(const bf16* first, const TileBlocks& of, int tile_rows = kTile);
 // Of xbc: x by heads; b and c by groups, those of c after those of b.
 template <class T>
 CUtensorMap x_map(const Ssd<T>& a) {
@@ -166,15 +168,15 @@ struct StateTile {
 #pragma unroll
     for (int i = 0; i < 4; ++i) to[i] = pack_pair(from[2 * i], from[2 * i + 1]);
   }
-  // += A B, 16 rows of B, which lies in tiles of 64 columns with its columns running fastest.
-  __device__ void add_product(const std::uint32_t* a, std::uint32_t b) {
+  // += A B for 16 rows of B, which lies in tiles.
+  __device__ void add_product(const std::uint32_t* a, Operand b) {
 #pragma unroll
-    for (int i = 0; i < STATE / kWide; ++i) wgmma<true>(v[i], a, tile_across(b + i * 2 * kTileBytes));
+    for (int i = 0; i < STATE / kWide; ++i) wgmma<true>(v[i], a, b + i * 2 * kTileBytes);
   }
-  template <bool TRANSPOSED>
-  __device__ void add_product(std::uint64_t a, std::uint32_t b) {
+  template <bool ACROSS>
+  __device__ void add_product(Operand a, Operand b) {
 #pragma unroll
-    for (int i = 0; i < STATE / kWide; ++i) wgmma<TRANSPOSED, true>(v[i], a, tile_across(b + i * 2 * kTileBytes));
+    for (int i = 0; i < STATE / kWide; ++i) wgmma<ACROSS, true>(v[i], a, b + i * 2 * kTileBytes);
   }
 };
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/packed_cuda.cuh"
 #include "kernels/ssd_tensor_cuda.cuh"
 
 // The scan by chunks of 64 rows. A block has two tiles of one group, a warp group each, and goes through the chunks
@@ -12,7 +13,7 @@
 namespace wt::kernels::cuda {
 namespace {
 
-constexpr int kGroupThreads = 128, kThreads = 3 * kGroupThreads;
+constexpr int kGroupThreads = 128;
 constexpr int kCluster = 4;
 constexpr int kSpanChunks = 8;
 // Texts with more rows are split. By the rows alone: a sample's numbers do not depend on what else is in the batch.
@@ -20,19 +21,38 @@ constexpr std::int64_t kSplitRows = 8192;
 
 struct alignas(16) StepRows {
   float l[kTile], delta[kTile], grown[kTile], left[kTile];  // left: with δ
+  // Between rows of different sixteens a decay is the product of two that both lie before it: from the end of the
+  // sixteen before the later row's to that row, and, with δ, from the earlier row to there.
+  float near[kTile], far[3][kTile];
   float whole;
 };
 
-template <int STATE>
+constexpr int kTaps = 4;  // of a convolution that is part of the scan
+constexpr int kHaloRows = 8;
+
+template <int STATE, bool CONV>
 struct ForwardSpace {
   static constexpr int kBlocks = STATE / kTile, kStages = STATE == 64 ? 4 : STATE == 128 ? 3 : 2;
+  static constexpr int kHalo = CONV ? kHaloRows * 128 : 0;  // bytes of rows before a tile's own
   struct Stage {
-    unsigned char x[2][kTileBytes], b[kBlocks][kTileBytes], c[kBlocks][kTileBytes];
+    unsigned char x[2][kHalo + kTileBytes], b[kBlocks][kTileBytes], c[kBlocks][kTileBytes];
   };
+  static constexpr int kTurns = STATE <= 128 ? 2 : 1;
   Stage stage[kStages];
-  unsigned char m[2][kTileBytes], y[2][kTileBytes];
+  unsigned char m[2][kTurns][kTileBytes];  // by warp groups, in turn
   StepRows steps[kStages][2];
-  std::uint64_t full[kStages], empty[kStages], ready[2];
+  std::uint64_t full[kStages], converted[kStages], empty[kStages], ready[2];
+};
+
+// Of x before the convolution, at its first column; and of the convolution's weights, whose channels begin with x's.
+struct ForwardConv {
+  const bf16* x;
+  std::int64_t stride, channels;
+  const void* w;
+  bool wide;          // w is in float32
+  const float* bias;  // null: zeros
+  const bf16* tail;
+  bf16* tail_out;
 };
 
 struct ForwardIo {
@@ -41,18 +61,21 @@ struct ForwardIo {
   bf16* y;
   float* hand_over;  // SPLIT: a state for every block's warp groups
   SsdTiles tiles;
+  ForwardConv conv;  // CONV
 };
 
-template <int STATE, bool SPLIT>
+template <int STATE, bool SPLIT, bool CONV>
 class ForwardBlock {
  public:
-  using Space = ForwardSpace<STATE>;
+  using Space = ForwardSpace<STATE, CONV>;
   static constexpr int kStages = Space::kStages, kBlocks = Space::kBlocks;
+  // With larger states no registers are left to make M ahead, nor to have all of a state as parts of A.
+  static constexpr bool kAhead = STATE <= 128;
   static constexpr int kBatch = STATE <= 128 ? STATE / 16 : 4;
 
-  __device__ ForwardBlock(const CUtensorMap& x, const CUtensorMap& bc, const Ssd<bf16>& a, const ForwardIo& io,
-                          Space& space)
-      : x_(x), bc_(bc), a_(a), io_(io), space_(space), rank_(SPLIT ? rank_in_cluster() : 0) {
+  __device__ ForwardBlock(const CUtensorMap& x, const CUtensorMap& halo, const CUtensorMap& bc, const Ssd<bf16>& a,
+                          const ForwardIo& io, Space& space)
+      : x_(x), halo_(halo), bc_(bc), a_(a), io_(io), space_(space), rank_(SPLIT ? rank_in_cluster() : 0) {
     const int pairs = (io.tiles.of_group + 1) / 2;
     work_ = static_cast<int>(SPLIT ? blockIdx.x / kCluster : blockIdx.x);
     cell_ = work_ / pairs / a.groups;
@@ -66,6 +89,7 @@ class ForwardBlock {
 #pragma unroll
       for (int i = 0; i < kStages; ++i) {
         barrier_init(&space_.full[i], 1 + held_);
+        barrier_init(&space_.converted[i], 4);
         barrier_init(&space_.empty[i], 4 * held_);
       }
       barrier_init(&space_.ready[0], 1);
@@ -86,31 +110,34 @@ class ForwardBlock {
       shrink_registers<40>();
       const int warp = static_cast<int>(threadIdx.x / 32 % 4);
       if (warp == 0) {
-        each_chunk([&](int chunk, bool whole) { fetch(chunk, whole); }, [](int) {}, [] {});
+        each_chunk([&](int chunk, bool whole, bool, bool) { fetch(chunk, whole); }, [](int) {}, [] {});
       } else if (warp <= held_) {
         make_steps(warp - 1);
       }
+    } else if (CONV && warp_group == 3) {
+      shrink_registers<56>();
+      if constexpr (CONV) convert();
     } else {
-      grow_registers<232>();
+      grow_registers<CONV ? 208 : 232>();
       if (warp_group < held_) compute(warp_group);
     }
   }
 
  private:
-  // The order in which chunks are gone through: chunk(index, whether y is wanted); between the two times that a span is
-  // gone through comes hand_over(span).
+  // The order in which chunks are gone through: chunk(index, whether y is wanted, whether it is the first and the last
+  // of those that follow each other so); between the two times that a span is gone through comes hand_over(span).
   template <class Chunk, class HandOver, class Begin>
   __device__ void each_chunk(const Chunk& chunk, const HandOver& hand_over, const Begin& begin) {
     if constexpr (SPLIT) {
       for (int span = rank_; span * kSpanChunks < chunks_; span += kCluster) {
         const int first = span * kSpanChunks, end = min(first + kSpanChunks, chunks_);
         begin();
-        for (int i = first; i < end; ++i) chunk(i, false);
+        for (int i = first; i < end; ++i) chunk(i, false, false, false);
         hand_over(span);
-        for (int i = first; i < end; ++i) chunk(i, true);
+        for (int i = first; i < end; ++i) chunk(i, true, i == first, i + 1 == end);
       }
     } else {
-      for (int i = 0; i < chunks_; ++i) chunk(i, true);
+      for (int i = 0; i < chunks_; ++i) chunk(i, true, i == 0, i + 1 == chunks_);
     }
   }
   __device__ int real_rows(int chunk) const {
@@ -130,7 +157,7 @@ class ForwardBlock {
     if (threadIdx.x % 32 != 0) return;
     auto& to = space_.stage[stage];
     std::uint64_t* const full = &space_.full[stage];
-    barrier_arrive(full, (held_ + (whole ? 2 : 1) * kBlocks) * kTileBytes);
+    barrier_arrive(full, held_ * (kTileBytes + Space::kHalo) + (whole ? 2 : 1) * kBlocks * kTileBytes);
     const int t = chunk * kTile, z = static_cast<int>(cell_);
 #pragma unroll
     for (int i = 0; i < kBlocks; ++i) {
@@ -140,16 +167,24 @@ class ForwardBlock {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const SsdTile tile = ssd_tile(a_, io_.tiles, group_, first_tile_ + i);
-      if (i < held_) copy_tile(to.x[i], x_, tile.column, tile.head, t, z, full);
+      if (i >= held_) break;
+      copy_tile(to.x[i] + Space::kHalo, x_, tile.column, tile.head, t, z, full);
+      if constexpr (CONV) copy_tile(to.x[i], halo_, tile.column, tile.head, t - kHaloRows, z, full);
     }
   }
   // By one warp: the steps of a tile's head, chunk after chunk.
   __device__ void make_steps(int which) {
     const int lane = static_cast<int>(threadIdx.x % 32);
-    const SsdStepper<bf16> stepper(a_, cell_, ssd_tile(a_, io_.tiles, group_, first_tile_ + which).head, used_);
+    const int head = ssd_tile(a_, io_.tiles, group_, first_tile_ + which).head;
+    const auto read = [&](int chunk) { return ssd_step_inputs(a_, cell_, head, chunk, used_); };
+    int following = -1;
+    SsdStepInputs next;  // of that chunk
     each_chunk(
-        [&](int chunk, bool) {
-          const SsdSteps steps = stepper.steps(chunk);
+        [&](int chunk, bool, bool, bool) {
+          const SsdStepInputs in = chunk == following ? next : read(chunk);
+          following = chunk + 1;
+          next = read(following);
+          const SsdSteps steps = ssd_steps(in, a_.least, a_.most);
           const int stage = free_stage();
           StepRows& rows = space_.steps[stage][which];
           *reinterpret_cast<float2*>(rows.l + 2 * lane) = steps.l;
@@ -157,12 +192,28 @@ class ForwardBlock {
           *reinterpret_cast<float2*>(rows.grown + 2 * lane) = steps.grown;
           *reinterpret_cast<float2*>(rows.left + 2 * lane) = {steps.left.x * steps.delta.x,
                                                               steps.left.y * steps.delta.y};
+          const float ends[3] = {__shfl_sync(0xffffffffu, steps.l.y, 7), __shfl_sync(0xffffffffu, steps.l.y, 15),
+                                 __shfl_sync(0xffffffffu, steps.l.y, 23)};
+          const auto decay = [](float from, float to) { return power_of_two(fminf(to - from, 0.0f)); };
+          const float end = lane < 8 ? 0.0f : lane < 16 ? ends[0] : lane < 24 ? ends[1] : ends[2];
+          *reinterpret_cast<float2*>(rows.near + 2 * lane) = {decay(end, steps.l.x), decay(end, steps.l.y)};
+#pragma unroll
+          for (int i = 0; i < 3; ++i) {
+            *reinterpret_cast<float2*>(rows.far[i] + 2 * lane) = {steps.delta.x * decay(steps.l.x, ends[i]),
+                                                                  steps.delta.y * decay(steps.l.y, ends[i])};
+          }
           if (lane == 0) rows.whole = steps.whole;
           __syncwarp();
           if (lane == 0) barrier_arrive(&space_.full[stage]);
           ++turn_;
         },
         [](int) {}, [] {});
+  }
+
+  // The convolution of the tiles in place, by a warp group.
+  __device__ void convert();
+  __device__ int last_rank() const {
+    return SPLIT ? (max(chunks_, 1) - 1) / kSpanChunks % kCluster : 0;
   }
 
   // By a warp group, all of its 128 threads from here on.
@@ -173,6 +224,10 @@ class ForwardBlock {
     const std::int64_t weight = std::int64_t{a_.layer(cell_)} * a_.heads + tile_.head;
     skip_ = a_.d[weight];
     state_ = a_.state_place(cell_, tile_.head) + std::int64_t{tile_.column} * a_.state;
+    for (int i = thread_; i < Space::kTurns * kTileBytes / 16; i += kGroupThreads) {
+      reinterpret_cast<uint4*>(space_.m[which])[i] = {};
+    }
+    named_barrier(1 + which, kGroupThreads);
     if (rank_ == 0) load_state(io_.s);
     if constexpr (SPLIT) {
       // The first span finds it where others find the end of the one before.
@@ -183,21 +238,85 @@ class ForwardBlock {
       }
     }
     int waits = 0;
-    each_chunk([&](int chunk, bool whole) { this->chunk(chunk, whole); }, [&](int span) { hand_over(span, waits); },
-               [&] {
-                 whole_ = 1;
-                 s_.clear();
-               });
-    const int last = SPLIT ? (max(chunks_, 1) - 1) / kSpanChunks % kCluster : 0;
-    if (rank_ == last) store_state(io_.s_out);
+    float gram[32];
+    each_chunk(
+        [&](int chunk, bool whole, bool first, bool last) {
+          if (whole) {
+            if (first || !kAhead) {
+              start_gram(gram, chunk, turn_);
+              make_m<0>(gram, turn_);
+              named_barrier(1 + which_, kGroupThreads);
+            }
+            if (kAhead && !last) {
+              this->template chunk<kAhead>(chunk, gram);
+            } else {
+              this->template chunk<false>(chunk, gram);
+            }
+          } else {
+            add_chunk(chunk);
+          }
+        },
+        [&](int span) { hand_over(span, waits); },
+        [&] {
+          whole_ = 1;
+          s_.clear();
+        });
+    if (rank_ == last_rank()) store_state(io_.s_out);
     if (rank_ == 0) clear_padding();
   }
 
-  __device__ void wait_for_stage(int stage) {
-    barrier_wait(&space_.full[stage], turn_ / kStages & 1);
+  // Waits for a chunk's rows, and clears b beyond those in use: both warp groups do, each for itself.
+  __device__ void wait_for_rows(int chunk, int turn) {
+    const int stage = turn % kStages, real = real_rows(chunk);
+    barrier_wait(&space_.full[stage], turn / kStages & 1);
+    if (real == kTile) return;
+    for (int i = thread_; i < (kTile - real) * 8 * kBlocks; i += kGroupThreads) {
+      const int r = real + i / 8 % (kTile - real), block = i / 8 / (kTile - real);
+      *reinterpret_cast<uint4*>(space_.stage[stage].b[block] + tile_byte(r, i % 8)) = {};
+    }
+    written_for_products();
+    named_barrier(1 + which_, kGroupThreads);
   }
-
-  __device__ void chunk(int chunk, bool whole);
+  __device__ void start_gram(float (&gram)[32], int chunk, int turn);
+  template <int LEFT>
+  __device__ void make_m(float (&gram)[32], int turn);
+  __device__ void load_x(int chunk, std::uint32_t (&x)[16]) const;
+  __device__ void start_state(const std::uint32_t (&x)[16], std::uint32_t (&weighted)[16]);
+  __device__ void release() {
+    __syncwarp();
+    if (lane() == 0) barrier_arrive(&space_.empty[turn_ % kStages]);
+    ++turn_;
+  }
+  template <bool AHEAD>
+  __device__ void chunk(int chunk, float (&gram)[32]);
+  // Only the state.
+  __device__ void add_chunk(int chunk) {
+    std::uint32_t x[16], weighted[16];
+    wait_for_rows(chunk, turn_);
+    whole_ *= steps(turn_).whole;
+    load_x(chunk, x);
+    start_state(x, weighted);
+    wait_for_products<0>();
+    s_.hold();
+    hold(weighted);
+    release();
+  }
+  __device__ const StepRows& steps(int turn) const {
+    return space_.steps[turn % kStages][which_];
+  }
+  __device__ int lane() const {
+    return thread_ % 32;
+  }
+  __device__ int warp() const {
+    return thread_ / 32;
+  }
+  // Of the thread's accumulators: the upper row, and the first column of each eight.
+  __device__ int row() const {
+    return warp() * 16 + lane() / 4;
+  }
+  __device__ int pair() const {
+    return lane() % 4 * 2;
+  }
 
   // Where the block of this rank leaves the state at its span's end: four accumulators at a time.
   static constexpr int kPieces = STATE / 8;
@@ -214,7 +333,7 @@ class ForwardBlock {
     const bool more = (span + 1) * kSpanChunks < chunks_;
     float4* const to = slot(rank_);
     const float4* const from = slot((rank_ + kCluster - 1) % kCluster);
-    if (span > 0) barrier_wait(&space_.ready[which_], waits++ & 1);
+    if (span > 0) barrier_wait<true>(&space_.ready[which_], waits++ & 1);
 #pragma unroll
     for (int i = 0; i < kPieces; ++i) {
       float* const v = piece(i);
@@ -256,14 +375,14 @@ class ForwardBlock {
   }
   // What padding holds means nothing, but a NaN there would spread through products over rows.
   __device__ void clear_padding() {
-    for (std::int64_t t = used_ + thread_ / 8; t < a_.rows; t += kGroupThreads / 8) store_row(t, thread_ % 8, {});
-  }
-  __device__ void store_row(std::int64_t t, int piece, const uint4& value) {
-    const int column = tile_.column + piece * 8;
-    if (column < a_.width) *reinterpret_cast<uint4*>(io_.y + a_.y_place(cell_, t, tile_.head) + column) = value;
+    const int column = tile_.column + thread_ % 8 * 8;
+    if (column >= a_.width) return;
+    for (std::int64_t t = used_ + thread_ / 8; t < a_.rows; t += kGroupThreads / 8) {
+      *reinterpret_cast<uint4*>(io_.y + a_.y_place(cell_, t, tile_.head) + column) = {};
+    }
   }
 
-  const CUtensorMap &x_, &bc_;
+  const CUtensorMap &x_, &halo_, &bc_;
   const Ssd<bf16>& a_;
   const ForwardIo& io_;
   Space& space_;
@@ -277,179 +396,333 @@ class ForwardBlock {
   StateTile<STATE> s_;
 };
 
-template <int STATE, bool SPLIT>
-__device__ void ForwardBlock<STATE, SPLIT>::chunk(int chunk, bool whole) {
-  const int stage = turn_ % kStages, real = real_rows(chunk);
-  const int lane = thread_ % 32, warp = thread_ / 32;
-  const int row = warp * 16 + lane / 4, pair = lane % 4 * 2;  // of the thread's accumulators
-  auto& from = space_.stage[stage];
-  const StepRows& steps = space_.steps[stage][which_];
-  wait_for_stage(stage);
-  if (!whole) whole_ *= steps.whole;
-  const std::uint32_t x_tile = shared_address(from.x[which_]), b_tiles = shared_address(from.b);
-  const std::uint32_t c_tiles = shared_address(from.c), m_tile = shared_address(space_.m[which_]);
-  if (real < kTile) {
-    // Both warp groups do, each for itself.
-    for (int i = thread_; i < (kTile - real) * 8 * kBlocks; i += kGroupThreads) {
-      const int r = real + i / 8 % (kTile - real), block = i / 8 / (kTile - real);
-      *reinterpret_cast<uint4*>(from.b[block] + tile_byte(r, i % 8)) = {};
-    }
-    written_for_products();
-    named_barrier(1 + which_, kGroupThreads);
-  }
+// c bᵀ of a chunk.
+template <int STATE, bool SPLIT, bool CONV>
+__device__ void ForwardBlock<STATE, SPLIT, CONV>::start_gram(float (&gram)[32], int chunk, int turn) {
+  wait_for_rows(chunk, turn);
+  const auto& from = space_.stage[turn % kStages];
+  const Operand b = tile_along(shared_address(from.b)), c = tile_along(shared_address(from.c));
+  hold(gram);
+  products_begin();
+#pragma unroll
+  for (int k = 0; k < STATE / 16; ++k) wgmma<false, false>(gram, c + column_byte(k), b + column_byte(k), k > 0);
+  products_end();
+}
 
-  float gram[32], y[32];
-  std::uint32_t x[16], parts[kBatch][4];
-  // y (+)= S cᵀ over columns [16 first, 16 (first + kBatch)) of the state.
-  const auto take_parts = [&](int first) {
+// M of that chunk, once it is done: LEFT groups of products were started since. What lies beyond the diagonal was
+// cleared once.
+template <int STATE, bool SPLIT, bool CONV>
+template <int LEFT>
+__device__ void ForwardBlock<STATE, SPLIT, CONV>::make_m(float (&gram)[32], int turn) {
+  const StepRows& of = steps(turn);
+  const std::uint32_t tile = shared_address(space_.m[which_][turn % Space::kTurns]);
+  const int row = this->row(), pair = this->pair();
+  const float2 near{of.near[row], of.near[row + 8]};
+  const float* const far = of.far[max(warp(), 1) - 1];
+  wait_for_products<LEFT>();
+  hold(gram);
 #pragma unroll
-    for (int k = 0; k < kBatch; ++k) s_.part(first + k, parts[k]);
-  };
-  const auto meet_state = [&](int first) {
+  for (int k = 0; k < 4; ++k) {
+    if (k > warp()) break;
+    std::uint32_t m[4];
 #pragma unroll
-    for (int k = 0; k < kBatch; ++k) {
-      const int block = (first + k) / 4, at = (first + k) % 4 * 32;
-      wgmma<false>(y, parts[k], tile_along(c_tiles + block * kTileBytes + at), first + k > 0);
-    }
-    products_end();
-  };
-  const auto state_is_met = [&] {
-    wait_for_products<0>();
-    hold(y);
-#pragma unroll
-    for (int k = 0; k < kBatch; ++k) hold(parts[k]);
-  };
-#pragma unroll
-  for (int k = 0; k < 4; ++k) load_matrices_transposed(block_address_transposed(x_tile, k * 16, warp * 16), x + 4 * k);
-  if (real < kTile) {
-#pragma unroll
-    for (int i = 0; i < 16; ++i) {
-      const int first = i / 4 * 16 + i % 4 / 2 * 8 + pair;
-      if (first >= real) x[i] = 0;
-      if (first + 1 == real) x[i] &= 0xffffu;
-    }
-  }
-  if (whole) {
-    if constexpr (STATE <= 128) take_parts(0);
-    hold(gram);
-    hold(y);
-    products_begin();
-#pragma unroll
-    for (int k = 0; k < STATE / 16; ++k) {
-      const int at = k / 4 * kTileBytes + k % 4 * 32;
-      wgmma<false, false>(gram, tile_along(c_tiles + at), tile_along(b_tiles + at), k > 0);
-    }
-    products_end();
-    // Larger states leave no registers for the other product beside this one.
-    if constexpr (STATE <= 128) {
-      meet_state(0);
-      wait_for_products<1>();
-    } else {
-      wait_for_products<0>();
-    }
-    hold(gram);
-    // M, of which columns beyond a warp's last row are zero.
-    const float l_low = steps.l[row], l_high = steps.l[row + 8];
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      std::uint32_t m[4] = {};
-      if (k <= warp) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int column = k * 16 + half * 8 + pair;
-          const float2 l = *reinterpret_cast<const float2*>(steps.l + column);
-          const float2 delta = *reinterpret_cast<const float2*>(steps.delta + column);
-          const float* const g = gram + k * 8 + half * 4;
-          const auto value = [&](float product, float difference, float step, bool seen) {
-            return seen ? product * power_of_two(fminf(difference, 0.0f)) * step : 0.0f;
-          };
-          m[2 * half] = pack_pair(value(g[0], l_low - l.x, delta.x, column <= row),
-                                  value(g[1], l_low - l.y, delta.y, column + 1 <= row));
-          m[2 * half + 1] = pack_pair(value(g[2], l_high - l.x, delta.x, column <= row + 8),
-                                      value(g[3], l_high - l.y, delta.y, column + 1 <= row + 8));
-        }
-      }
-      store_matrices(block_address(m_tile, warp * 16, k * 16), m);
-    }
-    written_for_products();
-    named_barrier(1 + which_, kGroupThreads);
-    if constexpr (STATE > 128) {
-#pragma unroll
-      for (int first = 0; first < STATE / 16; first += kBatch) {
-        if (first > 0) state_is_met();
-        take_parts(first);
-        hold(y);
-        products_begin();
-        meet_state(first);
+    for (int half = 0; half < 2; ++half) {
+      const int column = k * 16 + half * 8 + pair;
+      const float* const g = gram + k * 8 + half * 4;
+      if (k < warp()) {
+        const float2 decay = *reinterpret_cast<const float2*>(far + column);
+        m[2 * half] = pack_pair(g[0] * near.x * decay.x, g[1] * near.x * decay.y);
+        m[2 * half + 1] = pack_pair(g[2] * near.y * decay.x, g[3] * near.y * decay.y);
+      } else {
+        const float2 l = *reinterpret_cast<const float2*>(of.l + column);
+        const float2 delta = *reinterpret_cast<const float2*>(of.delta + column);
+        const auto value = [&](float product, float later, float earlier, float step, bool seen) {
+          return seen ? product * power_of_two(fminf(later - earlier, 0.0f)) * step : 0.0f;
+        };
+        const float low = of.l[row], high = of.l[row + 8];
+        m[2 * half] =
+            pack_pair(value(g[0], low, l.x, delta.x, column <= row), value(g[1], low, l.y, delta.y, column + 1 <= row));
+        m[2 * half + 1] = pack_pair(value(g[2], high, l.x, delta.x, column <= row + 8),
+                                    value(g[3], high, l.y, delta.y, column + 1 <= row + 8));
       }
     }
-    state_is_met();
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const float2 grown = *reinterpret_cast<const float2*>(steps.grown + i * 8 + pair);
-      const float2 low = unpack_pair(x[i * 2]), high = unpack_pair(x[i * 2 + 1]);
-      y[4 * i] = y[4 * i] * grown.x + skip_ * low.x;
-      y[4 * i + 1] = y[4 * i + 1] * grown.y + skip_ * low.y;
-      y[4 * i + 2] = y[4 * i + 2] * grown.x + skip_ * high.x;
-      y[4 * i + 3] = y[4 * i + 3] * grown.y + skip_ * high.y;
-    }
-    hold(y);
-    products_begin();
-#pragma unroll
-    for (int k = 0; k < 4; ++k) wgmma<false>(y, x + 4 * k, tile_along(m_tile + k * 32));
-    products_end();
+    store_matrices(block_address(tile, warp() * 16, k * 16), m);
   }
-  std::uint32_t weighted[16];
+  written_for_products();
+}
+
+// xᵀ of this turn's chunk as parts of A, zero beyond the rows in use.
+template <int STATE, bool SPLIT, bool CONV>
+__device__ void ForwardBlock<STATE, SPLIT, CONV>::load_x(int chunk, std::uint32_t (&x)[16]) const {
+  const std::uint32_t tile = shared_address(space_.stage[turn_ % kStages].x[which_] + Space::kHalo);
+  if constexpr (CONV) barrier_wait(&space_.converted[turn_ % kStages], turn_ / kStages & 1);
+#pragma unroll
+  for (int k = 0; k < 4; ++k) {
+    load_matrices_transposed(block_address_transposed(tile, k * 16, warp() * 16), x + 4 * k);
+  }
+  const int real = real_rows(chunk);
+  if (real == kTile) return;
+#pragma unroll
+  for (int i = 0; i < 16; ++i) {
+    const int first = i / 2 * 8 + pair();
+    if (first >= real) x[i] = 0;
+    if (first + 1 == real) x[i] &= 0xffffu;
+  }
+}
+
+// The state after this turn's chunk.
+template <int STATE, bool SPLIT, bool CONV>
+__device__ void ForwardBlock<STATE, SPLIT, CONV>::start_state(const std::uint32_t (&x)[16],
+                                                              std::uint32_t (&weighted)[16]) {
+  const StepRows& of = steps(turn_);
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
-    const float2 left = *reinterpret_cast<const float2*>(steps.left + i * 8 + pair);
+    const float2 left = *reinterpret_cast<const float2*>(of.left + i * 8 + pair());
     const float2 low = unpack_pair(x[i * 2]), high = unpack_pair(x[i * 2 + 1]);
     weighted[i * 2] = pack_pair(low.x * left.x, low.y * left.y);
     weighted[i * 2 + 1] = pack_pair(high.x * left.x, high.y * left.y);
   }
-  s_.scale(steps.whole);
+  s_.scale(of.whole);
   s_.hold();
+  const Operand b = tile_across(shared_address(space_.stage[turn_ % kStages].b));
   products_begin();
 #pragma unroll
-  for (int k = 0; k < 4; ++k) s_.add_product(weighted + 4 * k, b_tiles + k * 16 * 128);
+  for (int k = 0; k < 4; ++k) s_.add_product(weighted + 4 * k, b + k * 16 * 128);
   products_end();
-  if (whole) {
-    wait_for_products<1>();
+}
+
+// A chunk whose M is there; AHEAD: makes that of the next one while the tensor cores are busy with this one's products.
+template <int STATE, bool SPLIT, bool CONV>
+template <bool AHEAD>
+__device__ void ForwardBlock<STATE, SPLIT, CONV>::chunk(int chunk, float (&gram)[32]) {
+  const int real = real_rows(chunk);
+  const StepRows& of = steps(turn_);
+  const Operand c = tile_along(shared_address(space_.stage[turn_ % kStages].c));
+  const Operand m = tile_along(shared_address(space_.m[which_][turn_ % Space::kTurns]));
+  float y[32];
+  std::uint32_t x[16], weighted[16], parts[kBatch][4];
+  load_x(chunk, x);
+#pragma unroll
+  for (int first = 0; first < STATE / 16; first += kBatch) {
+    if (first > 0) wait_for_products<0>();
+#pragma unroll
+    for (int k = 0; k < kBatch; ++k) {
+      if (first > 0) hold(parts[k]);
+      s_.part(first + k, parts[k]);
+    }
     hold(y);
-    hold(x);
-    const std::uint32_t y_tile = shared_address(space_.y[which_]);
+    products_begin();
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      std::uint32_t out[4];
+    for (int k = 0; k < kBatch; ++k) wgmma<false>(y, parts[k], c + column_byte(first + k), first + k > 0);
+    products_end();
+  }
+  float2 grown[8];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) out[i] = pack_pair(y[8 * k + 2 * i], y[8 * k + 2 * i + 1]);
-      store_matrices_transposed(block_address_transposed(y_tile, k * 16, warp * 16), out);
-    }
-    named_barrier(1 + which_, kGroupThreads);
+  for (int i = 0; i < 8; ++i) grown[i] = *reinterpret_cast<const float2*>(of.grown + i * 8 + pair());
+  if constexpr (AHEAD) {
+    start_gram(gram, chunk + 1, turn_ + 1);
+    wait_for_products<1>();
+  } else {
+    wait_for_products<0>();
+  }
+  hold(y);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int r = i * 16 + thread_ / 8, piece = thread_ % 8;
-      const uint4 value = *reinterpret_cast<const uint4*>(space_.y[which_] + tile_byte(r, piece));
-      if (r < real) store_row(std::int64_t{chunk} * kTile + r, piece, value);
-    }
+  for (int k = 0; k < kBatch; ++k) hold(parts[k]);
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const float2 low = unpack_pair(x[i * 2]), high = unpack_pair(x[i * 2 + 1]);
+    y[4 * i] = y[4 * i] * grown[i].x + skip_ * low.x;
+    y[4 * i + 1] = y[4 * i + 1] * grown[i].y + skip_ * low.y;
+    y[4 * i + 2] = y[4 * i + 2] * grown[i].x + skip_ * high.x;
+    y[4 * i + 3] = y[4 * i + 3] * grown[i].y + skip_ * high.y;
+  }
+  hold(y);
+  products_begin();
+#pragma unroll
+  for (int k = 0; k < 4; ++k) wgmma<false>(y, x + 4 * k, m + column_byte(k));
+  products_end();
+  start_state(x, weighted);
+  if constexpr (AHEAD) make_m<2>(gram, turn_ + 1);
+
+  wait_for_products<1>();
+  hold(y);
+  hold(x);
+  // A warp's columns of x are where its rows of Yᵀ go.
+  unsigned char* const tile = space_.stage[turn_ % kStages].x[which_] + Space::kHalo;
+#pragma unroll
+  for (int k = 0; k < 4; ++k) {
+    std::uint32_t out[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) out[i] = pack_pair(y[8 * k + 2 * i], y[8 * k + 2 * i + 1]);
+    store_matrices_transposed(block_address_transposed(shared_address(tile), k * 16, warp() * 16), out);
+  }
+  named_barrier(1 + which_, kGroupThreads);
+  const int piece = thread_ % 8, ours = thread_ / 8;
+  const std::int64_t next = std::int64_t{16} * a_.heads * a_.width;
+  bf16* to = io_.y + a_.y_place(cell_, std::int64_t{chunk} * kTile + ours, tile_.head) + tile_.column + piece * 8;
+  const int rows = tile_.column + piece * 8 < a_.width ? real : 0;
+  uint4 out[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) out[i] = *reinterpret_cast<const uint4*>(tile + tile_byte(i * 16 + ours, piece));
+#pragma unroll
+  for (int i = 0; i < 4; ++i, to += next) {
+    if (i * 16 + ours < rows) *reinterpret_cast<uint4*>(to) = out[i];
   }
   wait_for_products<0>();
   s_.hold();
   hold(weighted);
-  __syncwarp();
-  if (lane == 0) barrier_arrive(&space_.empty[stage]);
-  ++turn_;
+  release();
 }
 
-template <int STATE, bool SPLIT>
-__global__ void __launch_bounds__(kThreads, 1)
-    ssd_forward_kernel(const __grid_constant__ CUtensorMap x, const __grid_constant__ CUtensorMap bc,
-                       const __grid_constant__ Ssd<bf16> a, const __grid_constant__ ForwardIo io) {
+// A thread has two columns of sixteen rows of both tiles.
+template <int STATE, bool SPLIT, bool CONV>
+__device__ void ForwardBlock<STATE, SPLIT, CONV>::convert() {
+  const int thread = static_cast<int>(threadIdx.x) % kGroupThreads, columns = thread % 32 * 2, strip = thread / 32;
+  const ForwardConv& conv = io_.conv;
+  const auto channel_of = [&](int i) {
+    const SsdTile tile = ssd_tile(a_, io_.tiles, group_, first_tile_ + i);
+    return std::int64_t{tile.head} * a_.width + tile.column + columns;
+  };
+  const auto there = [&](int i) {
+    return i < held_ && ssd_tile(a_, io_.tiles, group_, first_tile_ + i).column + columns < a_.width;
+  };
+  // A row before the text's first.
+  const auto old_row = [&](int i, std::int64_t row) {
+    return *reinterpret_cast<const std::uint32_t*>(conv.tail + (cell_ * (kTaps - 1) + row) * conv.channels +
+                                                   channel_of(i));
+  };
+  float2 w[2][kTaps] = {}, bias[2] = {};
+  std::uint32_t before[2][kTaps - 1] = {};
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    if (!there(i)) continue;
+    const std::int64_t at = std::int64_t{a_.layer(cell_)} * conv.channels + channel_of(i);
+    const auto tap = [&](int k) {
+      return conv.wide ? static_cast<const float*>(conv.w)[at * kTaps + k]
+                       : to_float(static_cast<const bf16*>(conv.w)[at * kTaps + k]);
+    };
+#pragma unroll
+    for (int k = 0; k < kTaps; ++k) w[i][k] = {tap(k), tap(kTaps + k)};
+    if (conv.bias != nullptr) bias[i] = {conv.bias[at], conv.bias[at + 1]};
+#pragma unroll
+    for (int r = 0; r < kTaps - 1; ++r) before[i][r] = old_row(i, r);
+  }
+
+  const auto word = [&](unsigned char* rows, int row) {
+    return reinterpret_cast<std::uint32_t*>(rows + tile_byte(row + kHaloRows, columns / 8) + columns % 8 * 2);
+  };
+  each_chunk(
+      [&](int chunk, bool, bool, bool) {
+        const int stage = turn_ % kStages;
+        barrier_wait(&space_.full[stage], turn_ / kStages & 1);
+        std::uint32_t halo[2][kTaps - 1];
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+#pragma unroll
+          for (int r = 0; r < kTaps - 1; ++r) {
+            halo[i][r] = *word(space_.stage[stage].x[i], strip * 16 - (kTaps - 1) + r);
+            if (chunk == 0 && strip == 0) halo[i][r] = before[i][r];
+          }
+        }
+        named_barrier(4, kGroupThreads);
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          if (i >= held_) break;
+          unsigned char* const rows = space_.stage[stage].x[i];
+          float2 window[kTaps];  // row r is at r % kTaps
+#pragma unroll
+          for (int r = 0; r < kTaps - 1; ++r) window[r + 1] = unpack_pair(halo[i][r]);
+#pragma unroll
+          for (int r = 0; r < 16; ++r) {
+            std::uint32_t* const at = word(rows, strip * 16 + r);
+            window[r % kTaps] = unpack_pair(*at);
+            float2 u = bias[i];
+#pragma unroll
+            for (int k = 0; k < kTaps; ++k) {
+              u.x += w[i][k].x * window[(r + 1 + k) % kTaps].x;
+              u.y += w[i][k].y * window[(r + 1 + k) % kTaps].y;
+            }
+            *at = pack_pair(u.x * sigmoid(u.x), u.y * sigmoid(u.y));
+          }
+        }
+        __syncwarp();
+        if (thread % 32 == 0) barrier_arrive(&space_.converted[stage]);
+        ++turn_;
+      },
+      [](int) {}, [] {});
+
+  // The new tail, which may lie where the old one does.
+  if (rank_ != last_rank() || strip >= kTaps - 1) {
+    if (rank_ == last_rank()) named_barrier(4, kGroupThreads);
+    return;
+  }
+  std::uint32_t last[2] = {};
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    if (!there(i)) continue;
+    const std::int64_t row = used_ + strip - (kTaps - 1);
+#pragma unroll
+    for (int r = 0; r < kTaps - 1; ++r) {
+      if (used_ + strip == r) last[i] = before[i][r];
+    }
+    if (row >= 0) {
+      last[i] = *reinterpret_cast<const std::uint32_t*>(conv.x + (cell_ * a_.rows + row) * conv.stride + channel_of(i));
+    }
+  }
+  named_barrier(4, kGroupThreads);
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    if (!there(i)) continue;
+    *reinterpret_cast<std::uint32_t*>(conv.tail_out + (cell_ * (kTaps - 1) + strip) * conv.channels + channel_of(i)) =
+        last[i];
+  }
+}
+
+template <bool CONV>
+inline constexpr int kForwardThreads = (CONV ? 4 : 3) * kGroupThreads;
+
+template <int STATE, bool SPLIT, bool CONV>
+__global__ void __launch_bounds__(kForwardThreads<CONV>, 1)
+    ssd_forward_kernel(const __grid_constant__ CUtensorMap x, const __grid_constant__ CUtensorMap halo,
+                       const __grid_constant__ CUtensorMap bc, const __grid_constant__ Ssd<bf16> a,
+                       const __grid_constant__ ForwardIo io) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ unsigned char raw[];
-  auto& space = *reinterpret_cast<ForwardSpace<STATE>*>(raw + (1024 - shared_address(raw) % 1024) % 1024);
-  ForwardBlock<STATE, SPLIT>(x, bc, a, io, space).run();
+  auto& space = *reinterpret_cast<ForwardSpace<STATE, CONV>*>(raw + (1024 - shared_address(raw) % 1024) % 1024);
+  ForwardBlock<STATE, SPLIT, CONV>(x, halo, bc, a, io, space).run();
 #endif
+}
+
+struct ForwardMaps {
+  CUtensorMap x, halo, bc;
+};
+
+template <bool CONV>
+void run_forward(const char* op, const Stream& stream, const ForwardMaps& maps, const Ssd<bf16>& a, ForwardIo io) {
+  const std::int64_t pairs = a.cells * a.groups * ceil_div(io.tiles.of_group, 2);
+  const auto run = [&]<int STATE, bool SPLIT>() {
+    constexpr int kClusterBlocks = SPLIT ? kCluster : 1;
+    constexpr std::size_t kBytes = sizeof(ForwardSpace<STATE, CONV>) + 1024;
+    const auto kernel = ssd_forward_kernel<STATE, SPLIT, CONV>;
+    WT_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(kBytes)));
+    Tensor hand_over;
+    if constexpr (SPLIT) {
+      hand_over = Tensor::empty(stream, {pairs * kCluster * 2, kTile, STATE}, DType::kF32);
+      io.hand_over = data<float>(hand_over);
+    }
+    launch_early_in_clusters(op, kernel, grid_size(pairs * kClusterBlocks), kForwardThreads<CONV>, kBytes,
+                             kClusterBlocks, stream, maps.x, maps.halo, maps.bc, a, io);
+  };
+  dispatch_state(a.state, [&]<int STATE>() {
+    // The convolution leaves too few registers for larger states.
+    if constexpr (!CONV || STATE <= 128) {
+      if (a.rows > kSplitRows) {
+        run.template operator()<STATE, true>();
+      } else {
+        run.template operator()<STATE, false>();
+      }
+    }
+  });
 }
 
 }  // namespace
@@ -458,32 +731,31 @@ bool tensor_ssd_forward(const Stream& stream, const Tensor& xbc, const Tensor& d
                         const SsdShape& shape, const Tensor& s, const Cells& cells, const Tensor& y,
                         const Tensor& s_out) {
   if (!tensor_ssd_fits(stream, shape, xbc, {&xbc, &s, &y, &s_out})) return false;
-  const char* op = "ssd";
   const Ssd<bf16> a = ssd_arguments<bf16>(xbc, dt, weights, shape, cells);
-  const CUtensorMap x = x_map(a), bc = bc_map(a);
-  ForwardIo io{data<float>(s), data<float>(s_out), data<bf16>(y), nullptr, ssd_tiles(shape)};
-  const std::int64_t pairs = a.cells * a.groups * ceil_div(io.tiles.of_group, 2);
-  const auto run = [&]<int STATE, bool SPLIT>() {
-    constexpr int kClusterBlocks = SPLIT ? kCluster : 1;
-    constexpr std::size_t kBytes = sizeof(ForwardSpace<STATE>) + 1024;
-    const auto kernel = ssd_forward_kernel<STATE, SPLIT>;
-    WT_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(kBytes)));
-    Tensor hand_over;
-    if constexpr (SPLIT) {
-      hand_over = Tensor::empty(stream, {pairs * kCluster * 2, kTile, STATE}, DType::kF32);
-      io.hand_over = data<float>(hand_over);
-    }
-    launch_early_in_clusters(op, kernel, grid_size(pairs * kClusterBlocks), kThreads, kBytes, kClusterBlocks, stream, x,
-                             bc, a, io);
-  };
-  dispatch_state(shape.state, [&]<int STATE>() {
-    if (a.rows > kSplitRows) {
-      run.template operator()<STATE, true>();
-    } else {
-      run.template operator()<STATE, false>();
-    }
-  });
+  const CUtensorMap x = x_map(a);
+  run_forward<false>("ssd", stream, {x, x, bc_map(a)}, a,
+                     {data<float>(s), data<float>(s_out), data<bf16>(y), nullptr, ssd_tiles(shape), {}});
   return true;
+}
+
+void tensor_conv_scan(const Stream& stream, const Tensor& x, std::int64_t column, const Tensor& w, const Tensor& bias,
+                      const Tensor& tail, const Tensor& bc, const Tensor& dt, const SsdWeights& weights,
+                      const SsdShape& shape, const Tensor& s, const Cells& cells, const Tensor& y,
+                      const Tensor& tail_out, const Tensor& s_out) {
+  const ForwardConv conv{data<bf16>(x) + column,
+                         x.dim(3),
+                         w.dim(1),
+                         w.raw(),
+                         w.dtype() == DType::kF32,
+                         bias.defined() ? data<float>(bias) : nullptr,
+                         data<bf16>(tail),
+                         data<bf16>(tail_out)};
+  const Ssd<bf16> a = ssd_arguments<bf16>(x, dt, weights, shape, cells);
+  const TileBlocks heads{a.width, a.heads, conv.stride, a.rows, a.cells};
+  const TileBlocks groups{a.state, 2 * a.groups, bc.dim(3), a.rows, a.cells};
+  run_forward<true>("mamba2", stream,
+                    {tile_map(conv.x, heads), tile_map(conv.x, heads, kHaloRows), tile_map(data<bf16>(bc), groups)}, a,
+                    {data<float>(s), data<float>(s_out), data<bf16>(y), nullptr, ssd_tiles(shape), conv});
 }
 
 }  // namespace wt::kernels::cuda

@@ -69,12 +69,17 @@ __global__ void __launch_bounds__(kThreads, 1)
     shrink_registers<40>();
     if (warp > held) return;
     const SsdTile own = ssd_tile(a, io.tiles, group, first_tile + max(warp - 1, 0));
-    const SsdStepper<bf16> stepper(a, cell, own.head, used);
+    SsdStepInputs next;
+    if (warp > 0 && chunks > 0) next = ssd_step_inputs(a, cell, own.head, chunk_of(0), used);
     for (int turn = 0; turn < chunks; ++turn) {
       const int stage = turn % kStages, chunk = chunk_of(turn);
       std::uint64_t* const full = &space.full[stage];
       SsdSteps steps{};
-      if (warp > 0) steps = stepper.steps(chunk);
+      if (warp > 0) {
+        const SsdStepInputs in = next;
+        if (turn + 1 < chunks) next = ssd_step_inputs(a, cell, own.head, chunk_of(turn + 1), used);
+        steps = ssd_steps(in, a.least, a.most);
+      }
       if (turn >= kStages) barrier_wait(&space.empty[stage], turn / kStages - 1 & 1);
       if (warp > 0) {
         auto& rows = space.rows[stage][warp - 1];
@@ -153,7 +158,8 @@ __global__ void __launch_bounds__(kThreads, 1)
       written_for_products();
       named_barrier(1 + which, kGroupThreads);
     }
-    const std::uint32_t outer = shared_address(from.outer[which]), inner = shared_address(from.inner);
+    const std::uint32_t outer = shared_address(from.outer[which]);
+    const Operand inner = tile_across(shared_address(from.inner));
     std::uint32_t weighted[16];
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
