@@ -17,43 +17,28 @@ template <class T, class Y>
 struct FewRows {
   const T* x;
   const T* w;
-  const T* gate;      // null: none
   const float* norm;  // null: none
   const float* bias;  // null: none
   const Y* residual;  // null: none; may be y
   Y* y;
-  float* wide;  // of the last outputs; null: none
   float eps;
   int rows, inputs, outputs;  // outputs of the weights
-  int gate_width, last;       // columns of the gate's rows; outputs that go to `wide`
 };
-
-// Elements [i, i + V) of an input row, gated if so wanted.
-template <int V, class T, class Y>
-__device__ void load_input(const FewRows<T, Y>& p, const T* row, const T* gate, int i, float (&v)[V]) {
-  load_packed<V>(row + i).unpack(v);
-  if (gate == nullptr) return;
-  float z[V];
-  load_packed<V>(gate + i).unpack(z);
-#pragma unroll
-  for (int j = 0; j < V; ++j) v[j] *= z[j] / (1.0f + expf(-z[j]));
-}
 
 // The rows into shared memory, normalised if so wanted. All threads of the block take part.
 template <class T, class Y>
-__device__ void stage(const FewRows<T, Y>& p, const T* x, const T* gate, const float* norm, T* staged) {
+__device__ void stage(const FewRows<T, Y>& p, const T* x, const float* norm, T* staged) {
   constexpr int V = kVec<T>;
   __shared__ float scratch[kWarps];
   for (int r = 0; r < p.rows; ++r) {
     const T* from = x + static_cast<std::int64_t>(r) * p.inputs;
-    const T* open = gate == nullptr ? nullptr : gate + static_cast<std::int64_t>(r) * p.gate_width;
     T* const to = staged + r * p.inputs;
     float scale = 1;
     if (norm != nullptr) {
       float squares = 0;
       for (int i = static_cast<int>(threadIdx.x) * V; i < p.inputs; i += kThreads * V) {
         float v[V];
-        load_input<V>(p, from, open, i, v);
+        load_packed<V>(from + i).unpack(v);
 #pragma unroll
         for (int j = 0; j < V; ++j) squares += v[j] * v[j];
       }
@@ -63,7 +48,7 @@ __device__ void stage(const FewRows<T, Y>& p, const T* x, const T* gate, const f
       auto piece = load_packed<V>(from + i);
       if (norm != nullptr) {
         float v[V];
-        load_input<V>(p, from, open, i, v);
+        piece.unpack(v);
 #pragma unroll
         for (int j = 0; j < V; ++j) v[j] *= scale * norm[i + j];
         piece = Packed<T, V>::pack(v);
@@ -102,8 +87,7 @@ __global__ void __launch_bounds__(kThreads) few_rows_kernel(FewRows<T, Y> p) {
 #pragma unroll
   for (int u = 0; u < kUnroll; ++u) fetch(u, lane * V + u * kStep);
   wait_for_previous();
-  stage(p, p.x + layer * p.rows * p.inputs, p.gate == nullptr ? nullptr : p.gate + layer * p.rows * p.gate_width,
-        p.norm == nullptr ? nullptr : p.norm + layer * p.inputs, staged);
+  stage(p, p.x + layer * p.rows * p.inputs, p.norm == nullptr ? nullptr : p.norm + layer * p.inputs, staged);
 
   float acc[R][C] = {};
   for (int begin = lane * V; begin < p.inputs; begin += kUnroll * kStep) {
@@ -140,12 +124,7 @@ __global__ void __launch_bounds__(kThreads) few_rows_kernel(FewRows<T, Y> p) {
 #pragma unroll
     for (int c = 0; c < (kSwiglu ? 1 : C); ++c) {
       if (lane != 0 || r >= p.rows || first + c >= width) continue;
-      const std::int64_t row = layer * p.rows + r;
-      if (const int at = first + c - (width - p.last); at >= 0) {
-        p.wide[row * p.last + at] = sum[c];
-        continue;
-      }
-      const std::int64_t at = row * (width - p.last) + first + c;
+      const std::int64_t at = (layer * p.rows + r) * width + first + c;
       p.y[at] = from_float<Y>(p.residual == nullptr ? sum[c] : sum[c] + to_float(p.residual[at]));
     }
   }
@@ -182,10 +161,9 @@ void launch(const Stream& stream, const FewRows<T, Y>& p, std::int64_t layers, b
 bool linear_few_rows(const Stream& stream, const Tensor& x, const Tensor& w, const FusedLinear& parts,
                      const Tensor& y) {
   const std::int64_t g = x.dim(0), r = x.dim(1), i = x.dim(2), o = w.dim(1);
+  if (parts.gate.defined() || parts.wide.defined()) return false;
   const auto size = static_cast<std::int64_t>(size_of(x.dtype()));
-  const bool starts =
-      aligned(x.raw(), w.raw()) &&
-      (!parts.gate.defined() || (aligned(parts.gate.raw(), w.raw()) && parts.gate.dim(2) * size % 16 == 0));
+  const bool starts = aligned(x.raw(), w.raw());
   if (r < 1 || r > kMaxRows || g > 65535 || i * size % 16 != 0 || r * i * size > kMaxInputBytes ||
       o > std::int64_t{1} << 30 || !starts) {
     return false;
@@ -195,18 +173,14 @@ bool linear_few_rows(const Stream& stream, const Tensor& x, const Tensor& w, con
       const auto optional = [](const Tensor& t) { return t.defined() ? t.data<float>() : nullptr; };
       const FewRows<T, Y> p{data<T>(x),
                             data<T>(w),
-                            parts.gate.defined() ? data<T>(parts.gate) : nullptr,
                             optional(parts.norm),
                             optional(parts.bias),
                             parts.residual.defined() ? data<Y>(parts.residual) : nullptr,
                             data<Y>(y),
-                            parts.wide.defined() ? parts.wide.data<float>() : nullptr,
                             static_cast<float>(parts.eps),
                             static_cast<int>(r),
                             static_cast<int>(i),
-                            static_cast<int>(o),
-                            parts.gate.defined() ? static_cast<int>(parts.gate.dim(2)) : 0,
-                            parts.wide.defined() ? static_cast<int>(parts.wide.dim(2)) : 0};
+                            static_cast<int>(o)};
       const auto run = [&]<int R>() {
         if (parts.swiglu) {
           if constexpr (std::is_same_v<T, Y>) launch<T, Y, R, 2, true>(stream, p, g, parts.constant_weight);
