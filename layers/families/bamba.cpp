@@ -108,7 +108,7 @@ double read_theta(const JsonObject& top) {
 
 void read(const JsonObject& top, ModelConfig& c) {
   Parts parts;
-  c.hidden_size = top.integer("hidden_size", 1);
+  c.hidden_size = read_size(top, "hidden_size");
   c.feed_forward.intermediate_size = top.integer("intermediate_size", 1);
   c.num_layers = top.integer("num_hidden_layers", 1);
   c.norm.eps = top.positive("rms_norm_eps", 1e-5);
@@ -124,12 +124,12 @@ void read(const JsonObject& top, ModelConfig& c) {
   }
 
   Mamba2Config& mamba = parts.mamba;
-  mamba.num_heads = top.integer("mamba_n_heads", 1, 128);
-  const std::int64_t inner = top.integer("mamba_expand", 1, 2) * c.hidden_size;
+  mamba.num_heads = read_size(top, "mamba_n_heads", 128);
+  const std::int64_t inner = read_size(top, "mamba_expand", 2) * c.hidden_size;
   // "auto" is what the two others leave.
   const bool given = top.has("mamba_d_head") && !top.is_text("mamba_d_head");
   if (!given && top.has("mamba_d_head")) top.must_be_one_of("mamba_d_head", {"auto"}, "auto");
-  mamba.head_dim = given ? top.integer("mamba_d_head", 1) : std::max<std::int64_t>(1, inner / mamba.num_heads);
+  mamba.head_dim = given ? read_size(top, "mamba_d_head") : std::max<std::int64_t>(1, inner / mamba.num_heads);
   if (mamba.num_heads * mamba.head_dim != inner) {
     top.fail("mamba_n_heads", cat("times mamba_d_head is ", mamba.num_heads * mamba.head_dim,
                                   ", expected mamba_expand · hidden_size = ", inner));
@@ -143,7 +143,7 @@ void read(const JsonObject& top, ModelConfig& c) {
   read_step_limits(top, "time_step_limit", mamba);
 
   AttentionConfig& attention = parts.attention;
-  attention.num_heads = top.integer("num_attention_heads", 1, 32);
+  attention.num_heads = read_size(top, "num_attention_heads", 32);
   attention.num_kv_heads = top.integer("num_key_value_heads", 1, 8);
   attention.bias = top.boolean("attention_bias", false);
   attention.rope_theta = read_theta(top);

@@ -124,6 +124,13 @@ void describe_tokens(Fields& f, ModelConfig& c) {
   f.integers("eos_id", c.eos_ids, at_least(-1), "End-of-text token, or a list of them; [] or -1 for the tokenizer's");
 }
 
+std::int64_t read_size(const JsonObject& json, const std::string& key, std::optional<std::int64_t> fallback) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 26;
+  const std::int64_t size = json.integer(key, 1, fallback);
+  if (size > kMost) json.fail(key, cat("is ", size, ", expected at most ", kMost));
+  return size;
+}
+
 void read_step_limits(const JsonObject& json, const std::string& key, Mamba2Config& c) {
   if (const auto limits = json.interval(key)) std::tie(c.least_step, c.most_step) = *limits;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -69,6 +70,8 @@ void describe_vocabulary(Fields& fields, ModelConfig& config);
 void describe_usual(Fields& fields, ModelConfig& config);
 void describe_tokens(Fields& fields, ModelConfig& config);
 
+// A whole number of at least 1, and small enough that products of two stay in 64 bits.
+std::int64_t read_size(const JsonObject& json, const std::string& key, std::optional<std::int64_t> fallback = {});
 // The limits of Mamba-2's δ in config.json: a list of two under `key`; absent where there are none.
 void read_step_limits(const JsonObject& json, const std::string& key, Mamba2Config& config);
 void write_step_limits(nlohmann::ordered_json& json, const Mamba2Config& config);

@@ -51,10 +51,10 @@ void check(const ModelConfig& c, const CheckFail& fail) {
 
 void read_reference(const JsonObject& top, ModelConfig& c) {
   Mamba2Config& mixer = mixer_of(c);
-  c.hidden_size = top.integer("d_model", 1);
+  c.hidden_size = read_size(top, "d_model");
   c.num_layers = top.integer("n_layer", 1);
-  const std::int64_t multiple = top.integer("pad_vocab_size_multiple", 1, 8);
-  c.vocab_size = (c.vocab_size + multiple - 1) / multiple * multiple;
+  const std::int64_t multiple = read_size(top, "pad_vocab_size_multiple", 8);
+  c.vocab_size = (read_size(top, "vocab_size") + multiple - 1) / multiple * multiple;
   c.tie_word_embeddings = top.boolean("tie_embeddings", true);
   c.norm.eps = 1e-5;
   if (top.integer("d_intermediate", 0, 0) != 0)
@@ -65,8 +65,8 @@ void read_reference(const JsonObject& top, ModelConfig& c) {
   top.must_be("rms_norm", true);
   const JsonObject scan = top.object("ssm_cfg");
   scan.must_be_one_of("layer", {"Mamba2"}, "Mamba1");
-  const std::int64_t expand = scan.integer("expand", 1, 2);
-  mixer.head_dim = scan.integer("headdim", 1, 64);
+  const std::int64_t expand = read_size(scan, "expand", 2);
+  mixer.head_dim = read_size(scan, "headdim", 64);
   mixer.state_size = scan.integer("d_state", 1, 128);
   mixer.num_groups = scan.integer("ngroups", 1, 1);
   mixer.conv_width = scan.integer("d_conv", 1, 4);
@@ -87,14 +87,14 @@ void read_reference(const JsonObject& top, ModelConfig& c) {
 void read(const JsonObject& top, ModelConfig& c) {
   if (top.has("d_model")) return read_reference(top, c);
   Mamba2Config& mixer = mixer_of(c);
-  c.hidden_size = top.integer("hidden_size", 1);
+  c.hidden_size = read_size(top, "hidden_size");
   c.num_layers = top.integer("num_hidden_layers", 1);
   c.norm.eps = top.positive("layer_norm_epsilon", 1e-5);
   c.max_positions = top.integer("max_position_embeddings", 1, 2048);
   c.tie_word_embeddings = top.boolean("tie_word_embeddings", false);
   c.dropout = top.real("dropout", 0);
-  mixer.num_heads = top.integer("num_heads", 1, 128);
-  mixer.head_dim = top.integer("head_dim", 1, 64);
+  mixer.num_heads = read_size(top, "num_heads", 128);
+  mixer.head_dim = read_size(top, "head_dim", 64);
   mixer.state_size = top.integer("state_size", 1, 128);
   mixer.num_groups = top.integer("n_groups", 1, 8);
   mixer.conv_width = top.integer("conv_kernel", 1, 4);

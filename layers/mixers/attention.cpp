@@ -205,6 +205,9 @@ void check_mixer(const AttentionConfig& c, std::int64_t hidden_size, const Check
   if (c.head_width(hidden_size) % 2 != 0) {
     fail("head_dim", cat("is ", c.head_width(hidden_size), ", expected an even number: rotary positions turn pairs"));
   }
+  if (!(c.partial_rotary_factor > 0 && c.partial_rotary_factor <= 1)) {
+    fail("partial_rotary_factor", cat("is ", c.partial_rotary_factor, ", expected above 0, at most 1"));
+  }
   if (const std::int64_t turned = c.rotary_width(hidden_size); turned < 2 || turned % 2 != 0) {
     fail("partial_rotary_factor", cat("is ", c.partial_rotary_factor, ", which of a head of ",
                                       c.head_width(hidden_size), " turns ", turned, ", expected an even number"));

@@ -6,44 +6,32 @@
 namespace wt {
 namespace {
 
-std::vector<TextCase> cases() {
-  std::vector<TextCase> some;
-  for (const TextCase& c : text_cases({DType::kF32})) {
-    if (c.schedule != Schedule::kStreaming) some.push_back(c);
-  }
-  return some;
-}
+const std::vector<Schedule> kBoth{Schedule::kSequential, Schedule::kDiagonal};
 
 class GpuGoldenText : public testing::TestWithParam<TextCase> {};
 TEST_P(GpuGoldenText, LogitsLossStateAndGradients) {
-  expect_golden_text(GetParam(), gpu());
+  each_way(GetParam(), kBoth, [](const TextCase& c) { expect_golden_text(c, gpu()); });
 }
-INSTANTIATE_TEST_SUITE_P(Published, GpuGoldenText, testing::ValuesIn(cases()), text_case_name);
+INSTANTIATE_TEST_SUITE_P(Published, GpuGoldenText, testing::ValuesIn(text_cases({DType::kF32})), text_case_name);
 
 class GpuGoldenTextStates : public testing::TestWithParam<TextCase> {};
-TEST_P(GpuGoldenTextStates, CutGradients) {
-  TextCase c = GetParam();
-  c.length = 37;
-  c.segment = 10;
-  expect_golden_cut_gradients(c, gpu());
+TEST_P(GpuGoldenTextStates, GivenAndPacked) {
+  each_way(GetParam(), kBoth, [](const TextCase& c) {
+    expect_golden_from_state(c, gpu());
+    expect_golden_packed(c, gpu());
+  });
 }
-TEST_P(GpuGoldenTextStates, FromAGivenState) {
-  expect_golden_from_state(GetParam(), gpu());
-}
-TEST_P(GpuGoldenTextStates, PackedSequences) {
-  expect_golden_packed(GetParam(), gpu());
-}
-TEST_P(GpuGoldenTextStates, GreedyContinuation) {
-  TextCase c = GetParam();
-  c.length = 37;
-  expect_golden_text_continuation(c, gpu());
+TEST_P(GpuGoldenTextStates, CutGradientsAndContinuations) {
+  TextCase given = GetParam();
+  given.length = 37;
+  each_way(given, kBoth, [](const TextCase& c) { expect_golden_text_continuation(c, gpu()); });
+  given.segment = 10;
+  each_way(given, kBoth, [](const TextCase& c) { expect_golden_cut_gradients(c, gpu()); });
 }
 std::vector<TextCase> state_cases() {
-  std::vector<TextCase> some;
-  for (const TextCase& c : cases()) {
-    if (c.length == 16 && (c.segment == 7 || c.segment == 37)) some.push_back(c);
-  }
-  return some;
+  std::vector<TextCase> cases = text_cases({DType::kF32});
+  std::erase_if(cases, [](const TextCase& c) { return c.length != 16 || (c.segment != 7 && c.segment != 37); });
+  return cases;
 }
 INSTANTIATE_TEST_SUITE_P(Published, GpuGoldenTextStates, testing::ValuesIn(state_cases()), text_case_name);
 

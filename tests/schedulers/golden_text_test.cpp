@@ -4,56 +4,58 @@
 namespace wt {
 namespace {
 
+const std::vector<Schedule> kAll{Schedule::kSequential, Schedule::kDiagonal, Schedule::kStreaming};
+
+// Those of one length.
+std::vector<TextCase> cases_of(int length) {
+  std::vector<TextCase> cases = text_cases({DType::kF64, DType::kF32});
+  std::erase_if(cases, [&](const TextCase& c) { return c.length != length; });
+  return cases;
+}
+
 class GoldenText : public testing::TestWithParam<TextCase> {};
 TEST_P(GoldenText, LogitsLossStateAndGradients) {
-  expect_golden_text(GetParam(), Stream{});
+  each_way(GetParam(), kAll, [](const TextCase& c) { expect_golden_text(c, Stream{}); });
 }
 INSTANTIATE_TEST_SUITE_P(Published, GoldenText, testing::ValuesIn(text_cases({DType::kF64, DType::kF32})),
                          text_case_name);
 
 class GoldenTextCuts : public testing::TestWithParam<TextCase> {};
-TEST_P(GoldenTextCuts, StatesAtCuts) {
-  expect_golden_cuts(GetParam(), Stream{});
-}
-TEST_P(GoldenTextCuts, CutGradients) {
-  expect_golden_cut_gradients(GetParam(), Stream{});
+TEST_P(GoldenTextCuts, StatesAndGradients) {
+  each_way(GetParam(), kAll, [](const TextCase& c) {
+    expect_golden_cuts(c, Stream{});
+    expect_golden_cut_gradients(c, Stream{});
+  });
 }
 std::vector<TextCase> cut_cases() {
-  std::vector<TextCase> cases;
-  for (const TextCase& c : text_cases({DType::kF64, DType::kF32})) {
-    if (c.length != 37 || c.segment != 1) continue;
-    cases.push_back(c);
-    cases.back().segment = 10;
-  }
+  std::vector<TextCase> cases = cases_of(37);
+  std::erase_if(cases, [](const TextCase& c) { return c.segment != 1; });
+  for (TextCase& c : cases) c.segment = 10;
   return cases;
 }
 INSTANTIATE_TEST_SUITE_P(Published, GoldenTextCuts, testing::ValuesIn(cut_cases()), text_case_name);
 
 class GoldenTextStates : public testing::TestWithParam<TextCase> {};
-TEST_P(GoldenTextStates, FromAGivenState) {
-  expect_golden_from_state(GetParam(), Stream{});
+TEST_P(GoldenTextStates, GivenAndPacked) {
+  each_way(GetParam(), kAll, [](const TextCase& c) {
+    expect_golden_from_state(c, Stream{});
+    expect_golden_packed(c, Stream{});
+  });
 }
-TEST_P(GoldenTextStates, PackedSequences) {
-  expect_golden_packed(GetParam(), Stream{});
-}
-std::vector<TextCase> state_cases() {
-  std::vector<TextCase> cases;
-  for (const TextCase& c : text_cases({DType::kF64, DType::kF32})) {
-    if (c.length == 16) cases.push_back(c);
-  }
-  return cases;
-}
-INSTANTIATE_TEST_SUITE_P(Published, GoldenTextStates, testing::ValuesIn(state_cases()), text_case_name);
+INSTANTIATE_TEST_SUITE_P(Published, GoldenTextStates, testing::ValuesIn(cases_of(16)), text_case_name);
 
 class GoldenTextContinuation : public testing::TestWithParam<TextCase> {};
 TEST_P(GoldenTextContinuation, Greedy) {
-  expect_golden_text_continuation(GetParam(), Stream{});
+  TextCase c = GetParam();
+  for (const Schedule schedule : kAll) {
+    c.schedule = schedule;
+    expect_golden_text_continuation(c, Stream{});
+  }
 }
 std::vector<TextCase> continuation_cases() {
-  std::vector<TextCase> cases;
-  for (const TextCase& c : text_cases({DType::kF64, DType::kF32})) {
-    const bool has_one = c.length == 37 || (c.length == 16 && c.file == "mamba2_tiny");
-    if (has_one && c.activations == Activations::kKeep) cases.push_back(c);
+  std::vector<TextCase> cases = cases_of(37);
+  for (const TextCase& c : cases_of(16)) {
+    if (c.file == "mamba2_tiny") cases.push_back(c);
   }
   return cases;
 }

@@ -121,6 +121,12 @@ TEST(StateSpaceConfig, WhatChangesTheNumbersIsRefused) {
   };
   const Json mamba = config_of("mamba2"), bamba = config_of("bamba_sharded"), reference = config_of("mamba2_reference");
   expect_refused(mamba, R"({"num_heads": 5})", "num_heads: times head_dim is 20, expected expand · hidden_size = 16");
+  expect_refused(mamba, R"({"num_heads": 9223372036854775807})", "num_heads: is 9223372036854775807, expected at most");
+  expect_refused(bamba, R"({"mamba_expand": 4611686018427387904})",
+                 "mamba_expand: is 4611686018427387904, expected at");
+  expect_refused(bamba, R"({"rope_parameters": {"partial_rotary_factor": 1e300}})",
+                 "partial_rotary_factor: is 1e+300, expected above 0, at most 1");
+  expect_refused(reference, R"({"pad_vocab_size_multiple": 9223372036854775807})", "pad_vocab_size_multiple: is 92");
   expect_refused(mamba, R"({"n_groups": 3})", "n_groups: is 3, expected a divisor of num_heads 4");
   expect_refused(mamba, R"({"hidden_act": "gelu"})", "hidden_act: is \"gelu\", expected silu or swish");
   expect_refused(mamba, R"({"conv_kernel": 1})", "conv_kernel: is 1, expected 2 to 64");
