@@ -73,7 +73,7 @@ class TextTable {
 struct Job {
   std::optional<std::size_t> before;
   std::size_t given = 0, target = 0;
-  auto operator<=>(const Job&) const = default;
+  auto operator<=>(const Job&) const = default;  // NOLINT(modernize-use-nullptr): there is no pointer here
 };
 
 // The texts that some lines need, each once, in the order in which they are needed.

@@ -143,9 +143,10 @@ std::string box_plot_svg(const std::string& title, const std::string& subtitle, 
   svg.text(kMargin, kMargin + 9, title, {.size = 18, .bold = true});
   if (!subtitle.empty()) svg.text(kMargin, kMargin + 35, subtitle, {.size = 13, .paint = "soft"});
   for (std::size_t i = 0; i < panels.size(); ++i) {
+    const std::size_t row = i / columns, column = i % columns;
     draw_panel(svg, panels[i], spans.at(panels[i].axis).with_room(),
-               kMargin + static_cast<double>(i % columns) * (panel_width + kGap),
-               top + static_cast<double>(i / columns) * panel_height, slot);
+               kMargin + static_cast<double>(column) * (panel_width + kGap),
+               top + static_cast<double>(row) * panel_height, slot);
   }
   return svg.str();
 }
