@@ -45,6 +45,10 @@ void check_kinds(const ModelConfig& m, const CheckFail& fail) {
   }
 }
 
+bool kind_carries_text(const KindConfig& kind) {
+  return std::visit([](const auto& mixer) { return carries_text(mixer); }, kind.mixer);
+}
+
 void check_segments(const ModelConfig& m, const CheckFail& fail) {
   if (m.own_segment_size > 0) {
     if (m.has_memory()) {
@@ -57,14 +61,8 @@ void check_segments(const ModelConfig& m, const CheckFail& fail) {
            cat("is ", m.own_segment_size, ", but ", m.family, " has a table of positions for one segment"));
     }
   }
-  const bool any_carries = std::any_of(m.kinds.begin(), m.kinds.end(), [](const KindConfig& kind) {
-    return std::visit([](const auto& mixer) { return carries_text(mixer); }, kind.mixer);
-  });
-  if (m.window > 0 && any_carries) {
+  if (m.window > 0 && std::any_of(m.kinds.begin(), m.kinds.end(), kind_carries_text)) {
     fail("window", cat("is ", m.window, ", which is for attention that reads a text as one segment; leave it out"));
-  }
-  if (m.feed_forward.kind == FeedForwardConfig::Kind::kNone && m.kinds.size() > 1) {
-    fail("mixers", "are of several kinds: such layers have a feed-forward half");
   }
   for (std::size_t k = 0; k < m.kinds.size(); ++k) {
     const auto* attention = std::get_if<AttentionConfig>(&m.kinds[k].mixer);
@@ -134,9 +132,7 @@ double ModelConfig::output_std() const {
 }
 
 bool ModelConfig::layers_carry_text() const {
-  return std::all_of(kinds.begin(), kinds.end(), [](const KindConfig& kind) {
-    return std::visit([](const auto& mixer) { return carries_text(mixer); }, kind.mixer);
-  });
+  return std::all_of(kinds.begin(), kinds.end(), kind_carries_text);
 }
 
 std::int64_t ModelConfig::segment_size() const {
@@ -184,6 +180,9 @@ void check_model(const ModelConfig& m, const CheckFail& fail) {
       fail(key == "hidden_size" ? key : prefix + key, what);
     };
     std::visit([&](const auto& mixer) { check_mixer(mixer, m.hidden_size, of_kind); }, m.kinds[k].mixer);
+  }
+  if (m.feed_forward.kind == FeedForwardConfig::Kind::kNone && m.kinds.size() > 1) {
+    fail("mixers", "are of several kinds: such layers have a feed-forward half");
   }
   check_segments(m, fail);
   if (m.has_positions()) {

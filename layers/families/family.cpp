@@ -37,8 +37,7 @@ std::string_view what_is_missing(std::string_view model_type) {
   }
   if (model_type == "nemotron_h") {
     return "Nemotron-H is Mamba-2 with layers that are attention or a feed-forward half (relu²) or a mixture of "
-           "experts "
-           "alone, without rotary positions";
+           "experts alone, without rotary positions";
   }
   if (model_type == "falcon_h1") {
     return "Falcon-H1 is Bamba with attention and scan side by side in every layer, and a multiplier for each of their "

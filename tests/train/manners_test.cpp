@@ -54,6 +54,15 @@ TEST(Manners, ATrainingGoesOnWithoutAReader) {
   EXPECT_TRUE(contains(read_file(folder / "run/log.txt"), "trained 300 steps"));
 }
 
+TEST(Manners, ANameThatIsNearlyAPresetIsToldWhichOne) {
+  for (const auto& [typed, meant] : {std::pair{"llama-1B", "llama-1b"}, std::pair{"mamba2-2.7bb", "mamba2-2.7b"}}) {
+    const ProgramResult result = run_program(cat("bench prefill --preset ", typed));
+    EXPECT_EQ(result.code, 2) << result.err;
+    EXPECT_TRUE(contains(result.err, cat("unknown preset '", typed, "', expected one of "))) << result.err;
+    EXPECT_TRUE(contains(result.err, cat("did you mean ", meant, "?"))) << result.err;
+  }
+}
+
 TEST(Manners, AFullDiskIsTheReasonThatIsGiven) {
   const std::string generate = "generate " + kModel + " --input-ids 1,403 --max-new-tokens 3";
   for (const std::string& arguments : {std::string("--help"), std::string("train --help"), std::string("--version"),

@@ -152,7 +152,10 @@ ModelConfig preset_model(const std::string& name) {
   for (const StatePreset& p : kStatePresets) {
     if (name == p.name) return p.ffn == 0 ? mamba2_model(p) : bamba_model(p);
   }
-  throw UsageError(cat("unknown preset '", name, "', expected one of ", preset_names()));
+  std::vector<std::string> names;
+  for (const Preset& p : kPresets) names.emplace_back(p.name);
+  for (const StatePreset& p : kStatePresets) names.emplace_back(p.name);
+  throw UsageError(cat("unknown preset '", name, "', expected one of ", preset_names(), did_you_mean(name, names)));
 }
 
 BenchRow bench_prefill(const Model& model, std::int64_t tokens, int batch, const std::string& schedule,
